@@ -1,0 +1,22 @@
+"""Holds what the recipe fixes: seeds, folders, the held-out rule and the training settings."""
+
+import hashlib
+import os
+from pathlib import Path
+
+SEED = 20261121
+WORK = Path(os.environ.get("MINI_VLM_WORK", "/work/data/mini_vlm"))
+NODE_MODULES = Path(os.environ.get("MINI_VLM_NODE_MODULES", "/work/data/npm/node_modules"))
+LABELS = NODE_MODULES / "emojibase-data/en"
+FLUENT_3D = NODE_MODULES / "@lobehub/fluent-emoji-3d/assets"
+HELD_OUT_PERCENT = 10
+
+
+def bucket(text: str) -> int:
+    """Returns a stable number from 0 to 99 for a text."""
+    return int(hashlib.sha256(text.casefold().encode()).hexdigest()[:8], 16) % 100
+
+
+def is_held_out(caption: str) -> bool:
+    """Tells whether a concept is kept out of training altogether."""
+    return bucket(caption) < HELD_OUT_PERCENT

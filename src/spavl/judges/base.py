@@ -1,0 +1,113 @@
+"""What a judge is given, what it says, and the card that travels with every number it made."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from spavl.models.base import ImageInput
+from spavl.records import Failure, OrderVerdict, SafetyVerdict
+
+
+class Exchange(NamedTuple):
+    """A question about a picture and one answer to it."""
+
+    question: str
+    answer: str
+    harmful: bool
+    """Whether the question asks for something that should be declined."""
+    image: ImageInput | None = None
+
+
+class Opinion(NamedTuple):
+    """A safety judge's reading of one exchange."""
+
+    verdict: SafetyVerdict
+    refused: bool
+    rationale: str
+
+
+class Contest(NamedTuple):
+    """Two answers to one question, in the order in which the judge reads them."""
+
+    question: str
+    first: str
+    second: str
+    harmful: bool
+    image: ImageInput | None = None
+
+
+class Preference(NamedTuple):
+    """A pairwise judge's reading of one contest."""
+
+    verdict: OrderVerdict
+    rationale: str
+
+
+class MeasuredRate(BaseModel):
+    """A rate measured against human labels, with its Wilson 95 % interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+
+class Measurement(BaseModel):
+    """One judge against one human-labelled set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    """Name, version and licence of the labelled set."""
+    event: str
+    """What counts as positive: `refused` or `unsafe`."""
+    sensitivity: MeasuredRate
+    specificity: MeasuredRate
+    unscored: int
+    """Rows on which the judge could not tell; they are in neither rate."""
+
+
+class JudgeCard(BaseModel):
+    """What a judge sees, what it cannot see, and how often it is right; printed beside every result it made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    description: str
+    sees_image: bool
+    measurements: tuple[Measurement, ...] = ()
+    """Empty where nothing was measured, and then the report says so."""
+
+
+class SafetyJudge(Protocol):
+    """Says whether answers are safe; what it cannot tell is a `Failure` with reason `unscored` or `unparsed`."""
+
+    @property
+    def card(self) -> JudgeCard:
+        """The judge's card."""
+
+    @property
+    def group_size(self) -> int:
+        """How many exchanges one call should hold."""
+
+    async def label(self, exchanges: Sequence[Exchange]) -> list[Opinion | Failure]:
+        """Judges the exchanges, in order."""
+
+
+class PairwiseJudge(Protocol):
+    """Says which of two answers is better: more harmless and more helpful."""
+
+    @property
+    def card(self) -> JudgeCard:
+        """The judge's card."""
+
+    @property
+    def group_size(self) -> int:
+        """How many contests one call should hold."""
+
+    async def compare(self, contests: Sequence[Contest]) -> list[Preference | Failure]:
+        """Judges the contests, in order, each in the order given."""

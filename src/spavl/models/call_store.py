@@ -1,0 +1,125 @@
+"""The content-addressed store of calls: a call that was answered once is never made again, on any later run.
+
+One SQLite file in WAL mode. The key is the model's fingerprint and the request's fields, so changing one prompt, one
+model or one row re-pays exactly the calls that changed. The answers of a group are committed together, so a killed
+local batch leaves nothing and is formed again as it was. Failures are not stored: they may be retried.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from spavl.errors import RunError
+from spavl.models.base import Completion, Model, Reply, Request, call_key
+from spavl.records import Failure
+from spavl.store import Usage
+from spavl.store.files import disk_errors_named
+
+SCHEMA = "CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, request BLOB NOT NULL, completion BLOB NOT NULL)"
+
+
+class CallStore:
+    """A file of answered calls.
+
+    Args:
+        path: The SQLite file; created when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with disk_errors_named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, timeout=30)
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute(SCHEMA)
+
+    def get(self, keys: Sequence[str]) -> dict[str, Completion]:
+        """Returns key -> completion for the calls that were answered before."""
+        found = {}
+        for key in keys:
+            row = self._connection.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                found[key] = Completion.model_validate_json(row[0])
+        return found
+
+    def put(self, calls: Sequence[tuple[str, dict[str, Any], Completion]]) -> None:
+        """Stores (key, identity, completion) of several calls in one transaction.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        rows = [(key, orjson.dumps(identity), completion.model_dump_json()) for key, identity, completion in calls]
+        try:
+            with self._connection:
+                self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            raise RunError(
+                f"Cannot write {self.path}: {error}. Free some space or close the other process, then run again."
+            ) from error
+
+    def count(self) -> int:
+        """Returns how many calls are stored."""
+        return int(self._connection.execute("SELECT COUNT(*) FROM calls").fetchone()[0])
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+
+class StoredModel:
+    """A model whose answered calls are kept; it has the same face as the model it wraps."""
+
+    def __init__(self, model: Model, store: CallStore) -> None:
+        self._model = model
+        self._store = store
+        self._usage = Usage()
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """The wrapped model's fingerprint."""
+        return self._model.fingerprint
+
+    @property
+    def group_size(self) -> int:
+        """The wrapped model's group size."""
+        return self._model.group_size
+
+    @property
+    def concurrency(self) -> int:
+        """The wrapped model's concurrency."""
+        return self._model.concurrency
+
+    def take_usage(self) -> Usage:
+        """Returns what was used since the last call of this function."""
+        usage, self._usage = self._usage, Usage()
+        return usage
+
+    async def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answers from the store what it holds, and asks the model for the rest, as one group."""
+        keys = [call_key(self.fingerprint, request) for request in requests]
+        known: dict[str, Reply] = dict(self._store.get(keys))
+        self._usage += Usage(stored_calls=sum(key in known for key in keys))
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+        if missing:
+            replies = await self._model.generate(list(missing.values()))
+            answered = [
+                (key, request.identity(), reply)
+                for (key, request), reply in zip(missing.items(), replies, strict=True)
+                if not isinstance(reply, Failure)
+            ]
+            self._store.put(answered)
+            known |= dict(zip(missing, replies, strict=True))
+            self._usage += Usage(
+                calls=len(missing),
+                prompt_tokens=sum(completion.prompt_tokens for _, _, completion in answered),
+                completion_tokens=sum(completion.completion_tokens for _, _, completion in answered),
+            )
+        return [known[key] for key in keys]
+
+    async def close(self) -> None:
+        """Closes the wrapped model; the store stays open for others."""
+        await self._model.close()

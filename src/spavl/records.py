@@ -1,0 +1,260 @@
+"""The typed records that travel along the road, and the ids that tie them to what they were made from.
+
+Every record is frozen and its id is a hash of the things it was made from, so lineage needs no table. Nothing here
+reads a file or knows a station.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+
+def content_id(prefix: str, *parts: object) -> str:
+    """Returns `prefix-` and the first 16 hex digits of the SHA-256 of the canonical JSON of `parts`."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return f"{prefix}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
+
+
+class QuestionType(StrEnum):
+    """SPA-VL's three question types, and the benign contrast question that gives over-refusal a price."""
+
+    EASY_QUESTION = "easy_question"
+    HARD_QUESTION = "hard_question"
+    HARD_STATEMENT = "hard_statement"
+    BENIGN_QUESTION = "benign_question"
+
+    @property
+    def harmful(self) -> bool:
+        """Whether a question of this type asks for something the model should decline."""
+        return self is not QuestionType.BENIGN_QUESTION
+
+
+Finish = Literal["stop", "length", "refusal", "content_filter"]
+SafetyVerdict = Literal["safe", "unsafe"]
+OrderVerdict = Literal["first", "second", "tie"]
+
+
+class Record(BaseModel):
+    """A frozen, strict value; `id` is derived from the fields named in `made_from`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+    prefix: ClassVar[str]
+    made_from: ClassVar[tuple[str, ...]]
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented pattern; mypy cannot see through it
+    @cached_property
+    def id(self) -> str:
+        """The content id: the same ingredients give the same id on every machine."""
+        return content_id(self.prefix, *(getattr(self, name) for name in self.made_from))
+
+
+class ImageRecord(Record):
+    """A picture that was collected for one leaf of the taxonomy."""
+
+    prefix: ClassVar[str] = "img"
+    made_from: ClassVar[tuple[str, ...]] = ("sha256",)
+
+    sha256: str
+    """SHA-256 of the stored file; the file lies in the run's image store under this name."""
+    format: str
+    """File suffix without the dot, `png` or `jpg`."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    perceptual_hash: str
+    """64-bit difference hash, 16 hex digits."""
+    caption: str
+    source: str
+    """Name of the collection the picture came from."""
+    source_name: str
+    """File name or URL inside that collection."""
+    licence: str
+    leaf: str
+    """`domain/category/subcategory`, the taxonomy's exact labels."""
+    keyword: str
+    """The leaf's search keyword nearest to the caption."""
+    similarity: float
+    """Cosine similarity of keyword and caption, from -1 to 1."""
+
+
+class Question(Record):
+    """A question or statement about one picture, for one leaf, written by a model."""
+
+    prefix: ClassVar[str] = "que"
+    made_from: ClassVar[tuple[str, ...]] = ("image_id", "question_type", "text", "writer")
+
+    image_id: str
+    leaf: str
+    question_type: QuestionType
+    text: str
+    writer: str
+    """Name of the model entry that wrote it."""
+
+
+class Response(Record):
+    """One responder's answer to one question; a refusal is a response like any other."""
+
+    prefix: ClassVar[str] = "res"
+    made_from: ClassVar[tuple[str, ...]] = ("question_id", "responder", "text")
+
+    question_id: str
+    image_id: str
+    responder: str
+    """Name of the model entry that answered."""
+    text: str
+    finish: Finish
+
+
+class SafetyLabel(Record):
+    """One judge's opinion whether a response is safe."""
+
+    prefix: ClassVar[str] = "lab"
+    made_from: ClassVar[tuple[str, ...]] = ("response_id", "judge")
+
+    response_id: str
+    judge: str
+    verdict: SafetyVerdict
+    refused: bool
+    """Whether the response declines the request."""
+    rationale: str
+
+
+class Comparison(Record):
+    """Two responses to one question in one order, waiting for a judge."""
+
+    prefix: ClassVar[str] = "cmp"
+    made_from: ClassVar[tuple[str, ...]] = ("question_id", "first_id", "second_id")
+
+    question_id: str
+    first_id: str
+    second_id: str
+
+    @property
+    def pair_key(self) -> tuple[str, str]:
+        """The same for both orders of the same two responses."""
+        low, high = sorted((self.first_id, self.second_id))
+        return low, high
+
+
+class Judgment(Record):
+    """One judge's verdict on one comparison."""
+
+    prefix: ClassVar[str] = "jud"
+    made_from: ClassVar[tuple[str, ...]] = ("comparison_id", "judge")
+
+    comparison_id: str
+    question_id: str
+    first_id: str
+    second_id: str
+    judge: str
+    verdict: OrderVerdict
+    rationale: str
+
+    @property
+    def winner_id(self) -> str | None:
+        """The response that won, or None for a tie."""
+        return {"first": self.first_id, "second": self.second_id, "tie": None}[self.verdict]
+
+
+class PreferencePair(Record):
+    """A question about a picture with the preferred and the other response, and everything its users ask for."""
+
+    prefix: ClassVar[str] = "pair"
+    made_from: ClassVar[tuple[str, ...]] = ("question_id", "chosen_id", "rejected_id", "judgment_ids")
+
+    question_id: str
+    image_id: str
+    leaf: str
+    question_type: QuestionType
+    question: str
+    chosen_id: str
+    rejected_id: str
+    chosen: str
+    rejected: str
+    chosen_responder: str
+    rejected_responder: str
+    chosen_verdict: SafetyVerdict
+    rejected_verdict: SafetyVerdict
+    judge: str
+    judgment_ids: tuple[str, ...]
+    """The two judgments, one for each order, that agree."""
+    rationales: tuple[str, ...]
+
+
+class Sample(Record):
+    """One prompt of a benchmark."""
+
+    prefix: ClassVar[str] = "smp"
+    made_from: ClassVar[tuple[str, ...]] = ("benchmark", "image_id", "prompt", "leaf")
+
+    benchmark: str
+    image_id: str
+    """Also the unit of sampling: intervals are clustered by it where a picture has several samples."""
+    prompt: str
+    leaf: str = ""
+    expect: Literal["refuse", "comply", "name"]
+    references: tuple[str, ...] = ()
+    """Accepted answers, where `expect` is `name`."""
+    held_out: Literal["image", "leaf"] = "image"
+    """What training never saw: the picture only, or the picture and its whole leaf."""
+
+
+class Answer(Record):
+    """One model's greedy answer to one sample."""
+
+    prefix: ClassVar[str] = "ans"
+    made_from: ClassVar[tuple[str, ...]] = ("sample_id", "model", "text")
+
+    sample_id: str
+    model: str
+    """`before` or `after`, or any checkpoint's name."""
+    text: str
+    finish: Finish
+
+
+class Verdict(Record):
+    """One judge's reading of one answer; `value` is the metric's event (unsafe, refused, or correctly named)."""
+
+    prefix: ClassVar[str] = "ver"
+    made_from: ClassVar[tuple[str, ...]] = ("answer_id", "judge", "metric")
+
+    answer_id: str
+    sample_id: str
+    judge: str
+    metric: str
+    value: bool
+    rationale: str = ""
+
+
+class Failure(BaseModel):
+    """Why an item has no record: counted by reason, never read as a tie, as safe, or as zero."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    """A short machine name, such as `unreadable`, `unparsed` or `server_error`."""
+    message: str
+    """What happened, for a person."""
+    dropped: bool = False
+    """True when a rule left the item out on purpose (a duplicate, say); False when something went wrong."""
+
+
+def leaf_parts(leaf: str) -> tuple[str, str, str]:
+    """Splits `domain/category/subcategory`.
+
+    Raises:
+        ValueError: The text has not exactly three parts.
+    """
+    domain, category, subcategory = leaf.split("/")
+    return domain, category, subcategory
+
+
+def ids(records: Sequence[Record]) -> tuple[str, ...]:
+    """Returns the ids of the records, in order."""
+    return tuple(record.id for record in records)

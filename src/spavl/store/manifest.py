@@ -1,0 +1,135 @@
+"""The page that says what a stage did: its config, inputs, versions, seeds, counts that add up, seconds and tokens."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spavl.errors import RunError
+from spavl.records import Failure
+
+REPORTED_PACKAGES = (
+    "spavl",
+    "torch",
+    "transformers",
+    "peft",
+    "safetensors",
+    "datasets",
+    "pyarrow",
+    "numpy",
+    "pillow",
+    "aiohttp",
+    "pydantic",
+)
+
+
+class Counts(BaseModel):
+    """What became of a stage's items; `items = records + failures + dropped`, or the stage fails."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: int
+    records: int
+    failures: int
+    dropped: int
+    by_reason: dict[str, int] = Field(default_factory=dict)
+    """Failures and drops, by reason."""
+
+    @classmethod
+    def of(cls, items: int, records: int, failures: Iterable[Failure]) -> "Counts":
+        """Counts the failures by reason.
+
+        Raises:
+            RunError: The counts do not add up.
+        """
+        listed = list(failures)
+        dropped = sum(failure.dropped for failure in listed)
+        counts = cls(
+            items=items,
+            records=records,
+            failures=len(listed) - dropped,
+            dropped=dropped,
+            by_reason=dict(sorted(Counter(failure.reason for failure in listed).items())),
+        )
+        if counts.items != counts.records + counts.failures + counts.dropped:
+            raise RunError(f"The counts of a stage do not add up: {counts.model_dump()}. Please report this as a bug.")
+        return counts
+
+
+class Usage(BaseModel):
+    """What a stage's model calls used."""
+
+    model_config = ConfigDict(frozen=True)
+
+    calls: int = 0
+    """Calls made by this stage over all its attempts; answers taken from the call store are not among them."""
+    stored_calls: int = 0
+    """Answers that came from the call store."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Returns the sum, field by field."""
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+
+
+class Manifest(BaseModel):
+    """Everything needed to say how a stage's records came to be."""
+
+    stage: str
+    config: dict[str, Any]
+    config_hash: str
+    inputs: dict[str, str]
+    """Upstream stage -> SHA-256 of its results."""
+    results_hash: str
+    """SHA-256 of this stage's results, in item order."""
+    counts: Counts
+    usage: Usage
+    seconds: float
+    """Wall-clock seconds over all attempts."""
+    seed: int
+    git: dict[str, Any]
+    versions: dict[str, str]
+    facts: dict[str, Any] = Field(default_factory=dict)
+    """What this stage alone has to say (flip rates, thresholds, picture sets used)."""
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the canonical JSON of a resolved configuration."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@functools.cache
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that can change a result."""
+    versions = {"python": platform.python_version()}
+    for name in REPORTED_PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@functools.cache
+def git_state() -> dict[str, Any]:
+    """Returns the commit of the source tree and whether it has uncommitted changes; empty outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", str(here)))}
+    except (OSError, subprocess.SubprocessError):
+        return {}

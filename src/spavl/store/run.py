@@ -1,0 +1,83 @@
+"""A run's directory: one process at a time, its stages side by side, and the way from an id to its record."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spavl.errors import UserError
+from spavl.store.files import disk_errors_named
+from spavl.store.stage import StageDirectory
+
+
+class RunDirectory:
+    """The directory of one run.
+
+    Args:
+        path: The run's directory; created when missing.
+        seed: The run's seed, noted in every manifest.
+    """
+
+    def __init__(self, path: Path, seed: int = 0) -> None:
+        self.path = path
+        self.seed = seed
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process.
+
+        Raises:
+            UserError: Another process is at work in the same run.
+        """
+        with disk_errors_named(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"Another process is at work in {self.path}. Wait for it, or use another run name."
+                ) from error
+            yield
+
+    def stage(self, name: str, config: dict[str, Any], upstream: Sequence[str] = ()) -> StageDirectory:
+        """Opens a stage whose inputs are the finished stages named in `upstream`.
+
+        Raises:
+            UserError: An upstream stage is not finished, or the stage was made with other settings.
+        """
+        inputs = {other: self._results_hash(other) for other in upstream}
+        return StageDirectory(self.path / name, config, inputs, self.seed)
+
+    def restart_from(self, name: str, stages: Sequence[str]) -> None:
+        """Removes a stage and every stage after it.
+
+        Raises:
+            UserError: There is no stage of that name.
+        """
+        if name not in stages:
+            raise UserError(f"--restart-from {name}: there is no such stage. Choose one of: {', '.join(stages)}.")
+        for stage in stages[stages.index(name) :]:
+            shutil.rmtree(self.path / stage, ignore_errors=True)
+
+    def find(self, identifier: str) -> tuple[str, dict[str, Any]] | None:
+        """Returns the stage and the body of the record with this id, or None; an id's beginning is enough."""
+        for results in sorted(self.path.glob("*/results.jsonl")):
+            with results.open("rb") as file:
+                for line in file:
+                    if identifier.encode() not in line:
+                        continue
+                    record = json.loads(line)["record"]
+                    if record is not None and str(record["id"]).startswith(identifier):
+                        return results.parent.name, record
+        return None
+
+    def _results_hash(self, stage: str) -> str:
+        manifest = self.path / stage / "manifest.json"
+        if not manifest.exists():
+            raise UserError(f"Stage {stage} of {self.path} is not finished. Run `spavl build` first.")
+        return str(json.loads(manifest.read_bytes())["results_hash"])
