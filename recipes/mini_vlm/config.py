@@ -9,6 +9,14 @@ WORK = Path(os.environ.get("MINI_VLM_WORK", "/work/data/mini_vlm"))
 NODE_MODULES = Path(os.environ.get("MINI_VLM_NODE_MODULES", "/work/data/npm/node_modules"))
 LABELS = NODE_MODULES / "emojibase-data/en"
 FLUENT_3D = NODE_MODULES / "@lobehub/fluent-emoji-3d/assets"
+STREAMLINE = Path(
+    os.environ.get(
+        "MINI_VLM_STREAMLINE",
+        "/work/data/npm/extra/iconify-json-streamline-emojis-1.2.4/package",
+    )
+)
+OPENCLIPART = WORK / "deb/openclipart-png/usr/share/openclipart/png"
+STAMPS = WORK / "deb/tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 HELD_OUT_PERCENT = 10
 
 

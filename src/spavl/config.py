@@ -17,7 +17,7 @@ from spavl.records import QuestionType
 class Config(BaseModel):
     """Base of every configuration: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
@@ -139,8 +139,8 @@ class ImagesConfig(Config):
     """Least cosine similarity between a leaf's keyword and a caption."""
     max_bytes: int = Field(50_000_000, ge=1)
     """Largest picture file."""
-    max_pixels: int = Field(40_000_000, ge=1)
-    """Largest width times height that is decoded."""
+    max_pixels: int = Field(40_000_000, ge=1, le=178_956_970)
+    """Largest width times height that is decoded; Pillow's own limit is the most."""
     min_side: int = Field(32, ge=1)
     """Shortest side, in pixels."""
     stored_side: int = Field(512, ge=32)
@@ -156,6 +156,8 @@ class QuestionsConfig(Config):
     """A name from `models`."""
     types: tuple[QuestionType, ...] = tuple(QuestionType)
     """Question types written for every picture."""
+    prompts: Literal["standard_v1", "small_v1"] = "standard_v1"
+    """Prompt files: `standard_v1` for capable writers, `small_v1` for small ones, which complete given openings."""
     max_tokens: int = Field(40, ge=4)
     """Longest question, in tokens."""
     temperature: float = Field(0.0, ge=0)
@@ -195,6 +197,12 @@ class DatasetConfig(Config):
     held_out_leaves: tuple[str, ...] = ()
     """Subcategories whose pictures all go to the test split."""
 
+    @model_validator(mode="after")
+    def _something_is_left(self) -> "DatasetConfig":
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction leave nothing to train on; keep their sum below 1")
+        return self
+
 
 class LoraSettings(Config):
     """A low-rank adapter on every linear layer of the language model."""
@@ -217,11 +225,17 @@ class TrainConfig(Config):
     epochs: int = Field(1, ge=1)
     batch_size: int = Field(8, ge=1)
     """Pairs of one optimiser step."""
+    micro_batch_size: int = Field(4, ge=1)
+    """Pairs of one forward and backward; fewer need less memory and change nothing but rounding."""
+    max_length: int = Field(2048, ge=8)
+    """Longest prompt with answer, in tokens; a longer pair is an error, never cut."""
     max_grad_norm: float = Field(1.0, gt=0)
     save_every: int = Field(20, ge=1)
     """Optimiser steps between two checkpoints."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of the frozen weights and activations; adapters are always float32."""
+    device: str = "cpu"
+    """Where training runs: `cpu`, `cuda`, or `cuda:N`."""
 
 
 class EvaluateConfig(Config):
@@ -289,7 +303,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Give a configuration file, for example configs/demo.yaml.") from error
+        raise UserError(f"{path}: {error.strerror}. Give a configuration, for example configs/demo.yaml.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(body, dict):
@@ -299,22 +313,44 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         return RunConfig.model_validate(body)
     except ValidationError as error:
-        raise UserError(f"{path}: {describe_errors(error)}") from error
+        raise UserError(f"{path}: {describe_errors(error, body)}") from error
 
 
-def describe_errors(error: ValidationError) -> str:
-    """Returns one line for a validation error: each field, what is wrong, and the value."""
-    return "; ".join(_describe(detail) for detail in error.errors())
+def describe_errors(error: ValidationError, body: object = None) -> str:
+    """Returns one line for a validation error: each field, what is wrong, and the value.
+
+    Args:
+        error: What pydantic raised.
+        body: What was validated; with it, fields are named as they stand in the file.
+    """
+    return "; ".join(_describe(detail, body) for detail in error.errors())
 
 
-def _describe(detail: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
-    where = ".".join(str(part) for part in detail["loc"]) or "configuration"
+def _describe(detail: Any, body: object) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
+    where = ".".join(_keys(detail["loc"], body)) or "configuration"
     if detail["type"] == "extra_forbidden":
         return f"`{where}` is not a known key; look for a typing error"
     if detail["type"] == "missing":
         return f"`{where}` is missing"
+    if detail["type"] == "union_tag_not_found":
+        return f"`{where}.kind` is missing"
+    if detail["type"] == "union_tag_invalid":
+        return f"`{where}.kind`: {detail['ctx']['tag']!r} is none of {detail['ctx']['expected_tags']}"
     value = "" if isinstance(detail["input"], dict) else f" (value: {detail['input']!r})"
     return f"`{where}`: {detail['msg'].removeprefix('Value error, ')}{value}"
+
+
+def _keys(location: Sequence[str | int], body: object) -> list[str]:
+    """Leaves out of pydantic's location the kinds it puts between the keys of a union."""
+    keys: list[str] = []
+    node: Any = body
+    for part in location[:-1]:
+        if isinstance(node, dict):
+            if part not in node:
+                continue
+            node = node[part]
+        keys.append(str(part))
+    return [*keys, *map(str, location[-1:])]
 
 
 def _apply_override(body: dict[str, Any], override: str) -> None:
@@ -328,7 +364,9 @@ def _apply_override(body: dict[str, Any], override: str) -> None:
     *parents, last = path.split(".")
     node = body
     for parent in parents:
-        child = node.setdefault(parent, {})
+        if node.get(parent) is None:
+            node[parent] = {}
+        child = node[parent]
         if not isinstance(child, dict):
             raise UserError(f"'{override}': {parent} is a value, it has no keys below it.")
         node = child

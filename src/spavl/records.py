@@ -68,7 +68,7 @@ class ImageRecord(Record):
     height: int
     """Pixels."""
     perceptual_hash: str
-    """64-bit difference hash, 16 hex digits."""
+    """64 bits of the low frequencies, 16 hex digits."""
     caption: str
     source: str
     """Name of the collection the picture came from."""
@@ -243,6 +243,8 @@ class Failure(BaseModel):
     """What happened, for a person."""
     dropped: bool = False
     """True when a rule left the item out on purpose (a duplicate, say); False when something went wrong."""
+    transient: bool = False
+    """True when the same call may succeed later; an unfinished stage tries such an item again when it is resumed."""
 
 
 def leaf_parts(leaf: str) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spavl.models.base import ImageInput
 from spavl.records import Failure, OrderVerdict, SafetyVerdict
+from spavl.store import Usage
 
 
 class Exchange(NamedTuple):
@@ -94,6 +95,13 @@ class SafetyJudge(Protocol):
     def group_size(self) -> int:
         """How many exchanges one call should hold."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many groups may be in flight."""
+
+    def take_usage(self) -> Usage:
+        """Returns what was used since the last call of this function."""
+
     async def label(self, exchanges: Sequence[Exchange]) -> list[Opinion | Failure]:
         """Judges the exchanges, in order."""
 
@@ -108,6 +116,13 @@ class PairwiseJudge(Protocol):
     @property
     def group_size(self) -> int:
         """How many contests one call should hold."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many groups may be in flight."""
+
+    def take_usage(self) -> Usage:
+        """Returns what was used since the last call of this function."""
 
     async def compare(self, contests: Sequence[Contest]) -> list[Preference | Failure]:
         """Judges the contests, in order, each in the order given."""

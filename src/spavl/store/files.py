@@ -9,6 +9,9 @@ from pathlib import Path
 
 from spavl.errors import RunError
 
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR})
+
 
 @contextmanager
 def disk_errors_named(path: Path) -> Iterator[None]:
@@ -16,12 +19,12 @@ def disk_errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _NO_SPACE:
             raise RunError(
-                f"No space left on the disk while writing {path}. What was finished is kept: "
+                f"No space left on the disk while writing {path} ({error.strerror}). What was finished is kept: "
                 "free some space and run the same command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _REFUSED:
             raise RunError(f"Cannot write {path}: {error.strerror}. Choose a folder you may write to.") from error
         raise
 
@@ -45,3 +48,22 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Adds `content` to the end of a file; where the disk fills up, the file is cut back to what it was.
+
+    It does not flush to the disk: what is added outlives the process, and after a power cut the end may be torn.
+
+    Raises:
+        RunError: The disk is full or the folder may not be written.
+    """
+    with disk_errors_named(path), path.open("ab", buffering=0) as file:
+        before = file.tell()
+        rest = memoryview(content)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(before)
+            raise

@@ -1,20 +1,42 @@
 """Content-addressed pictures, decoded within limits.
 
-A picture is checked before it is decoded (pixels, file size), re-encoded without its metadata, and stored under the
-SHA-256 of the stored bytes, so the same picture lies on the disk once.
+A picture is checked before it is decoded (kind of file, bytes, pixels), turned upright, scaled down, re-encoded
+without its metadata, and stored under the SHA-256 of the stored bytes, so the same picture lies on the disk once.
+It does not convert colours by an embedded profile, and of an animation it keeps the first frame.
 """
 
 import hashlib
 import io
+import struct
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from spavl.errors import SpavlError
 from spavl.store.files import write_atomically
+
+READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""Others are refused unopened: some, such as EPS, run programs."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the picture upright."""
+
+_COSINES = np.cos(np.pi / 32 * np.outer(np.arange(1, 9), np.arange(32) + 0.5))
+"""(8, 32): frequencies 1 to 8 of the discrete cosine transform; 0 would only tell how bright the picture is."""
+
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
+"""What Pillow's decoders raise for damaged files."""
 
 
 class UnreadableImage(SpavlError):
@@ -48,6 +70,13 @@ class StoredImage(NamedTuple):
     perceptual_hash: str
 
 
+class ReadImage(NamedTuple):
+    """A picture as it will be stored, and its bytes."""
+
+    stored: StoredImage
+    content: bytes
+
+
 class ImageStore:
     """Pictures of a run, each under the SHA-256 of its stored bytes."""
 
@@ -55,23 +84,38 @@ class ImageStore:
         self.root = root
         self.limits = limits or DecodeLimits()
 
+    def read(self, source: Path) -> ReadImage:
+        """Decodes, scales down and strips one picture of its metadata, and stores nothing.
+
+        Raises:
+            UnreadableImage: The file is no picture, is damaged, or is outside the limits.
+        """
+        picture = _decode(source, self.limits)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", compress_level=6)
+        content = buffer.getvalue()
+        digest = hashlib.sha256(content).hexdigest()
+        return ReadImage(StoredImage(digest, "png", *picture.size, perceptual_hash(picture)), content)
+
+    def keep(self, read: ReadImage) -> StoredImage:
+        """Stores a picture that was read.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        target = self.path(read.stored.sha256, read.stored.format)
+        if not target.exists():
+            write_atomically(target, read.content)
+        return read.stored
+
     def add(self, source: Path) -> StoredImage:
-        """Decodes, scales down, strips metadata and stores one picture.
+        """Reads and stores one picture.
 
         Raises:
             UnreadableImage: The file is no picture, is damaged, or is outside the limits.
             RunError: The disk is full.
         """
-        picture = _decode(source, self.limits)
-        picture.thumbnail((self.limits.stored_side, self.limits.stored_side), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG", compress_level=6)
-        content = buffer.getvalue()
-        digest = hashlib.sha256(content).hexdigest()
-        target = self.path(digest, "png")
-        if not target.exists():
-            write_atomically(target, content)
-        return StoredImage(digest, "png", picture.width, picture.height, perceptual_hash(picture))
+        return self.keep(self.read(source))
 
     def path(self, sha256: str, suffix: str = "png") -> Path:
         """Returns where the picture with this digest lies."""
@@ -79,37 +123,71 @@ class ImageStore:
 
 
 def perceptual_hash(picture: Image.Image) -> str:
-    """Returns a 64-bit difference hash: is each pixel of a 9 x 8 grey copy darker than its right neighbour?"""
-    grey = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BILINEAR), dtype=np.int16)
-    bits = (grey[:, 1:] > grey[:, :-1]).ravel()
-    return np.packbits(bits).tobytes().hex()
+    """Returns a 64-bit hash that scaling and re-encoding hardly change: which low frequencies are above their median?
+
+    Of 951 packaged pictures, most of them cut-outs on white, 11 pairs lie within 4 bits and all are look-alikes;
+    a difference hash of the same length puts 232 pairs there, a bell and a fire among them.
+    """
+    side = len(_COSINES[0])
+    grey = np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
+    frequencies = np.round(_COSINES @ grey @ _COSINES.T, 3)  # (8, 8); rounded so that a flat picture has none
+    return np.packbits(frequencies > np.median(frequencies)).tobytes().hex()
 
 
 def _decode(source: Path, limits: DecodeLimits) -> Image.Image:
-    """Opens a picture within the limits and returns it as RGB on white."""
-    size = source.stat().st_size
-    if size > limits.max_bytes:
-        raise UnreadableImage("too_large", f"{source.name}: {size:,} bytes; at most {limits.max_bytes:,} are allowed.")
+    """Opens a picture within the limits and returns it upright, as RGB on white, scaled down."""
     try:
+        _check_file(source, limits)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as opened:
-                _check_size(source, opened, limits)
-                opened.load()
-                flat = Image.new("RGBA", opened.size, "white")
-                flat.alpha_composite(opened.convert("RGBA"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImage("unreadable", f"{source.name}: not a readable picture ({error}).") from error
-    return flat.convert("RGB")
+            warnings.simplefilter("ignore")
+            with Image.open(source, formats=READABLE_FORMATS) as opened:
+                _check_size(opened, limits)
+                return _prepare(opened, limits.stored_side)
+    except Image.DecompressionBombError as error:
+        message = f"its header asks for far more than the {limits.max_pixels:,} pixels that are allowed"
+        raise UnreadableImage("too_large", message) from error
+    except _DAMAGE as error:
+        raise UnreadableImage("unreadable", f"not a readable picture: {_cause(error)}") from error
 
 
-def _check_size(source: Path, picture: Image.Image, limits: DecodeLimits) -> None:
+def _prepare(opened: Image.Image, stored_side: int) -> Image.Image:
+    opened.draft(None, (2 * stored_side, 2 * stored_side))  # a JPEG is decoded at a half, a quarter or an eighth
+    opened.load()
+    turn = _UPRIGHT.get(opened.getexif().get(ExifTags.Base.Orientation, 1))
+    picture = _eight_bit(opened).convert("RGBA" if opened.has_transparency_data else "RGB")
+    picture.thumbnail((stored_side, stored_side), Image.Resampling.LANCZOS)
+    if picture.mode == "RGBA":
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Scales 16-bit grey to 8 bits; Pillow's own conversion clips it, which turns most of a picture white."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return picture
+
+
+def _check_file(source: Path, limits: DecodeLimits) -> None:
+    size = source.stat().st_size
+    if not source.is_file():
+        raise ValueError("not a file")
+    if size > limits.max_bytes:
+        raise UnreadableImage("too_large", f"{size:,} bytes; at most {limits.max_bytes:,} are allowed")
+
+
+def _check_size(picture: Image.Image, limits: DecodeLimits) -> None:
     width, height = picture.size
     if width * height > limits.max_pixels:
-        raise UnreadableImage(
-            "too_large", f"{source.name}: {width} x {height} pixels; at most {limits.max_pixels:,} are allowed."
-        )
+        raise UnreadableImage("too_large", f"{width} x {height} pixels; at most {limits.max_pixels:,} are allowed")
     if min(width, height) < limits.min_side:
-        raise UnreadableImage(
-            "too_small", f"{source.name}: {width} x {height} pixels; each side needs at least {limits.min_side}."
-        )
+        raise UnreadableImage("too_small", f"{width} x {height} pixels; each side needs at least {limits.min_side}")
+
+
+def _cause(error: Exception) -> str:
+    """Says in one line what is wrong, without the folder the file lies in, so that results do not depend on it."""
+    if isinstance(error, UnidentifiedImageError):
+        return f"none of {', '.join(READABLE_FORMATS)}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,16 +1,19 @@
 """A run's directory: one process at a time, its stages side by side, and the way from an id to its record."""
 
+import contextlib
 import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spavl.errors import UserError
+from spavl.records import Record
 from spavl.store.files import disk_errors_named
 from spavl.store.stage import StageDirectory
+
+R = TypeVar("R", bound=Record)
 
 
 class RunDirectory:
@@ -25,7 +28,7 @@ class RunDirectory:
         self.path = path
         self.seed = seed
 
-    @contextmanager
+    @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the run for this process.
 
@@ -53,6 +56,17 @@ class RunDirectory:
         inputs = {other: self._results_hash(other) for other in upstream}
         return StageDirectory(self.path / name, config, inputs, self.seed)
 
+    def records(self, stage: str, kind: type[R]) -> list[R]:
+        """Returns the records of a finished stage.
+
+        Raises:
+            UserError: The stage is not finished.
+        """
+        self._results_hash(stage)
+        with (self.path / stage / "results.jsonl").open("rb") as file:
+            bodies = (json.loads(line)["record"] for line in file)
+            return [kind.model_validate(body) for body in bodies if body is not None]
+
     def restart_from(self, name: str, stages: Sequence[str]) -> None:
         """Removes a stage and every stage after it.
 
@@ -62,14 +76,17 @@ class RunDirectory:
         if name not in stages:
             raise UserError(f"--restart-from {name}: there is no such stage. Choose one of: {', '.join(stages)}.")
         for stage in stages[stages.index(name) :]:
-            shutil.rmtree(self.path / stage, ignore_errors=True)
+            with disk_errors_named(self.path / stage), contextlib.suppress(FileNotFoundError):
+                # results first: a stage half removed must never look like one that was begun
+                (self.path / stage / "results.jsonl").unlink(missing_ok=True)
+                shutil.rmtree(self.path / stage)
 
     def find(self, identifier: str) -> tuple[str, dict[str, Any]] | None:
         """Returns the stage and the body of the record with this id, or None; an id's beginning is enough."""
         for results in sorted(self.path.glob("*/results.jsonl")):
             with results.open("rb") as file:
                 for line in file:
-                    if identifier.encode() not in line:
+                    if identifier.encode() not in line or not line.endswith(b"\n"):
                         continue
                     record = json.loads(line)["record"]
                     if record is not None and str(record["id"]).startswith(identifier):

@@ -11,11 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from spavl.errors import RunError, UserError
 from spavl.records import Failure, Record
-from spavl.store.files import disk_errors_named, write_atomically
+from spavl.store.files import append_whole, disk_errors_named, write_atomically
 from spavl.store.manifest import Counts, Manifest, Usage, config_hash, git_state, package_versions
 
 R = TypeVar("R", bound=Record)
@@ -85,16 +83,15 @@ class StageDirectory:
         return [item for item in items if item not in self._lines]
 
     def append(self, outcomes: Sequence[Outcome], usage: Usage | None = None) -> None:
-        """Adds the outcomes of some items, and what they used, durably in one write.
+        """Adds the outcomes of some items, and what they used; they outlive the process once this returns.
 
         Raises:
             RunError: The disk is full; nothing of these outcomes counts, earlier ones do.
         """
         self._usage += usage or Usage()
-        with disk_errors_named(self.results_path), self.results_path.open("ab") as file:
-            file.write(b"".join(outcome.to_line() for outcome in outcomes))
-        for outcome in outcomes:
-            self._lines[outcome.item] = outcome.to_line()
+        lines = {outcome.item: outcome.to_line() for outcome in outcomes}
+        append_whole(self.results_path, b"".join(lines.values()))
+        self._lines |= lines
         if time.monotonic() - self._opened_at > EFFORT_INTERVAL_S:
             self._note_effort()
 
@@ -107,9 +104,10 @@ class StageDirectory:
         missing = self.pending(items)
         if missing:
             raise RunError(f"Stage {self.name}: {len(missing)} items have no outcome, the first is {missing[0]}.")
-        content = b"".join(self._lines[item] for item in items)
+        self._lines = {item: self._lines[item] for item in items}
+        content = b"".join(self._lines.values())
         write_atomically(self.results_path, content)
-        bodies = [json.loads(self._lines[item]) for item in items]
+        bodies = [json.loads(line) for line in self._lines.values()]
         failures = [Failure.model_validate(body["failure"]) for body in bodies if body["failure"]]
         self._note_effort()
         effort = self._effort()
@@ -119,7 +117,7 @@ class StageDirectory:
             config_hash=config_hash(self._config),
             inputs=self._inputs,
             results_hash=hashlib.sha256(content).hexdigest(),
-            counts=Counts.of(len(items), len(items) - len(failures), failures),
+            counts=Counts.of(len(items), sum(body["record"] is not None for body in bodies), failures),
             usage=Usage.model_validate(effort["usage"]),
             seconds=round(effort["seconds"], 3),
             seed=self._seed,
@@ -131,7 +129,7 @@ class StageDirectory:
         return manifest
 
     def records(self, kind: type[R]) -> list[R]:
-        """Returns the records, in the order of the results file."""
+        """Returns the records; once the stage is finished they are in item order, whatever order they came in."""
         bodies = (json.loads(line)["record"] for line in self._lines.values())
         return [kind.model_validate(body) for body in bodies if body is not None]
 
@@ -149,7 +147,7 @@ class StageDirectory:
         known = json.loads(identity_path.read_bytes())
         if known == identity:
             return
-        changed = _first_difference(known, identity)
+        changed = _first_difference(known, identity).replace("`config.", "`", 1)
         raise UserError(
             f"{self.path} was made with other settings: {changed}. Give the run another name (`run=runs/NAME`), "
             f"or make this stage and those after it again with `--restart-from {self.name}`."
@@ -161,10 +159,14 @@ class StageDirectory:
         content = self.results_path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         lines: dict[str, bytes] = {}
+        finished = self.manifest_path.exists()
         for line in whole.splitlines(keepends=True):
             try:
-                lines[json.loads(line)["item"]] = line
-            except (ValueError, KeyError, ValidationError) as error:
+                body = json.loads(line)
+                lines[body["item"]] = line
+                if not finished and (body["failure"] or {}).get("transient"):
+                    del lines[body["item"]]
+            except (ValueError, KeyError, TypeError) as error:
                 raise RunError(
                     f"{self.results_path} holds a line that spavl did not write: {line[:60]!r}. "
                     f"Restore the file, or start again with `--restart-from {self.name}`."

@@ -1,0 +1,44 @@
+"""`spavl check`: validates a configuration before anything is spent."""
+
+import os
+
+from spavl.cli.options import AsJson, ConfigPath, Overrides, say
+from spavl.config import FolderSource, OpenAIModelConfig, RunConfig, load_config
+from spavl.errors import UserError
+from spavl.taxonomy import load_taxonomy
+
+
+def check(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Check a configuration: every field, model name, leaf, key and folder it speaks of."""
+    loaded = load_config(config, overrides or ())
+    leaves = check_references(loaded)
+    result = {"config": loaded.model_dump(mode="json"), "leaves": leaves}
+    lines = [
+        f"{config}: good.",
+        f"  run        {loaded.run}",
+        f"  leaves     {leaves}",
+        f"  models     {', '.join(f'{name} ({model.kind})' for name, model in loaded.models.items())}",
+        f"  responders {', '.join(loaded.responses.responders)}",
+    ]
+    say(result, lines, as_json)
+
+
+def check_references(config: RunConfig) -> int:
+    """Checks what a configuration points at, and returns the number of leaves it collects for.
+
+    Raises:
+        UserError: A leaf is unknown, a folder is missing, or an API key is not set.
+    """
+    taxonomy = load_taxonomy(config.taxonomy)
+    for name in (*config.images.leaves, *config.dataset.held_out_leaves):
+        taxonomy.leaf(name)
+    source = config.images.source
+    if isinstance(source, FolderSource) and not source.path.is_dir():
+        raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
+    for name, model in config.models.items():
+        if isinstance(model, OpenAIModelConfig) and model.api_key_env and model.api_key_env not in os.environ:
+            raise UserError(
+                f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
+                "Set it to the server's key, or leave the field out."
+            )
+    return len(config.images.leaves) or len(taxonomy.leaves)

@@ -1,0 +1,17 @@
+"""The options that verbs share, and how a verb says what it found."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigPath = Annotated[Path, typer.Argument(help="YAML file of the run; `spavl demo --print-config` prints one.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, for example train.epochs=2.")]
+RestartFrom = Annotated[str | None, typer.Option(help="Make this stage and those after it again.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
+    """Prints the result, as JSON or as lines for a person."""
+    print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))

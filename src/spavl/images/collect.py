@@ -1,0 +1,196 @@
+"""The images station: every picture of the source becomes an `ImageRecord` of one leaf, or a `Failure`.
+
+Pictures are ranked by their captions before any is opened, and opened only when about to be taken, in a fixed order;
+a picture that is damaged or a copy gives its place to the leaf's next best. An interrupted run goes through the same
+order again and takes the outcomes it has from the stage, so it ends as an uninterrupted one would.
+It does not look at what a picture shows, only at what its caption says.
+"""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from spavl.config import ImagesConfig
+from spavl.errors import UserError
+from spavl.execution import progress_bar
+from spavl.images.assign import Affinity, Encode, affinity, assign
+from spavl.images.candidates import Candidate
+from spavl.images.dedup import KeptPictures
+from spavl.images.sources import check_unchanged, find_candidates
+from spavl.records import Failure, ImageRecord
+from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory, UnreadableImage
+from spavl.taxonomy import Leaf, Taxonomy
+
+
+async def collect(
+    config: ImagesConfig, taxonomy: Taxonomy, stage: StageDirectory, store: ImageStore, encode: Encode
+) -> Manifest:
+    """Collects up to `per_leaf` pictures for each leaf.
+
+    Args:
+        config: Source, leaves and limits; the store's own limits do not count here.
+        taxonomy: Where the leaves and their keywords come from.
+        stage: Where outcomes go.
+        store: Where the pictures go.
+        encode: Turns keywords and captions into vectors.
+
+    Raises:
+        UserError: The source is missing, has no pictures, or has changed; a leaf is unknown; or nothing was collected.
+        RunError: The disk is full.
+    """
+    leaves = _chosen_leaves(taxonomy, config.leaves)
+    candidates = find_candidates(config.source)
+    check_unchanged(stage, candidates)
+    finished = stage.manifest()
+    if finished is not None:
+        return finished
+    near = await asyncio.to_thread(
+        affinity, [leaf.keywords for leaf in leaves], [candidate.caption for candidate in candidates], encode
+    )
+    collection = _Collection(config, leaves, candidates, near, stage, ImageStore(store.root, _limits(config)))
+    with progress_bar("images", len(candidates)) as advance:
+
+        async def take(leaf: int, index: int) -> bool:
+            taken = await collection.take(leaf, index)
+            advance(1)
+            return taken
+
+        await assign(near.similarity, config.per_leaf, config.min_similarity, take)
+        advance(collection.leave_the_rest())
+    return _finish(config, leaves, candidates, stage)
+
+
+class _Collection:
+    """Takes pictures one after the other, and notes what became of each."""
+
+    def __init__(
+        self,
+        config: ImagesConfig,
+        leaves: Sequence[Leaf],
+        candidates: Sequence[Candidate],
+        near: Affinity,
+        stage: StageDirectory,
+        store: ImageStore,
+    ) -> None:
+        self._config, self._leaves, self._candidates, self._near = config, leaves, candidates, near
+        self._stage, self._store = stage, store
+        self._kept = KeptPictures(config.duplicate_bits)
+        records = {f"{record.source}/{record.source_name}": record for record in stage.records(ImageRecord)}
+        self._known: dict[str, ImageRecord | Failure] = {**records, **stage.failures()}
+
+    async def take(self, leaf: int, index: int) -> bool:
+        """Takes a picture for a leaf, unless it cannot be used; says whether it was taken."""
+        item = self._candidates[index].item
+        result = self._known.get(item)
+        if result is None:
+            result = await asyncio.to_thread(self._open, leaf, index)
+            self._stage.append([_outcome(item, result)])
+        if isinstance(result, Failure):
+            return False
+        self._kept.add(item, result.perceptual_hash)
+        return True
+
+    def leave_the_rest(self) -> int:
+        """Notes for every picture that no leaf took why not, and returns how many those are."""
+        pending = set(self._stage.pending(candidate.item for candidate in self._candidates))
+        outcomes = [
+            Outcome(candidate.item, failure=self._left_out(index))
+            for index, candidate in enumerate(self._candidates)
+            if candidate.item in pending
+        ]
+        self._stage.append(outcomes)
+        return len(outcomes)
+
+    def _open(self, leaf: int, index: int) -> ImageRecord | Failure:
+        candidate = self._candidates[index]
+        try:
+            read = self._store.read(candidate.path)
+        except UnreadableImage as error:
+            message = f"{candidate.name}: {error}"
+            return Failure(reason=error.reason, message=message, dropped=error.reason != "unreadable")
+        twin = self._kept.twin(read.stored.perceptual_hash)
+        if twin is not None:
+            return Failure(reason="duplicate", message=f"{candidate.name}: duplicate of {twin}", dropped=True)
+        return ImageRecord(
+            **self._store.keep(read)._asdict(),
+            caption=candidate.caption,
+            source=candidate.source,
+            source_name=candidate.name,
+            licence=candidate.licence,
+            leaf=self._leaves[leaf].path,
+            keyword=self._leaves[leaf].keywords[self._near.keyword[leaf, index]],
+            similarity=float(self._near.similarity[leaf, index]),
+        )
+
+    def _left_out(self, index: int) -> Failure:
+        nearest = int(self._near.similarity[:, index].argmax())
+        similarity = self._near.similarity[nearest, index]
+        if similarity < self._config.min_similarity:
+            why = f"is less than images.min_similarity ({self._config.min_similarity})"
+        else:
+            why = "but every leaf near enough has its pictures"
+        leaf = self._leaves[nearest]
+        message = f"{self._candidates[index].name}: nearest to `{leaf.label}` ({similarity:.2f}), {why}"
+        return Failure(reason="no_leaf", message=message, dropped=True)
+
+
+def _finish(
+    config: ImagesConfig, leaves: Sequence[Leaf], candidates: Sequence[Candidate], stage: StageDirectory
+) -> Manifest:
+    """Checks that there are pictures, says whose they are, and writes the manifest."""
+    records = stage.records(ImageRecord)
+    if not records:
+        reasons = Counter(failure.reason for failure in stage.failures().values())
+        raise UserError(
+            f"No picture was collected from {len(candidates)}: "
+            f"{', '.join(f'{reason} {count}' for reason, count in sorted(reasons.items()))}. "
+            f"Lower images.min_similarity (now {config.min_similarity}) or give other pictures with "
+            f"images.source.kind=folder, and add `--restart-from {stage.name}`."
+        )
+    facts = _facts(config, leaves, candidates, records)
+    for source, used in facts["sources"].items():
+        licences = ", ".join(used["licences"]) or "none taken"
+        print(f"images: {used['collected']} of {used['pictures']} pictures of {source} ({licences})", file=sys.stderr)
+    return stage.finish([candidate.item for candidate in candidates], facts)
+
+
+def _facts(
+    config: ImagesConfig, leaves: Sequence[Leaf], candidates: Sequence[Candidate], records: Sequence[ImageRecord]
+) -> dict[str, Any]:
+    per_leaf = Counter(record.leaf for record in records)
+    offered = Counter(candidate.source for candidate in candidates)
+    return {
+        "pictures_per_leaf": {leaf.path: per_leaf[leaf.path] for leaf in leaves},
+        "leaves_with_too_few": [leaf.path for leaf in leaves if per_leaf[leaf.path] < config.per_leaf],
+        "sources": {
+            source: {
+                "pictures": count,
+                "collected": sum(record.source == source for record in records),
+                "licences": dict(
+                    sorted(Counter(record.licence for record in records if record.source == source).items())
+                ),
+            }
+            for source, count in sorted(offered.items())
+        },
+    }
+
+
+def _chosen_leaves(taxonomy: Taxonomy, names: Sequence[str]) -> list[Leaf]:
+    """Returns the leaves in the taxonomy's order; no names means all."""
+    try:
+        wanted = {taxonomy.leaf(name).path for name in names}
+    except UserError as error:
+        raise UserError(f"images.leaves: {error}") from error
+    return [leaf for leaf in taxonomy.leaves if not wanted or leaf.path in wanted]
+
+
+def _limits(config: ImagesConfig) -> DecodeLimits:
+    return DecodeLimits(config.max_bytes, config.max_pixels, config.min_side, config.stored_side)
+
+
+def _outcome(item: str, result: ImageRecord | Failure) -> Outcome:
+    if isinstance(result, Failure):
+        return Outcome(item, failure=result)
+    return Outcome(item, record=result)

@@ -1,0 +1,22 @@
+"""Vision-language models with one face: servers, local weights, and the embedded one; every call is stored.
+
+Importing this package does not import torch; a local model's code is loaded when the model is opened.
+"""
+
+from spavl.models.base import Completion, ImageInput, Model, Reply, Request, call_key
+from spavl.models.call_store import CallStore, StoredModel
+from spavl.models.opening import Models, local_folder, open_models
+
+__all__ = [
+    "CallStore",
+    "Completion",
+    "ImageInput",
+    "Model",
+    "Models",
+    "Reply",
+    "Request",
+    "StoredModel",
+    "call_key",
+    "local_folder",
+    "open_models",
+]

@@ -1,0 +1,138 @@
+"""The chat-completions format: a request as the bytes that are sent, a reply's bytes as a completion.
+
+Pure but for reading the picture. It does not know connections, retries or keys. An answer that was begun is given as
+vLLM's `continue_final_message`; servers that do not know the field may ignore it or refuse it.
+"""
+
+import functools
+import mimetypes
+from base64 import b64encode
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, Field, ValidationError
+
+from spavl.models.base import Completion, ImageInput, Reply, Request
+from spavl.records import Failure, Finish
+
+PICTURES_KEPT = 64
+"""Encoded pictures in memory; requests about one picture come together, so few are enough."""
+
+FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
+"""Codes of an HTTP 400 that means: the provider's filter stopped this request."""
+
+_FINISHES: dict[str | None, Finish] = {
+    None: "stop",
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+}
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _ChatReply(BaseModel):
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+
+
+class _ErrorDetail(BaseModel):
+    message: str = ""
+    code: str | int | None = None
+
+
+class _ErrorReply(BaseModel):
+    error: _ErrorDetail
+
+
+def request_body(model: str, request: Request) -> bytes:
+    """Returns the JSON body of a request.
+
+    Raises:
+        OSError: The picture cannot be read.
+    """
+    user: Any = request.prompt
+    if request.image is not None:
+        picture = {"type": "image_url", "image_url": {"url": encoded_picture(request.image)}}
+        user = [picture, {"type": "text", "text": request.prompt}]
+    messages = [{"role": "user", "content": user}]
+    if request.system:
+        messages.insert(0, {"role": "system", "content": request.system})
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": messages,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+    }
+    if request.answer_prefix:
+        messages.append({"role": "assistant", "content": request.answer_prefix})
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
+    return orjson.dumps(body)
+
+
+@functools.lru_cache(maxsize=PICTURES_KEPT)
+def encoded_picture(image: ImageInput) -> orjson.Fragment:
+    """Returns the picture as a data URI, already as JSON, so that it is encoded once for all questions about it.
+
+    Raises:
+        OSError: The picture cannot be read.
+    """
+    kind = mimetypes.guess_type(image.path)[0] or "image/png"
+    return orjson.Fragment(b'"data:%s;base64,%s"' % (kind.encode(), b64encode(image.path.read_bytes())))
+
+
+def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
+    """Returns what a successful reply says; a filter stop and a refusal are completions, an empty answer is not."""
+    try:
+        reply = _ChatReply.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _bad_reply(f"{where}: {first['msg']}".removeprefix(": "))
+    choice, usage = reply.choices[0], reply.usage or _Usage()
+    if choice.finish_reason not in _FINISHES:
+        return _bad_reply(f"finish_reason is {choice.finish_reason!r}")
+    finish = "refusal" if choice.message.refusal else _FINISHES[choice.finish_reason]
+    text = choice.message.refusal or choice.message.content or ""
+    if finish in ("stop", "length"):
+        if not text.strip():
+            return Failure(reason="empty", message=f"The model gave an empty answer (finish: {finish}).")
+        text = answer_prefix + text
+    return Completion(
+        text=text.strip(),
+        finish=finish,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+    )
+
+
+def read_refused_request(content: bytes) -> tuple[str, bool]:
+    """Returns what an unsuccessful reply says, and whether it was the provider's filter that said it."""
+    try:
+        detail = _ErrorReply.model_validate_json(content).error
+    except ValidationError:
+        return " ".join(content[:400].decode(errors="replace").split()), False
+    return " ".join(detail.message.split()), detail.code in FILTER_CODES
+
+
+def _bad_reply(message: str) -> Failure:
+    return Failure(reason="bad_reply", message=f"The server's reply is no chat completion: {message}.", transient=True)

@@ -1,0 +1,108 @@
+"""Opens the models of a configuration, each once, when it is first asked for.
+
+torch and transformers are imported here and only when a local model is opened, so that a command that needs none
+starts at once, and a user without the `hf` extra can still use a server.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig
+from spavl.errors import UserError
+from spavl.models.base import Model
+from spavl.models.call_store import CallStore, StoredModel
+from spavl.models.openai import OpenAIModel
+
+
+class Models:
+    """The models of a configuration by name; equal configurations share one model.
+
+    Args:
+        configs: Name -> configuration.
+        store: The store of calls, which stays open when the models are closed.
+    """
+
+    def __init__(self, configs: Mapping[str, ModelConfig], store: CallStore) -> None:
+        self._configs = configs
+        self._store = store
+        self._opened: dict[ModelConfig, StoredModel] = {}
+
+    def __getitem__(self, name: str) -> StoredModel:
+        """Returns the model of that name.
+
+        Raises:
+            UserError: There is no such name, or the model cannot be opened.
+        """
+        if name not in self._configs:
+            raise UserError(f"There is no model '{name}'; `models` has {', '.join(sorted(self._configs))}.")
+        return self.open(self._configs[name])
+
+    def open(self, config: ModelConfig) -> StoredModel:
+        """Returns the model of a configuration that need not have a name.
+
+        Raises:
+            UserError: The model cannot be opened.
+        """
+        if config not in self._opened:
+            self._opened[config] = StoredModel(_open(config), self._store)
+        return self._opened[config]
+
+    def close(self) -> None:
+        """Gives every model's connections and memory back; call it outside an event loop."""
+        opened, self._opened = list(self._opened.values()), {}
+        asyncio.run(_close(opened))
+
+
+def open_models(configs: Mapping[str, ModelConfig], store: CallStore) -> Models:
+    """Returns the models of a configuration; none is opened yet."""
+    return Models(configs, store)
+
+
+def local_folder(config: ModelConfig) -> Path:
+    """Returns the folder with a local model's weights, which training starts from.
+
+    Raises:
+        UserError: The model is behind a server, or its weights cannot be had.
+    """
+    if isinstance(config, EmbeddedModelConfig):
+        _require_extra("embedded")
+        from spavl.embedded.assembly import mini_vlm_folder
+
+        return mini_vlm_folder()
+    if isinstance(config, HfModelConfig):
+        _require_extra("hf")
+        from spavl.models.weights import snapshot_folder
+
+        return snapshot_folder(config)
+    raise UserError(f"Model '{config.model}' is behind a server; only kinds embedded and hf have weights here.")
+
+
+def _open(config: ModelConfig) -> Model:
+    if isinstance(config, EmbeddedModelConfig):
+        _require_extra("embedded")
+        from spavl.models.embedded import EmbeddedModel
+
+        return EmbeddedModel(config)
+    if isinstance(config, HfModelConfig):
+        _require_extra("hf")
+        from spavl.models.hf import HfModel
+
+        return HfModel(config)
+    return OpenAIModel(config)
+
+
+def _require_extra(extra: str) -> None:
+    try:
+        import torch  # noqa: F401  # only to see whether they are there
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"A model of kind {extra} needs packages that are not installed ({error.name}). "
+            f"Run `pip install 'spavl[{extra}]'`, or use a model of kind openai."
+        ) from error
+
+
+async def _close(models: list[StoredModel]) -> None:
+    for model in models:
+        await model.close()

@@ -1,0 +1,8 @@
+"""The whole road: `build` makes the dataset, `train` aligns the model on it, `evaluate` measures before and after."""
+
+from spavl.pipeline.build import build
+from spavl.pipeline.evaluate import evaluate
+from spavl.pipeline.road import STAGES, Road, open_road
+from spavl.pipeline.train import Checkpoint, train
+
+__all__ = ["STAGES", "Checkpoint", "Road", "build", "evaluate", "open_road", "train"]

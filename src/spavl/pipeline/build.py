@@ -1,0 +1,108 @@
+"""The construction road on one page: from pictures to the dataset."""
+
+from spavl.dataset import assign_splits, build_dataset
+from spavl.embedded.sentences import sentence_encoder
+from spavl.images import collect
+from spavl.judges import open_judge
+from spavl.models import ImageInput
+from spavl.pipeline.road import Road, once
+from spavl.preferences import (
+    draw_comparisons,
+    judge_comparisons,
+    label_responses,
+    resolve,
+    safe_rates,
+    safety_groups,
+)
+from spavl.questions import write_questions
+from spavl.records import ImageRecord, Judgment, PreferencePair, Question, Response, SafetyLabel
+from spavl.responses import respond
+from spavl.store import Manifest
+
+
+async def build(road: Road) -> None:
+    """Runs every construction stage that is not finished."""
+    images = await _collect(road)
+    questions = await _ask(road, images)
+    responses = await _respond(road, images, questions)
+    pairs = await _compare(road, images, questions, responses)
+    await _write(road, images, questions, pairs)
+
+
+async def _collect(road: Road) -> dict[str, ImageRecord]:
+    stage = road.stage("images", {"images": road.config.images, "taxonomy": road.taxonomy.fingerprint})
+
+    async def station() -> Manifest:
+        return await collect(road.config.images, road.taxonomy, stage, road.pictures, sentence_encoder().encode)
+
+    await once(stage, station)
+    return {image.id: image for image in stage.records(ImageRecord)}
+
+
+async def _ask(road: Road, images: dict[str, ImageRecord]) -> dict[str, Question]:
+    settings = road.config.questions
+    stage = road.stage("questions", {"questions": settings, "writer": road.model_config(settings.writer)}, "images")
+
+    async def station() -> Manifest:
+        writer = road.models[settings.writer]
+        return await write_questions(settings, road.taxonomy, list(images.values()), road.show, writer, stage)
+
+    await once(stage, station)
+    return {question.id: question for question in stage.records(Question)}
+
+
+async def _respond(
+    road: Road, images: dict[str, ImageRecord], questions: dict[str, Question]
+) -> dict[str, Response]:
+    splits = assign_splits(list(images.values()), road.config.dataset, road.held_out_leaves(), road.config.seed)
+    asked = [question for question in questions.values() if splits[question.image_id] != "test"]
+    responders = road.config.responses.responders
+    models = {one.model: road.model_config(one.model) for one in responders.values()}
+    settings = {"responders": responders, "models": models, "dataset": road.config.dataset, "seed": road.config.seed}
+    stage = road.stage("responses", settings, "questions")
+
+    def show(image_id: str) -> ImageInput:
+        return road.show(images[image_id])
+
+    async def station() -> Manifest:
+        return await respond(responders, asked, show, road.models.__getitem__, stage)
+
+    await once(stage, station)
+    return {response.id: response for response in stage.records(Response)}
+
+
+async def _compare(
+    road: Road, images: dict[str, ImageRecord], questions: dict[str, Question], responses: dict[str, Response]
+) -> list[PreferencePair]:
+    def show(image_id: str) -> ImageInput:
+        return road.show(images[image_id])
+
+    config = road.config
+    listed = list(responses.values())
+    labelled = road.stage("labels", {"judge": road.judge_config(config.labels.judge)}, "responses")
+    safety = open_judge(config.labels.judge, road.models)
+    await once(labelled, lambda: label_responses(safety, questions, listed, show, labelled))
+    labels = labelled.records(SafetyLabel)
+
+    rates = safe_rates(listed, labels)
+    groups = safety_groups(rates, config.preferences.groups)
+    drawn = draw_comparisons(listed, groups, config.preferences.comparisons_per_question, config.seed)
+    settings = {"preferences": config.preferences, "judge": road.judge_config(config.preferences.judge)}
+    judged = road.stage("judgments", settings | {"seed": config.seed}, "responses", "labels")
+    judge = open_judge(config.preferences.judge, road.models)
+    facts = {"safe_rates": rates, "groups": groups}
+    await once(judged, lambda: judge_comparisons(judge, questions, responses, drawn, show, judged, facts=facts))
+
+    resolved = road.stage("preferences", {}, "judgments", "labels")
+    await once(resolved, lambda: resolve(drawn, judged.records(Judgment), questions, responses, labels, resolved))
+    return resolved.records(PreferencePair)
+
+
+async def _write(
+    road: Road, images: dict[str, ImageRecord], questions: dict[str, Question], pairs: list[PreferencePair]
+) -> None:
+    settings = {"dataset": road.config.dataset, "seed": road.config.seed}
+    stage = road.stage("dataset", settings, "images", "questions", "preferences")
+    pictures, asked = list(images.values()), list(questions.values())
+    splits = assign_splits(pictures, road.config.dataset, road.held_out_leaves(), road.config.seed)
+    await once(stage, lambda: build_dataset(pictures, asked, pairs, splits, road.pictures, stage))

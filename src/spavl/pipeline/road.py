@@ -1,0 +1,97 @@
+"""What every station of one run shares, and what decides whether a stage is still the same stage."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from spavl.config import Config, JudgeConfig, RubricJudgeConfig, RunConfig
+from spavl.models import CallStore, ImageInput, Models, open_models
+from spavl.records import ImageRecord, Record
+from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
+from spavl.taxonomy import Taxonomy, load_taxonomy
+
+R = TypeVar("R", bound=Record)
+
+BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
+STAGES = (*BUILD_STAGES, "train", "answers", "verdicts", "contests")
+NOT_IDENTITY = {
+    "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
+    "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
+    "retries": "the same",
+    "api_key_env": "who pays does not change what is answered",
+}
+"""Configuration fields that a stage's hash leaves out, and why."""
+
+
+class Road(NamedTuple):
+    """One run, opened."""
+
+    config: RunConfig
+    run: RunDirectory
+    taxonomy: Taxonomy
+    pictures: ImageStore
+    models: Models
+
+    def stage(self, name: str, settings: Mapping[str, object], *upstream: str) -> StageDirectory:
+        """Opens a stage; its identity is `settings` and the results of the stages upstream."""
+        return self.run.stage(name, identity(settings), upstream)
+
+    def records(self, stage: str, kind: type[R]) -> list[R]:
+        """Returns the records of a finished stage."""
+        return self.run.records(stage, kind)
+
+    def show(self, image: ImageRecord) -> ImageInput:
+        """Returns the picture as a model is shown it."""
+        return ImageInput(sha256=image.sha256, path=self.pictures.path(image.sha256, image.format))
+
+    def model_config(self, name: str) -> dict[str, Any]:
+        """Returns what identifies a model of the configuration."""
+        return {"config": self.config.models[name], "fingerprint": self.models[name].fingerprint}
+
+    def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
+        """Returns what identifies a judge: its configuration and the model it asks."""
+        asked = self.model_config(judge.model) if isinstance(judge, RubricJudgeConfig) else None
+        return {"config": judge, "model": asked}
+
+    def held_out_leaves(self) -> tuple[str, ...]:
+        """Returns the paths of the leaves that training never sees."""
+        return tuple(self.taxonomy.leaf(name).path for name in self.config.dataset.held_out_leaves)
+
+
+@contextmanager
+def open_road(config: RunConfig) -> Iterator[Road]:
+    """Opens a run for this process alone, and closes its models at the end.
+
+    Raises:
+        UserError: The taxonomy is unknown or broken, or another process is at work in the run.
+    """
+    limits = DecodeLimits(**config.images.model_dump(include=set(DecodeLimits._fields)))
+    taxonomy = load_taxonomy(config.taxonomy)
+    run = RunDirectory(config.run, config.seed)
+    with run.locked():
+        store = CallStore(config.calls)
+        models = open_models(config.models, store)
+        try:
+            yield Road(config, run, taxonomy, ImageStore(config.run / "pictures", limits), models)
+        finally:
+            models.close()
+            store.close()
+
+
+async def once(stage: StageDirectory, station: Callable[[], Awaitable[Manifest] | Manifest]) -> None:
+    """Runs the station unless its stage is finished."""
+    if stage.manifest() is None:
+        made = station()
+        if isinstance(made, Awaitable):
+            await made
+
+
+def identity(value: object) -> Any:  # noqa: ANN401  # JSON
+    """Returns a configuration as JSON without the fields of `NOT_IDENTITY`."""
+    if isinstance(value, Config):
+        return identity(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {str(key): identity(one) for key, one in value.items() if key not in NOT_IDENTITY}
+    if isinstance(value, tuple | list):
+        return [identity(one) for one in value]
+    return value

@@ -1,0 +1,42 @@
+"""The judgments station: a pairwise judge reads every comparison, one order at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from spavl.judges.base import Contest, PairwiseJudge, Preference
+from spavl.judges.judge_items import judge_items
+from spavl.models.base import ImageInput
+from spavl.records import Comparison, Judgment, Question, Response
+from spavl.store import Manifest, StageDirectory
+
+
+async def judge_comparisons(
+    judge: PairwiseJudge,
+    questions: Mapping[str, Question],
+    responses: Mapping[str, Response],
+    comparisons: Sequence[Comparison],
+    show: Callable[[str], ImageInput],
+    stage: StageDirectory,
+    *,
+    facts: dict[str, Any],
+) -> Manifest:
+    """Runs the station: one judgment per comparison; an unparsed verdict is a counted failure, never a tie."""
+    items = [(comparison.id, comparison) for comparison in comparisons]
+
+    def case(comparison: Comparison) -> Contest:
+        question = questions[comparison.question_id]
+        first, second = responses[comparison.first_id].text, responses[comparison.second_id].text
+        return Contest(question.text, first, second, question.question_type.harmful, show(question.image_id))
+
+    def record(comparison: Comparison, preference: Preference) -> Judgment:
+        return Judgment(
+            comparison_id=comparison.id,
+            question_id=comparison.question_id,
+            first_id=comparison.first_id,
+            second_id=comparison.second_id,
+            judge=judge.card.name,
+            **preference._asdict(),
+        )
+
+    await judge_items(stage, items, judge, case, judge.compare, record)
+    return stage.finish([item for item, _ in items], facts=facts)

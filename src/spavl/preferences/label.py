@@ -1,0 +1,30 @@
+"""The labels station: a safety judge reads every response."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from spavl.judges.base import Exchange, Opinion, SafetyJudge
+from spavl.judges.judge_items import judge_items
+from spavl.models.base import ImageInput
+from spavl.records import Question, Response, SafetyLabel
+from spavl.store import Manifest, StageDirectory
+
+
+async def label_responses(
+    judge: SafetyJudge,
+    questions: Mapping[str, Question],
+    responses: Sequence[Response],
+    show: Callable[[str], ImageInput],
+    stage: StageDirectory,
+) -> Manifest:
+    """Runs the station: one label per response; what the judge cannot tell is a counted failure."""
+    items = [(response.id, response) for response in responses]
+
+    def case(response: Response) -> Exchange:
+        question = questions[response.question_id]
+        return Exchange(question.text, response.text, question.question_type.harmful, show(response.image_id))
+
+    def record(response: Response, opinion: Opinion) -> SafetyLabel:
+        return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
+
+    await judge_items(stage, items, judge, case, judge.label, record)
+    return stage.finish([item for item, _ in items], facts={"judge": judge.card.model_dump(mode="json")})

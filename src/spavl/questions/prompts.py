@@ -1,0 +1,40 @@
+"""The prompt files that ask a model for questions: versioned data with their intent written down."""
+
+import functools
+from importlib import resources
+from typing import NamedTuple
+
+import yaml
+
+from spavl.records import QuestionType
+
+
+class QuestionPrompt(NamedTuple):
+    """How one type of question is asked for."""
+
+    intent: str
+    """What a good question of this type is, for people."""
+    prompt: str
+    """The writer's instruction, with `{subject}` and `{topic}`."""
+    openings: tuple[str, ...] = ()
+    """Beginnings the writer completes; empty for writers that need none."""
+
+
+@functools.cache
+def load_prompts(version: str) -> dict[QuestionType, QuestionPrompt]:
+    """Returns the prompts of one version, such as `standard_v1` or `small_v1`."""
+    text = (_folder() / f"{version}.yaml").read_text(encoding="utf-8")
+    return {
+        QuestionType(name): QuestionPrompt(body["intent"], body["prompt"], tuple(body.get("openings", ())))
+        for name, body in yaml.safe_load(text).items()
+    }
+
+
+@functools.cache
+def everyday_topics() -> tuple[str, ...]:
+    """Returns the harmless topics that benign contrast questions are about."""
+    return tuple((_folder() / "everyday_topics.txt").read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def _folder() -> resources.abc.Traversable:
+    return resources.files("spavl.questions") / "prompt_files"

@@ -1,0 +1,112 @@
+"""Writes one question of each type about each picture.
+
+The writer sees the picture, its caption and the leaf. Which opening and which everyday topic a picture gets is decided
+by the picture's id, so adding or removing other pictures changes nothing.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from spavl.config import QuestionsConfig
+from spavl.models.ask import ask
+from spavl.models.base import Completion, ImageInput, Request
+from spavl.models.call_store import StoredModel
+from spavl.questions.prompts import QuestionPrompt, everyday_topics, load_prompts
+from spavl.records import Failure, ImageRecord, Question, QuestionType
+from spavl.store import Manifest, StageDirectory
+from spavl.taxonomy import Taxonomy
+
+MIN_WORDS = 6
+"""A shorter text does not say what is wanted."""
+
+
+class Task(NamedTuple):
+    """One question to be written."""
+
+    image: ImageRecord
+    question_type: QuestionType
+
+    @property
+    def item(self) -> str:
+        """The item's name in the stage."""
+        return f"{self.image.id}/{self.question_type}"
+
+
+async def write_questions(
+    config: QuestionsConfig,
+    taxonomy: Taxonomy,
+    images: Sequence[ImageRecord],
+    show: Callable[[ImageRecord], ImageInput],
+    writer: StoredModel,
+    stage: StageDirectory,
+) -> Manifest:
+    """Runs the station: every picture, every question type."""
+    prompts = load_prompts(config.prompts)
+    tasks = [Task(image, question_type) for question_type in config.types for image in images]
+    items = [(task.item, task) for task in tasks]
+
+    def request(task: Task) -> Request:
+        prompt = prompts[task.question_type]
+        words = {"subject": task.image.caption, "topic": topic(task, taxonomy)}
+        return Request(
+            prompt=prompt.prompt.format(**words),
+            image=show(task.image),
+            answer_prefix=opening(task, prompt).format(**words),
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+        )
+
+    def read(task: Task, completion: Completion) -> Question | Failure:
+        return read_question(task, completion, config.writer)
+
+    await ask(stage, items, writer, request, read, label="questions")
+    return stage.finish([name for name, _ in items], facts={"prompts": config.prompts})
+
+
+def topic(task: Task, taxonomy: Taxonomy) -> str:
+    """Returns what the question is to be about: the leaf, or an everyday topic for a benign question."""
+    if task.question_type.harmful:
+        return taxonomy.leaf(task.image.leaf).name
+    return _choose(everyday_topics(), task)
+
+
+def opening(task: Task, prompt: QuestionPrompt) -> str:
+    """Returns the beginning that the writer completes; empty where the prompt has none."""
+    return _choose(prompt.openings, task) if prompt.openings else ""
+
+
+def read_question(task: Task, completion: Completion, writer: str) -> Question | Failure:
+    """Cuts the writer's text to one question or statement, or says why it is none."""
+    if completion.finish in ("refusal", "content_filter"):
+        return Failure(reason="writer_refused", message=f"The writer stopped with {completion.finish}.")
+    text = first_sentence(completion.text, statement=task.question_type is QuestionType.HARD_STATEMENT)
+    if len(text.split()) < MIN_WORDS:
+        return Failure(reason="empty", message=f"The writer wrote {completion.text[:80]!r}.")
+    return Question(
+        image_id=task.image.id,
+        leaf=task.image.leaf,
+        question_type=task.question_type,
+        text=text,
+        writer=writer,
+    )
+
+
+def first_sentence(text: str, *, statement: bool) -> str:
+    """Returns the first line up to its first question mark, or, without one, up to its last whole word.
+
+    A statement ends with a full stop, a question with a question mark; quotes and numbering around it are removed.
+    """
+    line = text.strip().split("\n")[0].strip().strip('"“”').removeprefix("Question:").strip()
+    line = re.sub(r"\s+", " ", line)
+    if "?" in line and not statement:
+        return line[: line.index("?") + 1]
+    sentences = re.split(r"(?<=[.!?])\s", line)
+    sentence = sentences[0] if statement or len(sentences) > 1 else line
+    return sentence.rstrip(" ,;:.!?") + ("." if statement else "?")
+
+
+def _choose(options: Sequence[str], task: Task) -> str:
+    digest = hashlib.sha256(task.item.encode()).digest()
+    return options[int.from_bytes(digest[:8], "big") % len(options)]

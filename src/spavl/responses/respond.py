@@ -1,0 +1,92 @@
+"""Asks every responder every question.
+
+Responders loop outside questions: a local model loads once, and a failing server cannot hide another's answers. A
+refusal, a filter stop and a truncated answer are responses; only a call that brought no answer is a failure.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from spavl.config import ResponderConfig
+from spavl.errors import RunError, SpavlError
+from spavl.models.ask import ask
+from spavl.models.base import Completion, ImageInput, Request
+from spavl.models.call_store import StoredModel
+from spavl.records import Failure, Question, Response
+from spavl.store import Manifest, Outcome, StageDirectory
+
+Item = tuple[str, Question]
+
+
+async def respond(
+    responders: Mapping[str, ResponderConfig],
+    questions: Sequence[Question],
+    show: Callable[[str], ImageInput],
+    open_model: Callable[[str], StoredModel],
+    stage: StageDirectory,
+) -> Manifest:
+    """Runs the station: every responder, every question.
+
+    Args:
+        responders: Name -> model under a condition.
+        questions: The questions, in their fixed order.
+        show: Image id -> the picture.
+        open_model: Name in `models` -> the model.
+        stage: Where outcomes go.
+
+    Raises:
+        RunError: Fewer than two responders gave any answer, so there is nothing to compare.
+    """
+    everything: list[Item] = []
+    for name, responder in responders.items():
+        items = [(f"{question.id}/{name}", question) for question in questions]
+        everything += items
+        try:
+            await _ask_responder(name, responder, items, show, open_model(responder.model), stage)
+        except RunError:
+            raise
+        except SpavlError as error:
+            print(f"responder {name} left out: {error}", file=sys.stderr)
+            failure = Failure(reason="responder_failed", message=str(error), transient=True)
+            stage.append([Outcome(item, failure=failure) for item in stage.pending(item for item, _ in items)])
+    answered = Counter(response.responder for response in stage.records(Response))
+    if len(answered) < 2:
+        raise RunError(
+            f"Only {len(answered)} of {len(responders)} responders gave an answer; at least two are needed. "
+            f"The reasons stand in {stage.results_path}."
+        )
+    return stage.finish([item for item, _ in everything], facts={"answers_by_responder": dict(sorted(answered.items()))})
+
+
+async def _ask_responder(
+    name: str,
+    responder: ResponderConfig,
+    items: Sequence[Item],
+    show: Callable[[str], ImageInput],
+    model: StoredModel,
+    stage: StageDirectory,
+) -> None:
+    def request(question: Question) -> Request:
+        return Request(
+            prompt=question.text,
+            image=show(question.image_id),
+            system=responder.system,
+            answer_prefix=responder.answer_prefix,
+            max_tokens=responder.max_tokens,
+            temperature=responder.temperature,
+            top_p=responder.top_p,
+        )
+
+    def read(question: Question, completion: Completion) -> Response | Failure:
+        if not completion.text.strip():
+            return Failure(reason="empty", message="The model gave an empty answer.")
+        return Response(
+            question_id=question.id,
+            image_id=question.image_id,
+            responder=name,
+            text=completion.text.strip(),
+            finish=completion.finish,
+        )
+
+    await ask(stage, items, model, request, read, label=f"responses: {name}")

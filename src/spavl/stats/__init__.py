@@ -1,0 +1,32 @@
+"""How sure a number is: intervals, paired changes, win rates and agreement, as pure functions of values.
+
+Every estimate comes with its number of items and its interval. What there is no item for raises `NotMeasured`, and
+whoever asked prints "not measured", never 0; sequences of unequal length and other slips raise a plain `ValueError`.
+It corrects no judge's errors and plots nothing.
+"""
+
+from spavl.stats.agreement import JudgeAccuracy, cohen_kappa, sensitivity_specificity
+from spavl.stats.bootstrap import cluster_bootstrap_rate
+from spavl.stats.paired import PairedChange, holm, mcnemar_exact, paired_change
+from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
+from spavl.stats.wins import Outcome, WinRate, outcome_of_orders, win_rate
+
+__all__ = [
+    "Interval",
+    "JudgeAccuracy",
+    "NotMeasured",
+    "Outcome",
+    "PairedChange",
+    "Rate",
+    "WinRate",
+    "bounds",
+    "cluster_bootstrap_rate",
+    "cohen_kappa",
+    "holm",
+    "mcnemar_exact",
+    "outcome_of_orders",
+    "paired_change",
+    "sensitivity_specificity",
+    "wilson",
+    "win_rate",
+]

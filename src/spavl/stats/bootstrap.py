@@ -1,0 +1,99 @@
+"""Intervals for means of items that are not independent: whole clusters are drawn again, never single items.
+
+Items about one picture, or variants of one question, rise and fall together; an interval that takes them for
+independent is too narrow.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from spavl.stats.rates import Interval, NotMeasured, Rate, check_confidence, wilson
+
+Clusters = Sequence[str] | Sequence[int]
+"""For every item the name of the picture or question it shares with others."""
+
+
+class Resampling(NamedTuple):
+    """How a bootstrap interval is made."""
+
+    confidence: float = 0.95
+    seed: int = 0
+    draws: int = 2000
+
+
+def cluster_bootstrap_rate(
+    values: Sequence[float], clusters: Clusters, confidence: float = 0.95, seed: int = 0, draws: int = 2000
+) -> Rate:
+    """Estimates the mean of values between 0 and 1, items being grouped in clusters.
+
+    Args:
+        values: One value an item; for an event, 0 or 1.
+        clusters: The cluster of each item.
+        confidence: Level of the interval.
+        seed: Seed of the draws; the order of the items does not matter.
+        draws: Bootstrap draws.
+
+    Raises:
+        NotMeasured: There are no items.
+        ValueError: Values and clusters differ in number, or a value is outside [0, 1].
+    """
+    low, high = bootstrap_mean(values, clusters, Interval(0, 1), Resampling(confidence, seed, draws))
+    return Rate(float(np.mean(values)), len(values), low, high)
+
+
+def bootstrap_mean(values: Sequence[float], clusters: Clusters, span: Interval, resampling: Resampling) -> Interval:
+    """Returns the percentile interval of the mean under draws of clusters with replacement.
+
+    Clusters that all have one mean v would give an interval of width 0. There a share u of unseen clusters may
+    differ, u being Wilson's upper limit for 0 of K clusters, at worst by lying at an end of the span: the interval
+    is v - u (v - span.low) to v + u (span.high - v), which for 0 events in K single items is Wilson's.
+
+    Args:
+        values: One value an item.
+        clusters: The cluster of each item.
+        span: The range a value can have.
+        resampling: Confidence level, seed and number of draws.
+
+    Raises:
+        NotMeasured: There are no items.
+        ValueError: Values and clusters differ in number, a value is outside the span, or there are no draws.
+    """
+    _check(values, clusters, span, resampling)
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    sizes = np.bincount(index)  # (K,)
+    sums = np.zeros(len(sizes))  # (K,)
+    np.add.at(sums, index, np.asarray(values, dtype=float))
+    mean = float(sums.sum() / sizes.sum())
+    tail = (1 - resampling.confidence) / 2
+    if np.ptp(sums / sizes) < 1e-12:
+        other = wilson(0, len(sizes), resampling.confidence).high
+        return Interval(mean - other * (mean - span.low), mean + other * (span.high - mean))
+    low, high = np.quantile(_draw_means(sums, sizes, resampling), [tail, 1 - tail])
+    return Interval(min(float(low), mean), max(float(high), mean))
+
+
+def _draw_means(
+    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.intp], resampling: Resampling
+) -> npt.NDArray[np.float64]:
+    """Returns one mean per draw (D,); a draw takes as many clusters as there are, with replacement."""
+    random = np.random.default_rng(resampling.seed)
+    means = np.empty(resampling.draws)
+    for draw in range(resampling.draws):
+        drawn = random.integers(len(sizes), size=len(sizes))
+        means[draw] = sums[drawn].sum() / sizes[drawn].sum()
+    return means
+
+
+def _check(values: Sequence[float], clusters: Clusters, span: Interval, resampling: Resampling) -> None:
+    if len(values) != len(clusters):
+        raise ValueError(f"{len(values)} values, but clusters of {len(clusters)} items")
+    if not len(values):
+        raise NotMeasured("a mean needs at least one item")
+    if not all(span.low <= value <= span.high for value in values):
+        raise ValueError(f"a value lies outside {span.low} to {span.high}")
+    if resampling.draws < 1:
+        raise ValueError(f"draws is {resampling.draws}: at least 1 is needed")
+    check_confidence(resampling.confidence)

@@ -1,0 +1,117 @@
+"""Before and after on the same items: the change of a rate, what was fixed and broken, and the exact test.
+
+It takes the judge's events as true; where the judge's error may have changed between the two runs, the change is the
+judge's, not yet the model's.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from spavl.stats.bootstrap import Clusters, Resampling, bootstrap_mean
+from spavl.stats.rates import Interval
+
+
+class PairedChange(NamedTuple):
+    """The change of an event's rate, `after` minus `before`, and the 2 x 2 table behind it."""
+
+    value: float
+    n: int
+    """Items scored both times."""
+    low: float
+    high: float
+    fixed: int
+    """Items with the event before only."""
+    broken: int
+    """Items with the event after only."""
+    both: int
+    neither: int
+    p_value: float
+    """Exact McNemar test of "no change", two-sided. It takes items for independent, whatever their clusters."""
+
+
+def paired_change(
+    before: Sequence[bool],
+    after: Sequence[bool],
+    clusters: Clusters | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    draws: int = 2000,
+) -> PairedChange:
+    """Compares an event on the same items before and after.
+
+    Args:
+        before: Whether each item had the event before.
+        after: Whether it had the event after, in the same order.
+        clusters: The cluster of each item; left out, every item stands alone.
+        confidence: Level of the interval, a bootstrap over clusters of the items' differences.
+        seed: Seed of the draws.
+        draws: Bootstrap draws.
+
+    Raises:
+        NotMeasured: There are no items.
+        ValueError: The sequences differ in length.
+    """
+    if len(before) != len(after):
+        raise ValueError(f"{len(before)} items before, {len(after)} after: pair them by sample first")
+    pairs = [(bool(old), bool(new)) for old, new in zip(before, after, strict=True)]
+    fixed, broken = pairs.count((True, False)), pairs.count((False, True))
+    low, high = bootstrap_mean(
+        [float(new) - float(old) for old, new in pairs],
+        range(len(pairs)) if clusters is None else clusters,
+        Interval(-1, 1),
+        Resampling(confidence, seed, draws),
+    )
+    return PairedChange(
+        value=(broken - fixed) / len(pairs),
+        n=len(pairs),
+        low=low,
+        high=high,
+        fixed=fixed,
+        broken=broken,
+        both=pairs.count((True, True)),
+        neither=pairs.count((False, False)),
+        p_value=mcnemar_exact(fixed, broken),
+    )
+
+
+def mcnemar_exact(b: int, c: int) -> float:
+    """Returns the exact two-sided p of McNemar's test.
+
+    Under "no change" a discordant item falls either way like a coin: p = min(1, 2 P(X <= min(b, c))),
+    X ~ Binomial(b + c, 1/2). Without discordant items p is 1.
+
+    Args:
+        b: Items with the event in the first condition only.
+        c: Items with the event in the second condition only.
+
+    Raises:
+        ValueError: A count is negative.
+    """
+    if min(b, c) < 0:
+        raise ValueError(f"discordant counts {b} and {c}: neither may be negative")
+    ways = tail = 1  # C(b + c, 0), and the sum so far
+    for k in range(min(b, c)):
+        ways = ways * (b + c - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << (b + c)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusts p values for being several tests (Holm 1979); below the level, each may be called significant.
+
+    In rising order the k-th of m is multiplied by m - k + 1, and none may come out below the one before it.
+
+    Returns:
+        The adjusted values, in the order given.
+
+    Raises:
+        ValueError: A p value is not between 0 and 1.
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError("a p value lies outside 0 to 1")
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted

@@ -1,0 +1,6 @@
+"""The tree of harms that pictures, questions and pairs are sorted by: SPA-VL's, or your own of the same form."""
+
+from spavl.taxonomy.reading import load_taxonomy
+from spavl.taxonomy.tree import Category, Domain, Leaf, Taxonomy, coverage, render
+
+__all__ = ["Category", "Domain", "Leaf", "Taxonomy", "coverage", "load_taxonomy", "render"]

@@ -1,0 +1,109 @@
+"""The model that is trained: a frozen vision-language model with low-rank adapters in its language model.
+
+The reference is the same weights with the adapters off, so no second model is held. The frozen part stays in
+evaluation mode; only the adapters' dropout follows training.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.nn import Parameter
+
+from spavl.config import LoraSettings, TrainConfig
+from spavl.errors import RunError, UserError
+from spavl.train.weights import load_model
+
+SUPPORTED_FAMILIES = ("llava",)
+"""Model types whose attention mask and positions are known to be plain causal ones; others are refused, not guessed."""
+
+PARTS = {"language": "language_model", "projector": "multi_modal_projector", "vision": "vision_tower"}
+"""Part -> the module of the base model that holds it."""
+
+
+class Policy(NamedTuple):
+    """A model with adapters: `peft` is the wrapper that switches and saves them, `vlm` the model inside it."""
+
+    peft: Any
+    vlm: Any
+
+    def trainable(self) -> dict[str, Parameter]:
+        """Returns live name -> parameter of what is trained, in the model's order."""
+        return {name: parameter for name, parameter in self.vlm.named_parameters() if parameter.requires_grad}
+
+    @contextmanager
+    def as_reference(self) -> Iterator[Any]:
+        """Yields the model as it was before training, without dropout and without gradients."""
+        with self.peft.disable_adapter(), torch.no_grad():
+            yield self.vlm
+
+    def stop_ids(self) -> tuple[int, ...]:
+        """Returns the ids at which the model's generation stops."""
+        stop = self.vlm.generation_config.eos_token_id
+        return tuple(stop) if isinstance(stop, list) else (() if stop is None else (stop,))
+
+    def count_trainable(self) -> dict[str, int]:
+        """Counts the trainable parameters of each part.
+
+        Raises:
+            RunError: Something outside the language model would be trained, or nothing would be.
+        """
+        counts = dict.fromkeys(PARTS, 0)
+        for name, parameter in self.trainable().items():
+            part = next((part for part, module in PARTS.items() if f".{module}." in f".{name}"), None)
+            if part is None:
+                raise RunError(f"The parameter {name} would be trained and belongs to no known part. This is a bug.")
+            counts[part] += parameter.numel()
+        if not counts["language"] or counts["projector"] or counts["vision"]:
+            raise RunError(f"The adapters must lie in the language model alone; they count {counts}. This is a bug.")
+        return counts
+
+
+def add_adapters(vlm: nn.Module, settings: LoraSettings, seed: int) -> Policy:
+    """Freezes the model and puts an adapter on every linear layer of its language model, the head left out.
+
+    Raises:
+        UserError: The model's family is not one whose masks and positions are known.
+    """
+    family = vlm.config.model_type  # type: ignore[union-attr]  # transformers' configuration
+    if family not in SUPPORTED_FAMILIES:
+        raise UserError(
+            f"train.model: a model of type '{family}' cannot be trained yet; allowed: {', '.join(SUPPORTED_FAMILIES)}. "
+            "Choose a model of one of these types."
+        )
+    torch.manual_seed(seed)
+    vlm.eval().requires_grad_(False)
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=_language_linears(vlm),
+        bias="none",
+    )
+    peft = get_peft_model(vlm, lora)  # the adapters are float32, whatever the frozen weights are
+    for name, module in peft.named_modules():
+        module.training = "lora_dropout" in name
+    return Policy(peft, vlm)
+
+
+def load_policy(folder: Path, config: TrainConfig, seed: int) -> Policy:
+    """Loads the model in the configured precision and gives it fresh adapters.
+
+    Raises:
+        UserError: The folder holds no such model, or its family is not supported.
+    """
+    vlm = load_model(folder, getattr(torch, config.dtype))
+    return add_adapters(vlm.to(config.device), config.lora, seed)
+
+
+def _language_linears(vlm: nn.Module) -> str:
+    """Returns a pattern that matches the linear layers of the language model and nothing of the tower."""
+    inside = re.compile(rf"(?:.*\.)?{PARTS['language']}\..*")
+    names = [name for name, module in vlm.named_modules() if isinstance(module, nn.Linear) and inside.fullmatch(name)]
+    leaves = sorted({name.rpartition(".")[2] for name in names})
+    return rf"(?:.*\.)?{PARTS['language']}\..*\.(?:{'|'.join(leaves)})"

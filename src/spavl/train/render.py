@@ -1,0 +1,127 @@
+"""Turns a question about a picture and its answers into token ids, with the model's own chat template.
+
+The prompt is rendered as it is for generation: no system turn, the picture before the question, and the opening of
+the assistant's turn. An answer is tokenised apart and closed by the token that ends a turn, so what is trained is
+what the model will be asked to continue. It decodes pictures only to learn how many tokens each takes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from spavl.errors import UserError
+from spavl.records import PreferencePair
+
+ANSWER_MARK = "ANSWER"
+
+
+class Row(NamedTuple):
+    """A preference pair as token ids."""
+
+    pair_id: str
+    image_id: str
+    prompt: tuple[int, ...]
+    chosen: tuple[int, ...]
+    """The preferred answer and the end-of-turn token."""
+    rejected: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with the longer answer."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+
+
+class Renderer:
+    """A model's chat template and tokenizer.
+
+    Args:
+        processor: The model's processor.
+        stop_ids: The ids at which the model's generation stops.
+        max_length: The longest prompt with answer, in tokens.
+    """
+
+    def __init__(self, processor: Any, stop_ids: Sequence[int], max_length: int) -> None:  # noqa: ANN401  # untyped library
+        self._processor = processor
+        self._max_length = max_length
+        self.end_id = end_of_turn(processor, stop_ids)
+
+    def rows(self, pairs: Iterable[PreferencePair], picture: Callable[[str], Path]) -> list[Row]:
+        """Renders the pairs, in order.
+
+        Raises:
+            UserError: A pair does not fit `max_length`, has an empty answer, or its picture cannot be opened.
+        """
+        return [self.row(pair, picture(pair.image_id)) for pair in pairs]
+
+    def row(self, pair: PreferencePair, picture: Path) -> Row:
+        """Renders one pair.
+
+        Raises:
+            UserError: The pair does not fit `max_length`, has an empty answer, or the picture cannot be opened.
+        """
+        prompt = self.prompt(pair.question, open_picture(picture))
+        row = Row(pair.id, pair.image_id, prompt, self.answer(pair.chosen), self.answer(pair.rejected))
+        if min(len(row.chosen), len(row.rejected)) < 2:
+            raise UserError(f"Pair {pair.id}: an answer is empty. Leave the pair out of the training data.")
+        if row.length > self._max_length:
+            raise UserError(
+                f"Pair {pair.id}: {len(row.prompt)} prompt tokens and {row.length - len(row.prompt)} answer tokens do "
+                f"not fit train.max_length={self._max_length}. Set train.max_length={row.length} or more, or leave "
+                "the pair out; answers are never cut."
+            )
+        return row
+
+    def prompt(self, question: str, picture: Image.Image) -> tuple[int, ...]:
+        """Returns the ids of the prompt up to where the answer begins, picture tokens included."""
+        content = [{"type": "image", "image": picture}, {"type": "text", "text": question}]
+        encoded = self._processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
+        return tuple(encoded["input_ids"][0].tolist())
+
+    def answer(self, text: str) -> tuple[int, ...]:
+        """Returns the ids of an answer and the token that ends the turn."""
+        ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return (*ids, self.end_id)
+
+
+def end_of_turn(processor: Any, stop_ids: Sequence[int]) -> int:  # noqa: ANN401  # untyped library
+    """Returns the stop token that the chat template puts behind an answer, or else the tokenizer's end token.
+
+    The two differ for models whose turns do not end in the tokenizer's own end token (Gemma's `<end_of_turn>`).
+
+    Raises:
+        UserError: The model has no end token at all.
+    """
+    said = [
+        {"role": "user", "content": [{"type": "text", "text": "QUESTION"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": ANSWER_MARK}]},
+    ]
+    text = processor.apply_chat_template(said, tokenize=False)
+    after = processor.tokenizer(text.rpartition(ANSWER_MARK)[2], add_special_tokens=False)["input_ids"]
+    behind = [token for token in after if token in stop_ids]
+    if behind:
+        return int(behind[0])
+    if processor.tokenizer.eos_token_id is None:
+        raise UserError("The model's tokenizer has no end token (eos_token), so it cannot learn where an answer ends.")
+    return int(processor.tokenizer.eos_token_id)
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Opens a stored picture as RGB.
+
+    Raises:
+        UserError: The file is missing or is not a picture.
+    """
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except OSError as error:
+        raise UserError(f"The picture {path} cannot be opened ({error}). Collect the pictures again.") from error
+

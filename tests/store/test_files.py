@@ -1,0 +1,53 @@
+"""Files are written whole or not at all, and a disk's refusal is one line."""
+
+from pathlib import Path
+
+import pytest
+
+from spavl.errors import RunError
+from spavl.store.files import append_whole, disk_errors_named, write_atomically
+
+
+def test_a_file_is_made_with_its_folders_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [child.name for child in path.parent.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_scraps(small_disk) -> None:
+    path = small_disk.path / "file"
+    write_atomically(path, b"old")
+    with pytest.raises(
+        RunError, match=r"^No space left on the disk while writing .*file \(.*run the same command again"
+    ):
+        write_atomically(path, bytes(1_000_000))
+    assert path.read_bytes() == b"old"
+    assert list(small_disk.path.iterdir()) == [path]
+    small_disk.give_room()
+    write_atomically(path, bytes(1_000_000))
+    assert path.stat().st_size == 1_000_000
+
+
+def test_a_full_disk_leaves_nothing_of_what_was_appended(small_disk) -> None:
+    path = small_disk.path / "lines"
+    append_whole(path, b"first\n")
+    with pytest.raises(RunError, match="No space left"):
+        append_whole(path, b"x" * 1_000_000)
+    assert path.read_bytes() == b"first\n"
+    small_disk.give_room()
+    append_whole(path, b"second\n")
+    assert path.read_bytes() == b"first\nsecond\n"
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(RunError, match=r"Cannot write .*file/below: .*Choose a folder you may write to"):
+        write_atomically(tmp_path / "file" / "below", b"x")
+
+
+def test_an_error_that_is_not_the_disks_passes_through(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), disk_errors_named(tmp_path):
+        (tmp_path / "none").read_bytes()

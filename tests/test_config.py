@@ -1,0 +1,131 @@
+"""Reading a run's configuration: what is accepted, and the one line each mistake gets."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spavl.config import FolderSource, LoraSettings, PackagedSource, RunConfig, load_config
+from spavl.errors import UserError
+
+MINIMAL = {
+    "run": "runs/test",
+    "models": {"tiny": {"kind": "embedded"}, "server": {"kind": "openai", "base_url": "http://x/v1", "model": "m"}},
+    "questions": {"writer": "tiny"},
+    "responses": {"responders": {"plain": {"model": "tiny"}, "careful": {"model": "server"}}},
+    "train": {"model": "tiny"},
+}
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL), encoding="utf-8")
+    return path
+
+
+def complaint(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(path, overrides)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_minimal_file_gets_every_default(minimal: Path) -> None:
+    config = load_config(minimal)
+    assert config.images.source == PackagedSource()
+    assert config.train.lora == LoraSettings(rank=16, alpha=32)
+    assert config.calls == Path("runs/calls.sqlite")
+
+
+def test_a_resolved_configuration_reads_back_as_itself(minimal: Path) -> None:
+    config = load_config(minimal)
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_configuration_cannot_be_changed(minimal: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(minimal).seed = 3  # type: ignore[misc]
+
+
+def test_overrides_reach_any_depth_and_make_missing_keys(minimal: Path) -> None:
+    config = load_config(
+        minimal, ["images.per_leaf=5", "images.source={kind: folder, path: pics}", "train.learning_rate=1e-6", "seed=7"]
+    )
+    assert config.images.per_leaf == 5
+    assert config.images.source == FolderSource(kind="folder", path=Path("pics"))
+    assert config.train.learning_rate == 1e-6
+    assert config.seed == 7
+
+
+def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL) + "images:\n", encoding="utf-8")
+    assert load_config(path, ["images.per_leaf=5"]).images.per_leaf == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("images.per_leef=2", "`images.per_leef` is not a known key"),
+        ("images.per_leaf=0", "`images.per_leaf`: Input should be greater than or equal to 1 (value: 0)"),
+        ("images.per_leaf=many", "`images.per_leaf`: Input should be a valid integer"),
+        ("images.max_pixels=900000000", "`images.max_pixels`: Input should be less than or equal to 178956970"),
+        ("images.source.kind=web", "`images.source.kind`: 'web' is none of 'packaged', 'folder'"),
+        ("images.source={path: pics}", "`images.source.kind` is missing"),
+        ("images.source={kind: folder}", "`images.source.path` is missing"),
+        ("models.tiny.batch_size=0", "`models.tiny.batch_size`: Input should be greater than or equal to 1"),
+        ("models.tiny.size=0", "`models.tiny.size` is not a known key"),
+        ("models.embedded={kind: embedded, batch_size: 0}", "`models.embedded.batch_size`: Input should be"),
+        ("models.server.base_url=server:80", "`models.server.base_url`: String should match pattern"),
+        ("train.learning_rate=.inf", "`train.learning_rate`: Input should be a finite number (value: inf)"),
+        ("train.learning_rate=.nan", "`train.learning_rate`: Input should be"),
+        ("questions.types=[riddle]", "`questions.types.0`: Input should be 'easy_question'"),
+        ("questions.writer=giant", "questions.writer: there is no model 'giant'; `models` has server, tiny"),
+        ("responses.responders.plain.model=giant", "responses.responders.plain.model: there is no model 'giant'"),
+        ("labels.judge={kind: rubric, model: giant}", "labels.judge.model: there is no model 'giant'"),
+        ("train.model=server", "train.model: 'server' is behind a server; choose one of kind embedded or hf"),
+        ("dataset={validation_fraction: 0.5, test_fraction: 0.5}", "keep their sum below 1"),
+        (
+            "responses.responders={only: {model: tiny}}",
+            "`responses.responders`: Dictionary should have at least 2 items",
+        ),
+        ("seed.deep=1", "'seed.deep=1': seed is a value, it has no keys below it."),
+        ("seed", "'seed' is not an override; write key.path=value"),
+        ("=3", "'=3' is not an override"),
+        ("seed=[1", "The value of 'seed=[1' is not YAML"),
+    ],
+)
+def test_each_mistake_gets_one_line_that_names_the_field_as_it_stands_in_the_file(
+    minimal: Path, override: str, said: str
+) -> None:
+    base = ["seed=1"] if override.startswith("seed.") else []
+    assert said in complaint(minimal, *base, override)
+
+
+def test_several_mistakes_are_all_named(minimal: Path) -> None:
+    said = complaint(minimal, "images.per_leaf=0", "train.beta=-1")
+    assert "`images.per_leaf`" in said
+    assert "`train.beta`" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [1", "is not YAML"),
+        (b"\xff\xfe\x00", "is not YAML"),
+        (b"- a list", "a configuration is a mapping of keys"),
+        (b"", "a configuration is a mapping of keys"),
+        (b"run: x", "`models` is missing; `questions` is missing; `responses` is missing; `train` is missing"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    assert said in complaint(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    assert "No such file" in complaint(tmp_path / "none.yaml")
+    assert "Is a directory" in complaint(tmp_path)
