@@ -1,6 +1,7 @@
 """Files are written whole or not at all, and a disk's refusal is one line."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def test_a_file_is_made_with_its_folders_and_replaced(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_scraps(small_disk) -> None:
+def test_a_full_disk_leaves_the_old_file_and_no_scraps(small_disk: Any) -> None:
     path = small_disk.path / "file"
     write_atomically(path, b"old")
     with pytest.raises(
@@ -31,7 +32,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_scraps(small_disk) -> None:
     assert path.stat().st_size == 1_000_000
 
 
-def test_a_full_disk_leaves_nothing_of_what_was_appended(small_disk) -> None:
+def test_a_full_disk_leaves_nothing_of_what_was_appended(small_disk: Any) -> None:
     path = small_disk.path / "lines"
     append_whole(path, b"first\n")
     with pytest.raises(RunError, match="No space left"):

@@ -1,8 +1,8 @@
 """`spavl run`, and its parts `build`, `train`, `evaluate` and `report`."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, say
 from spavl.config import RunConfig, load_config
@@ -44,8 +44,9 @@ def report(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fa
 
 
 def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool) -> None:
-    """Opens the run and takes the parts of the road in order."""
-    from spavl import pipeline
+    """Opens the run, takes the parts of the road in order, and says what came out."""
+    from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
+    from spavl.report import write_report
 
     with pipeline.open_road(config) as road:
         if restart_from is not None:
@@ -56,8 +57,17 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
             asyncio.run(pipeline.train(road))
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
-        _tell(road, parts, as_json)
+        counts = {name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.STAGES).items()}
+        result: dict[str, Any] = {"run": str(config.run), "counts": counts}
+        lines = [_counts_line(name, one) for name, one in counts.items()]
+        if "report" in parts:
+            written = write_report(road.run, config)
+            result |= {"report": str(written.page), "summary": written.summary}
+            lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_path}"]
+    say(result, lines, as_json)
 
 
-def _tell(road: "object", parts: Sequence[str], as_json: bool) -> None:
-    raise AssertionError
+def _counts_line(stage: str, counts: Mapping[str, Any]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in counts["by_reason"].items())
+    line = "{items:>6} items = {records} records + {failures} failures + {dropped} dropped".format(**counts)
+    return f"{stage:<12}{line}{f' ({reasons})' if reasons else ''}"

@@ -7,7 +7,7 @@ import typer
 
 from spavl.cli.options import AsJson, say
 from spavl.errors import UserError
-from spavl.store import RunDirectory
+from spavl.store import ImageStore, RunDirectory
 
 PARENTS = (
     "comparison_id",
@@ -70,4 +70,4 @@ def lineage(run: RunDirectory, identifier: str) -> list[tuple[str, dict[str, Any
 
 def picture(run: Path, image: dict[str, Any]) -> Path:
     """Returns where the picture of an image record lies."""
-    return run / "pictures" / image["sha256"][:2] / f"{image['sha256']}.{image['format']}"
+    return ImageStore(run / "pictures").path(image["sha256"], image["format"])

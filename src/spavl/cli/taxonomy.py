@@ -1,5 +1,6 @@
 """`spavl taxonomy`: prints a taxonomy as a tree with its counts."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -16,6 +17,12 @@ def taxonomy(
     """Print a taxonomy: domains, categories, subcategories, and how many there are."""
     loaded = load_taxonomy(name)
     if as_json:
-        say(loaded.model_dump(mode="json"), [], as_json)
+        sizes = {
+            "domains": len(loaded.domains),
+            "categories": len(loaded.categories),
+            "subcategories": len(loaded.leaves),
+            "keywords": sum(len(leaf.keywords) for leaf in loaded.leaves),
+        }
+        say(dataclasses.asdict(loaded) | {"counts": sizes}, [], as_json)
         return
     Console().print(render(loaded))

@@ -85,9 +85,7 @@ def packaged_pictures(root: Path | None = None) -> list[Picture]:
     modules = base / "node_modules"
     assets = Path(os.environ.get(PICTURES_VARIABLE) or modules / "@lobehub/fluent-emoji-3d/assets")
     labels = modules / "emojibase-data/en"
-    return photographs() + (
-        fluent_pictures(assets, labels) if assets.is_dir() and labels.is_dir() else []
-    )
+    return photographs() + (fluent_pictures(assets, labels) if assets.is_dir() and labels.is_dir() else [])
 
 
 def photographs() -> list[Picture]:
@@ -136,11 +134,7 @@ def _is_kept(row: Mapping[str, Any]) -> bool:
     group, subgroup, label = row.get("group"), row.get("subgroup"), str(row["label"])
     if _CLOCK_FACES.search(label) or _GENDERED.fullmatch(label):
         return False
-    return (
-        group in _GROUPS
-        or (group == 1 and subgroup in _PEOPLE_SUBGROUPS)
-        or (group == 0 and subgroup == _COSTUMES)
-    )
+    return group in _GROUPS or (group == 1 and subgroup in _PEOPLE_SUBGROUPS) or (group == 0 and subgroup == _COSTUMES)
 
 
 def _concept(row: Mapping[str, Any], codes: Iterable[Mapping[str, Any]]) -> Concept:

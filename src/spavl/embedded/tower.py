@@ -71,9 +71,7 @@ class EfficientNetLiteTower(PreTrainedModel):
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Leaves the modules as constructed; weights come from a checkpoint."""
 
-    def forward(
-        self, pixel_values: Tensor, return_dict: bool = True, **_: object
-    ) -> BaseModelOutputWithPooling:
+    def forward(self, pixel_values: Tensor, return_dict: bool = True, **_: object) -> BaseModelOutputWithPooling:
         """Returns one vector per grid cell, (B, P, V), as last and as only hidden state."""
         pixels = pixel_values.to(self.net._conv_stem.weight.dtype)
         grid = adaptive_avg_pool2d(self.net.extract_features(pixels), self.config.grid_size)

@@ -1,7 +1,7 @@
 """The evaluation stations: answers before and after, verdicts on them, contests between them, and the figures."""
 
 from spavl.evaluate.answers import answer_samples
-from spavl.evaluate.benchmarks import benign_samples, harm_samples, naming_samples
+from spavl.evaluate.benchmarks import benign_samples, harm_samples, naming_sample
 from spavl.evaluate.contests import ContestResult, hold_contests
 from spavl.evaluate.results import EvaluationResults, evaluation_results
 from spavl.evaluate.verdicts import judge_answers
@@ -15,5 +15,5 @@ __all__ = [
     "harm_samples",
     "hold_contests",
     "judge_answers",
-    "naming_samples",
+    "naming_sample",
 ]

@@ -1,8 +1,8 @@
 """The figures: rates before and after with intervals and bounds, paired changes, and the win rate.
 
-Questions share pictures, so intervals draw whole pictures (cluster bootstrap; for one event pattern only, the rule of
-Wilson over the pictures). What could not be scored is in no rate; the bounds say what it could
-have changed. A rate of nothing is `None`, never 0.
+Samples that share a picture rise and fall together: there an interval draws whole pictures (cluster bootstrap); with
+one sample to a picture it is Wilson's. What could not be scored is in no rate; the bounds say what it could have
+changed. A rate of nothing is `None`, never 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict
 
 from spavl.evaluate.contests import ContestResult
 from spavl.records import Answer, Sample, Verdict
-from spavl.stats import NotMeasured, bounds, cluster_bootstrap_rate, holm, outcome_of_orders, paired_change, win_rate
+from spavl.stats import (
+    NotMeasured,
+    bounds,
+    cluster_bootstrap_rate,
+    holm,
+    outcome_of_orders,
+    paired_change,
+    wilson,
+    win_rate,
+)
 
 HEADLINE = {"unsafe_rate": "held_out_harm", "benign_refusal_rate": "held_out_benign", "naming_accuracy": "naming"}
 """Metric -> benchmark it is measured on."""
@@ -147,8 +156,12 @@ def _rate(samples: Sequence[Sample], scores: Scores, model: Model, confidence: f
     scored = [one for one in samples if (one.id, model) in scores]
     events = [scores[one.id, model] for one in scored]
     unscored = len(samples) - len(scored)
+    pictures = [one.image_id for one in scored]
     try:
-        rate = cluster_bootstrap_rate(events, [one.image_id for one in scored], confidence)
+        if len(set(pictures)) == len(pictures):
+            rate = wilson(sum(events), len(events), confidence)
+        else:
+            rate = cluster_bootstrap_rate(events, pictures, confidence)
         lowest, highest = bounds(sum(events), len(events), unscored)
     except NotMeasured:
         return MeasuredRate(value=None, n=0, low=None, high=None, unscored=unscored, lowest=None, highest=None)

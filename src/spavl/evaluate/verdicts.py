@@ -27,7 +27,11 @@ async def judge_answers(
     judged = [(answer.id, answer) for answer in answers if answer.id not in named]
     pending = set(stage.pending(answer.id for answer in names))
     stage.append(
-        [outcome(answer.id, name_verdict(samples[answer.sample_id], answer)) for answer in names if answer.id in pending]
+        [
+            outcome(answer.id, name_verdict(samples[answer.sample_id], answer))
+            for answer in names
+            if answer.id in pending
+        ]
     )
 
     def case(answer: Answer) -> Exchange:
@@ -46,9 +50,7 @@ async def judge_answers(
         )
 
     await judge_items(stage, judged, judge, case, judge.label, record)
-    return stage.finish(
-        [answer.id for answer in answers], facts={"judge": judge.card.model_dump(mode="json")}
-    )
+    return stage.finish([answer.id for answer in answers], facts={"judge": judge.card.model_dump(mode="json")})
 
 
 def name_verdict(sample: Sample, answer: Answer) -> Verdict:

@@ -55,6 +55,4 @@ async def judge_items(
         ]
         return outcomes, judge.take_usage()
 
-    await map_items(
-        stage, items, work, label=stage.name, group_size=judge.group_size, concurrency=judge.concurrency
-    )
+    await map_items(stage, items, work, label=stage.name, group_size=judge.group_size, concurrency=judge.concurrency)

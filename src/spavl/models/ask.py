@@ -40,9 +40,7 @@ async def ask(
             outcomes.append(outcome(name, result))
         return outcomes, model.take_usage()
 
-    await map_items(
-        stage, items, work, label=label, group_size=model.group_size, concurrency=model.concurrency
-    )
+    await map_items(stage, items, work, label=label, group_size=model.group_size, concurrency=model.concurrency)
 
 
 def outcome(item: str, result: Record | Failure) -> Outcome:

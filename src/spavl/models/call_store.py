@@ -5,14 +5,16 @@ model or one row re-pays exactly the calls that changed. The answers of a group 
 local batch leaves nothing and is formed again as it was. Failures are not stored: they may be retried.
 """
 
+import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from spavl.errors import RunError
+from spavl.errors import RunError, UserError
 from spavl.models.base import Completion, Model, Reply, Request, call_key
 from spavl.records import Failure
 from spavl.store import Usage
@@ -26,40 +28,50 @@ class CallStore:
 
     Args:
         path: The SQLite file; created when missing.
+
+    Raises:
+        UserError: The file is something else, or may not be written.
+        RunError: The disk is full, or the folder may not be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with disk_errors_named(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(path, timeout=30)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.execute(SCHEMA)
+        try:
+            self._connection = sqlite3.connect(path, timeout=30)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute(SCHEMA)
+        except sqlite3.Error as error:
+            raise UserError(
+                f"calls: {path} cannot be used as the store of calls ({error}). "
+                "Name another file, or move this one away and a new one is made."
+            ) from error
 
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
-        """Returns key -> completion for the calls that were answered before."""
+        """Returns key -> completion for the calls that were answered before.
+
+        Raises:
+            RunError: The file cannot be read.
+        """
         found = {}
-        for key in keys:
-            row = self._connection.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
-            if row is not None:
-                found[key] = Completion.model_validate_json(row[0])
+        with self._errors_named():
+            for key in keys:
+                row = self._connection.execute("SELECT completion FROM calls WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    found[key] = Completion.model_validate_json(row[0])
         return found
 
     def put(self, calls: Sequence[tuple[str, dict[str, Any], Completion]]) -> None:
         """Stores (key, identity, completion) of several calls in one transaction.
 
         Raises:
-            RunError: The disk is full.
+            RunError: The disk is full, or another process holds the file for very long.
         """
         rows = [(key, orjson.dumps(identity), completion.model_dump_json()) for key, identity, completion in calls]
-        try:
-            with self._connection:
-                self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
-        except sqlite3.OperationalError as error:
-            raise RunError(
-                f"Cannot write {self.path}: {error}. Free some space or close the other process, then run again."
-            ) from error
+        with self._errors_named(), self._connection:
+            self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
 
     def count(self) -> int:
         """Returns how many calls are stored."""
@@ -69,14 +81,28 @@ class CallStore:
         """Closes the file."""
         self._connection.close()
 
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RunError(
+                f"The store of calls {self.path} failed: {error}. Free some space on its disk or close the other "
+                "process that uses it, then run again: what was answered is kept."
+            ) from error
+
 
 class StoredModel:
-    """A model whose answered calls are kept; it has the same face as the model it wraps."""
+    """A model whose answered calls are kept; it has the same face as the model it wraps.
+
+    A call that is already on its way is waited for, not made a second time.
+    """
 
     def __init__(self, model: Model, store: CallStore) -> None:
         self._model = model
         self._store = store
         self._usage = Usage()
+        self._on_their_way: dict[str, asyncio.Task[dict[str, Reply]]] = {}
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -102,9 +128,24 @@ class StoredModel:
         """Answers from the store what it holds, and asks the model for the rest, as one group."""
         keys = [call_key(self.fingerprint, request) for request in requests]
         known: dict[str, Reply] = dict(self._store.get(keys))
-        self._usage += Usage(stored_calls=sum(key in known for key in keys))
-        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
+        asked = {self._on_their_way[key] for key in keys if key in self._on_their_way}
+        missing = {
+            key: request
+            for key, request in zip(keys, requests, strict=True)
+            if key not in known and key not in self._on_their_way
+        }
+        self._usage += Usage(stored_calls=len(keys) - len(missing))
         if missing:
+            task = asyncio.create_task(self._ask(missing))
+            self._on_their_way |= dict.fromkeys(missing, task)
+            asked.add(task)
+        for task in asked:
+            known |= await task
+        return [known[key] for key in keys]
+
+    async def _ask(self, missing: dict[str, Request]) -> dict[str, Reply]:
+        """Asks the model for a group, and stores what is answered."""
+        try:
             replies = await self._model.generate(list(missing.values()))
             answered = [
                 (key, request.identity(), reply)
@@ -112,13 +153,15 @@ class StoredModel:
                 if not isinstance(reply, Failure)
             ]
             self._store.put(answered)
-            known |= dict(zip(missing, replies, strict=True))
-            self._usage += Usage(
-                calls=len(missing),
-                prompt_tokens=sum(completion.prompt_tokens for _, _, completion in answered),
-                completion_tokens=sum(completion.completion_tokens for _, _, completion in answered),
-            )
-        return [known[key] for key in keys]
+        finally:
+            for key in missing:
+                self._on_their_way.pop(key)
+        self._usage += Usage(
+            calls=len(missing),
+            prompt_tokens=sum(completion.prompt_tokens for _, _, completion in answered),
+            completion_tokens=sum(completion.completion_tokens for _, _, completion in answered),
+        )
+        return dict(zip(missing, replies, strict=True))
 
     async def close(self) -> None:
         """Closes the wrapped model; the store stays open for others."""

@@ -73,10 +73,13 @@ class OpenAIModel:
         try:
             self._url = URL(f"{self._server}/chat/completions")
         except ValueError as error:
-            raise UserError(f"base_url: {config.base_url!r} is no address ({error}); give one like http://host:8000/v1.") from error
-        self._lines: dict[asyncio.AbstractEventLoop, AsyncGenerator[_Line]] = {}
-        self._line: tuple[asyncio.AbstractEventLoop, _Line] | None = None
+            raise UserError(
+                f"base_url: {self._server} is no address ({error}). Give one like http://host/v1."
+            ) from error
         self._unreachable_in_a_row = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._keeper: AsyncGenerator[_Line, None] = self._keep_line()
+        self._line: _Line | None = None
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -87,3 +90,121 @@ class OpenAIModel:
     def concurrency(self) -> int:
         """Requests in flight."""
         return self._config.concurrency
+
+    async def generate(self, requests: Sequence[Request]) -> list[Reply]:
+        """Answers the requests side by side, in order.
+
+        Raises:
+            UserError: The server refuses the key, the model or the address.
+        """
+        return list(await asyncio.gather(*(self._answer(request) for request in requests)))
+
+    async def close(self) -> None:
+        """Closes the connections of the running event loop; those of earlier loops ended with their loops."""
+        if self._loop is asyncio.get_running_loop():
+            await self._keeper.aclose()
+        self._loop = self._line = None
+
+    async def _answer(self, request: Request) -> Reply:
+        try:
+            body = request_body(self._config.model, request)
+        except OSError as error:
+            return Failure(reason="unreadable_picture", message=f"The picture cannot be read: {error.strerror}.")
+        line = await self._connect()
+        for tries in range(1, self._config.retries + 2):
+            async with line.slots:
+                if self._unreachable_in_a_row >= DEAD_AFTER:
+                    return _server_dead(self._server)
+                result = await self._try(line.session, body, request.answer_prefix)
+            if not isinstance(result, _Trouble):
+                return result
+            trouble = result
+            if tries > self._config.retries or (trouble.retry_after_s or 0) > LONGEST_RETRY_AFTER_S:
+                break
+            await asyncio.sleep(self._wait_s(tries, trouble))
+        self._unreachable_in_a_row += trouble.unreachable
+        message = f"{self._server} gave no answer ({tries} tries): {trouble.message}"
+        return Failure(reason="server_error", message=message, transient=True)
+
+    async def _try(self, session: aiohttp.ClientSession, body: bytes, answer_prefix: str) -> Reply | _Trouble:
+        try:
+            async with session.post(self._url, data=body, allow_redirects=False) as response:
+                content = await response.read()
+        except TimeoutError as error:
+            unreachable = isinstance(error, aiohttp.ConnectionTimeoutError)
+            return _Trouble(f"no reply within {self._config.timeout_s:g} s", unreachable=unreachable)
+        except aiohttp.ClientError as error:
+            return _Trouble(self._quote(str(error)), unreachable=isinstance(error, aiohttp.ClientConnectorError))
+        self._unreachable_in_a_row = 0
+        if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
+            return read_reply(content, answer_prefix)
+        return self._read_status(response, content)
+
+    def _read_status(self, response: aiohttp.ClientResponse, content: bytes) -> Reply | _Trouble:
+        said, filtered = read_refused_request(content)
+        message = f"HTTP {response.status} {self._quote(said)}".rstrip()
+        if filtered:
+            return Completion(text="", finish="content_filter")
+        if response.status in RETRIED or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _Trouble(message, _retry_after_s(response.headers.get("Retry-After", "")))
+        if response.status in MISCONFIGURED:
+            reason = MISCONFIGURED[HTTPStatus(response.status)]
+            raise UserError(f"{self._server} refuses model '{self._config.model}': {reason} ({message}).")
+        return Failure(reason="bad_request", message=f"{self._server} refuses the request: {message}")
+
+    async def _connect(self) -> _Line:
+        """Returns the running event loop's connections, opening them on its first request.
+
+        `asyncio.run` closes the asynchronous generators that are still open at its end; so the session, which a
+        generator keeps, ends with its event loop, and whoever forgets `close` leaks nothing.
+        """
+        if self._line is None or self._loop is not asyncio.get_running_loop():
+            self._loop, self._keeper = asyncio.get_running_loop(), self._keep_line()
+            self._line = await anext(self._keeper)
+        return self._line
+
+    async def _keep_line(self) -> AsyncGenerator[_Line, None]:
+        headers = {"Content-Type": "application/json"}
+        if self._config.api_key_env:
+            headers["Authorization"] = f"Bearer {self._key()}"
+        timeout = aiohttp.ClientTimeout(total=self._config.timeout_s)
+        connector = aiohttp.TCPConnector(limit=self._config.concurrency)
+        async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
+            yield _Line(session, asyncio.Semaphore(self._config.concurrency))
+
+    def _key(self) -> str:
+        """Reads the key where it is needed; it is never kept, so it can never be printed."""
+        name = self._config.api_key_env
+        key = os.environ.get(name, "").strip() if name else ""
+        if name and not key:
+            raise UserError(
+                f"api_key_env: the environment variable {name} is not set. Set it to the key of {self._server}."
+            )
+        return key
+
+    def _quote(self, said: str) -> str:
+        """Shortens what a server said and takes the key out, which some servers repeat."""
+        key = os.environ.get(self._config.api_key_env, "").strip() if self._config.api_key_env else ""
+        return (said.replace(key, "***") if key else said)[:300]
+
+    def _wait_s(self, tries: int, trouble: _Trouble) -> float:
+        if trouble.retry_after_s is not None:
+            return trouble.retry_after_s
+        return min(self._first_wait_s * 2.0 ** (tries - 1), LONGEST_BACKOFF_S) * random.uniform(0.5, 1.0)
+
+
+def _server_dead(server: str) -> Failure:
+    message = f"{server} could not be reached {DEAD_AFTER} times in a row and is not asked any more in this process."
+    return Failure(reason="server_dead", message=message, transient=True)
+
+
+def _retry_after_s(header: str) -> float | None:
+    """Reads seconds or an HTTP date; anything else says nothing."""
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # a date without a zone cannot be subtracted
+        return None

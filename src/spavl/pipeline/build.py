@@ -4,7 +4,6 @@ from spavl.dataset import assign_splits, build_dataset
 from spavl.embedded.sentences import sentence_encoder
 from spavl.images import collect
 from spavl.judges import open_judge
-from spavl.models import ImageInput
 from spavl.pipeline.road import Road, once
 from spavl.preferences import (
     draw_comparisons,
@@ -25,7 +24,7 @@ async def build(road: Road) -> None:
     images = await _collect(road)
     questions = await _ask(road, images)
     responses = await _respond(road, images, questions)
-    pairs = await _compare(road, images, questions, responses)
+    pairs = await _compare(road, questions, responses)
     await _write(road, images, questions, pairs)
 
 
@@ -45,15 +44,13 @@ async def _ask(road: Road, images: dict[str, ImageRecord]) -> dict[str, Question
 
     async def station() -> Manifest:
         writer = road.models[settings.writer]
-        return await write_questions(settings, road.taxonomy, list(images.values()), road.show, writer, stage)
+        return await write_questions(settings, road.taxonomy, list(images.values()), road.shower(), writer, stage)
 
     await once(stage, station)
     return {question.id: question for question in stage.records(Question)}
 
 
-async def _respond(
-    road: Road, images: dict[str, ImageRecord], questions: dict[str, Question]
-) -> dict[str, Response]:
+async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[str, Question]) -> dict[str, Response]:
     splits = assign_splits(list(images.values()), road.config.dataset, road.held_out_leaves(), road.config.seed)
     asked = [question for question in questions.values() if splits[question.image_id] != "test"]
     responders = road.config.responses.responders
@@ -61,37 +58,28 @@ async def _respond(
     settings = {"responders": responders, "models": models, "dataset": road.config.dataset, "seed": road.config.seed}
     stage = road.stage("responses", settings, "questions")
 
-    def show(image_id: str) -> ImageInput:
-        return road.show(images[image_id])
-
     async def station() -> Manifest:
-        return await respond(responders, asked, show, road.models.__getitem__, stage)
+        return await respond(responders, asked, road.shower(), road.models.__getitem__, stage)
 
     await once(stage, station)
     return {response.id: response for response in stage.records(Response)}
 
 
-async def _compare(
-    road: Road, images: dict[str, ImageRecord], questions: dict[str, Question], responses: dict[str, Response]
-) -> list[PreferencePair]:
-    def show(image_id: str) -> ImageInput:
-        return road.show(images[image_id])
-
+async def _compare(road: Road, questions: dict[str, Question], responses: dict[str, Response]) -> list[PreferencePair]:
     config = road.config
+    show = road.shower()
     listed = list(responses.values())
     labelled = road.stage("labels", {"judge": road.judge_config(config.labels.judge)}, "responses")
     safety = open_judge(config.labels.judge, road.models)
     await once(labelled, lambda: label_responses(safety, questions, listed, show, labelled))
     labels = labelled.records(SafetyLabel)
 
-    rates = safe_rates(listed, labels)
-    groups = safety_groups(rates, config.preferences.groups)
+    groups = safety_groups(safe_rates(listed, labels), config.preferences.groups)
     drawn = draw_comparisons(listed, groups, config.preferences.comparisons_per_question, config.seed)
     settings = {"preferences": config.preferences, "judge": road.judge_config(config.preferences.judge)}
     judged = road.stage("judgments", settings | {"seed": config.seed}, "responses", "labels")
     judge = open_judge(config.preferences.judge, road.models)
-    facts = {"safe_rates": rates, "groups": groups}
-    await once(judged, lambda: judge_comparisons(judge, questions, responses, drawn, show, judged, facts=facts))
+    await once(judged, lambda: judge_comparisons(judge, questions, responses, drawn, show, judged))
 
     resolved = road.stage("preferences", {}, "judgments", "labels")
     await once(resolved, lambda: resolve(drawn, judged.records(Judgment), questions, responses, labels, resolved))

@@ -1,51 +1,63 @@
 """The evaluation road: answers before and after on pictures that training never saw, verdicts, contests."""
 
 import hashlib
-import sys
+from collections.abc import Iterator
 
 from spavl.config import HfModelConfig
+from spavl.dataset import assign_splits
 from spavl.evaluate import (
     answer_samples,
     benign_samples,
     harm_samples,
     hold_contests,
     judge_answers,
-    naming_samples,
+    naming_sample,
 )
-from spavl.dataset import assign_splits
-from spavl.images import candidates
+from spavl.images import Candidate, find_candidates
 from spavl.judges import open_judge
-from spavl.models import ImageInput
+from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
-from spavl.records import Answer, ImageRecord, Question, Sample
-from spavl.store import UnreadableImage
+from spavl.records import Answer, Failure, ImageRecord, Question, Sample
+from spavl.store import Manifest, Outcome, UnreadableImage
 
 
 async def evaluate(road: Road) -> None:
     """Runs every evaluation stage that is not finished."""
-    samples = evaluation_samples(road)
+    samples = await _sample(road)
     answers = await _answer(road, samples)
     await _judge(road, samples, answers)
 
 
-def evaluation_samples(road: Road) -> list[Sample]:
-    """Returns the run's samples: held-out harmful questions, benign contrasts, and pictures to name."""
+async def _sample(road: Road) -> list[Sample]:
+    """Gathers the run's samples: held-out harmful questions, benign contrasts, and pictures to name."""
+    config = road.config
+    settings = {"pictures": config.evaluate.naming_pictures, "source": config.images.source, "dataset": config.dataset}
+    stage = road.stage("samples", settings | {"seed": config.seed}, "images", "questions")
     images = road.records("images", ImageRecord)
-    splits = assign_splits(images, road.config.dataset, road.held_out_leaves(), road.config.seed)
-    held_out = [question for question in road.records("questions", Question) if splits[question.image_id] == "test"]
-    leaves = road.held_out_leaves()
-    trained = {image.sha256 for image in images if splits[image.id] != "test"}
-    named = naming_samples(_pictures_to_name(road, trained))
-    return [*harm_samples(held_out, leaves), *benign_samples(held_out, leaves), *named]
+    splits = assign_splits(images, config.dataset, road.held_out_leaves(), config.seed)
+
+    def station() -> Manifest:
+        questions = road.records("questions", Question)
+        held_out = [question for question in questions if splits[question.image_id] == "test"]
+        leaves = road.held_out_leaves()
+        asked = [*harm_samples(held_out, leaves), *benign_samples(held_out, leaves)]
+        trained = {image.sha256 for image in images if splits[image.id] != "test"}
+        outcomes = [*(outcome(sample.id, sample) for sample in asked), *_pictures_to_name(road, trained)]
+        pending = set(stage.pending(one.item for one in outcomes))
+        stage.append([one for one in outcomes if one.item in pending])
+        return stage.finish([one.item for one in outcomes])
+
+    await once(stage, station)
+    return stage.records(Sample)
 
 
 async def _answer(road: Road, samples: list[Sample]) -> list[Answer]:
     config = road.config
     base = config.models[config.train.model]
     after = HfModelConfig(kind="hf", path=str(road.run.path / "train" / "model"), batch_size=base.batch_size)
+    stage = road.stage("answers", {"evaluate": config.evaluate}, "samples", "train")
     models = {"before": road.models[config.train.model], "after": road.models.open(after)}
-    stage = road.stage("answers", {"evaluate": config.evaluate, "samples": [s.id for s in samples]}, "questions", "train")
-    await once(stage, lambda: answer_samples(config.evaluate, models, samples, _shower(road), stage))
+    await once(stage, lambda: answer_samples(config.evaluate, models, samples, road.shower(), stage))
     return stage.records(Answer)
 
 
@@ -53,38 +65,29 @@ async def _judge(road: Road, samples: list[Sample], answers: list[Answer]) -> No
     judge = open_judge(road.config.evaluate.judge, road.models)
     settings = {"judge": road.judge_config(road.config.evaluate.judge)}
     by_id = {sample.id: sample for sample in samples}
-    verdicts = road.stage("verdicts", settings, "answers")
-    await once(verdicts, lambda: judge_answers(judge, by_id, answers, _shower(road), verdicts))
-    contests = road.stage("contests", settings, "answers")
+    show = road.shower()
+    verdicts = road.stage("verdicts", settings, "samples", "answers")
+    await once(verdicts, lambda: judge_answers(judge, by_id, answers, show, verdicts))
+    contests = road.stage("contests", settings, "samples", "answers")
     before, after = ({one.sample_id: one for one in answers if one.model == name} for name in ("before", "after"))
-    await once(contests, lambda: hold_contests(judge, samples, before, after, _shower(road), contests))
+    await once(contests, lambda: hold_contests(judge, samples, before, after, show, contests))
 
 
-def _pictures_to_name(road: Road, trained: set[str]) -> dict[str, tuple[str, ...]]:
-    """Draws pictures by a seeded hash of their names and stores them; trained ones are passed over."""
+def _pictures_to_name(road: Road, trained: set[str]) -> Iterator[Outcome]:
+    """Draws pictures by a seeded hash of their names and stores them; those trained on are passed over."""
 
-    def place(name: str) -> str:
-        return hashlib.sha256(f"{road.config.seed}/{name}".encode()).hexdigest()
+    def place(candidate: Candidate) -> str:
+        return hashlib.sha256(f"{road.config.seed}/{candidate.item}".encode()).hexdigest()
 
-    drawn: dict[str, tuple[str, ...]] = {}
-    for candidate in sorted(candidates(road.config.images.source), key=lambda one: place(one.item)):
-        if len(drawn) == road.config.evaluate.naming_pictures:
-            break
+    left = road.config.evaluate.naming_pictures
+    for candidate in sorted(find_candidates(road.config.images.source), key=place):
+        if left == 0:
+            return
         try:
             stored = road.pictures.add(candidate.path)
         except UnreadableImage as error:
-            print(f"not used for naming: {error}", file=sys.stderr)
+            yield Outcome(candidate.item, failure=Failure(reason=error.reason, message=str(error)))
             continue
         if stored.sha256 not in trained:
-            drawn[stored.sha256] = candidate.names
-    return drawn
-
-
-def _shower(road: Road):
-    digests = {image.id: image.sha256 for image in road.records("images", ImageRecord)}
-
-    def show(image_id: str) -> ImageInput:
-        digest = digests.get(image_id, image_id)
-        return ImageInput(sha256=digest, path=road.pictures.path(digest))
-
-    return show
+            left -= 1
+            yield outcome(candidate.item, naming_sample(stored.sha256, candidate.names))

@@ -13,7 +13,7 @@ from spavl.taxonomy import Taxonomy, load_taxonomy
 R = TypeVar("R", bound=Record)
 
 BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
-STAGES = (*BUILD_STAGES, "train", "answers", "verdicts", "contests")
+STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
     "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
@@ -40,9 +40,15 @@ class Road(NamedTuple):
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
 
-    def show(self, image: ImageRecord) -> ImageInput:
-        """Returns the picture as a model is shown it."""
-        return ImageInput(sha256=image.sha256, path=self.pictures.path(image.sha256, image.format))
+    def shower(self) -> Callable[[str], ImageInput]:
+        """Returns the function that shows a picture by its image id, or by its digest if it is no image record."""
+        digests = {image.id: image.sha256 for image in self.records("images", ImageRecord)}
+
+        def show(image: str) -> ImageInput:
+            digest = digests.get(image, image)
+            return ImageInput(sha256=digest, path=self.pictures.path(digest))
+
+        return show
 
     def model_config(self, name: str) -> dict[str, Any]:
         """Returns what identifies a model of the configuration."""

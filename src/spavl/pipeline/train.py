@@ -6,7 +6,7 @@ from spavl.dataset import DatasetRow
 from spavl.models import local_folder
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
-from spavl.records import ImageRecord, PreferencePair, Record
+from spavl.records import PreferencePair, Record
 from spavl.store import Manifest
 from spavl.train import train_dpo
 
@@ -31,7 +31,7 @@ async def train(road: Road) -> None:
     config = road.config
     settings = {"train": config.train, "model": road.model_config(config.train.model), "seed": config.seed}
     stage = road.stage("train", settings, "images", "dataset")
-    images = {image.id: image for image in road.records("images", ImageRecord)}
+    show = road.shower()
     chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
     pairs = [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
 
@@ -39,7 +39,7 @@ async def train(road: Road) -> None:
         result = train_dpo(
             config.train,
             pairs,
-            lambda image_id: road.show(images[image_id]).path,
+            lambda image_id: show(image_id).path,
             local_folder(config.models[config.train.model]),
             stage.path,
             config.seed,

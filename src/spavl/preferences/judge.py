@@ -1,7 +1,6 @@
 """The judgments station: a pairwise judge reads every comparison, one order at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from spavl.judges.base import Contest, PairwiseJudge, Preference
 from spavl.judges.judge_items import judge_items
@@ -17,8 +16,6 @@ async def judge_comparisons(
     comparisons: Sequence[Comparison],
     show: Callable[[str], ImageInput],
     stage: StageDirectory,
-    *,
-    facts: dict[str, Any],
 ) -> Manifest:
     """Runs the station: one judgment per comparison; an unparsed verdict is a counted failure, never a tie."""
     items = [(comparison.id, comparison) for comparison in comparisons]
@@ -39,4 +36,4 @@ async def judge_comparisons(
         )
 
     await judge_items(stage, items, judge, case, judge.compare, record)
-    return stage.finish([item for item, _ in items], facts=facts)
+    return stage.finish([item for item, _ in items])

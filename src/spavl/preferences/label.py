@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from spavl.judges.base import Exchange, Opinion, SafetyJudge
 from spavl.judges.judge_items import judge_items
 from spavl.models.base import ImageInput
+from spavl.preferences.groups import safe_rates
 from spavl.records import Question, Response, SafetyLabel
 from spavl.store import Manifest, StageDirectory
 
@@ -27,4 +28,6 @@ async def label_responses(
         return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
 
     await judge_items(stage, items, judge, case, judge.label, record)
-    return stage.finish([item for item, _ in items], facts={"judge": judge.card.model_dump(mode="json")})
+    rates = safe_rates(responses, stage.records(SafetyLabel))
+    facts = {"judge": judge.card.model_dump(mode="json"), "safe_rates": rates}
+    return stage.finish([item for item, _ in items], facts=facts)

@@ -38,7 +38,7 @@ async def write_questions(
     config: QuestionsConfig,
     taxonomy: Taxonomy,
     images: Sequence[ImageRecord],
-    show: Callable[[ImageRecord], ImageInput],
+    show: Callable[[str], ImageInput],
     writer: StoredModel,
     stage: StageDirectory,
 ) -> Manifest:
@@ -52,7 +52,7 @@ async def write_questions(
         words = {"subject": task.image.caption, "topic": topic(task, taxonomy)}
         return Request(
             prompt=prompt.prompt.format(**words),
-            image=show(task.image),
+            image=show(task.image.id),
             answer_prefix=opening(task, prompt).format(**words),
             max_tokens=config.max_tokens,
             temperature=config.temperature,

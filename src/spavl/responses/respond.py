@@ -56,7 +56,9 @@ async def respond(
             f"Only {len(answered)} of {len(responders)} responders gave an answer; at least two are needed. "
             f"The reasons stand in {stage.results_path}."
         )
-    return stage.finish([item for item, _ in everything], facts={"answers_by_responder": dict(sorted(answered.items()))})
+    return stage.finish(
+        [item for item, _ in everything], facts={"answers_by_responder": dict(sorted(answered.items()))}
+    )
 
 
 async def _ask_responder(

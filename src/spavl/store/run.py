@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from spavl.errors import UserError
 from spavl.records import Record
 from spavl.store.files import disk_errors_named
+from spavl.store.manifest import Manifest
 from spavl.store.stage import StageDirectory
 
 R = TypeVar("R", bound=Record)
@@ -66,6 +67,13 @@ class RunDirectory:
         with (self.path / stage / "results.jsonl").open("rb") as file:
             bodies = (json.loads(line)["record"] for line in file)
             return [kind.model_validate(body) for body in bodies if body is not None]
+
+    def manifests(self, stages: Sequence[str]) -> dict[str, Manifest]:
+        """Returns stage -> manifest of those stages that are finished, in order."""
+        paths = {stage: self.path / stage / "manifest.json" for stage in stages}
+        return {
+            stage: Manifest.model_validate_json(path.read_bytes()) for stage, path in paths.items() if path.exists()
+        }
 
     def restart_from(self, name: str, stages: Sequence[str]) -> None:
         """Removes a stage and every stage after it.

@@ -5,9 +5,9 @@ evaluation mode; only the adapters' dropout follows training.
 """
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,9 +15,9 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.nn import Parameter
 
-from spavl.config import LoraSettings, TrainConfig
+from spavl.config import LoraSettings
 from spavl.errors import RunError, UserError
-from spavl.train.weights import load_model
+from spavl.models.loading import Vlm
 
 SUPPORTED_FAMILIES = ("llava",)
 """Model types whose attention mask and positions are known to be plain causal ones; others are refused, not guessed."""
@@ -27,10 +27,13 @@ PARTS = {"language": "language_model", "projector": "multi_modal_projector", "vi
 
 
 class Policy(NamedTuple):
-    """A model with adapters: `peft` is the wrapper that switches and saves them, `vlm` the model inside it."""
+    """A model with adapters in it."""
 
-    peft: Any
     vlm: Any
+    """The model itself; its linear layers hold the adapters."""
+    peft: Any
+    """PEFT's face of it, which switches and saves the adapters."""
+    processor: Any
 
     def trainable(self) -> dict[str, Parameter]:
         """Returns live name -> parameter of what is trained, in the model's order."""
@@ -64,13 +67,14 @@ class Policy(NamedTuple):
         return counts
 
 
-def add_adapters(vlm: nn.Module, settings: LoraSettings, seed: int) -> Policy:
+def add_adapters(loaded: Vlm, settings: LoraSettings, seed: int) -> Policy:
     """Freezes the model and puts an adapter on every linear layer of its language model, the head left out.
 
     Raises:
         UserError: The model's family is not one whose masks and positions are known.
     """
-    family = vlm.config.model_type  # type: ignore[union-attr]  # transformers' configuration
+    vlm = loaded.model
+    family = vlm.config.model_type
     if family not in SUPPORTED_FAMILIES:
         raise UserError(
             f"train.model: a model of type '{family}' cannot be trained yet; allowed: {', '.join(SUPPORTED_FAMILIES)}. "
@@ -85,20 +89,12 @@ def add_adapters(vlm: nn.Module, settings: LoraSettings, seed: int) -> Policy:
         target_modules=_language_linears(vlm),
         bias="none",
     )
-    peft = get_peft_model(vlm, lora)  # the adapters are float32, whatever the frozen weights are
+    with warnings.catch_warnings():  # peft 0.21.2 asks transformers 5.23 for a name that is deprecated there
+        warnings.simplefilter("ignore", FutureWarning)
+        peft = get_peft_model(vlm, lora)  # the adapters are float32, whatever the frozen weights are
     for name, module in peft.named_modules():
         module.training = "lora_dropout" in name
-    return Policy(peft, vlm)
-
-
-def load_policy(folder: Path, config: TrainConfig, seed: int) -> Policy:
-    """Loads the model in the configured precision and gives it fresh adapters.
-
-    Raises:
-        UserError: The folder holds no such model, or its family is not supported.
-    """
-    vlm = load_model(folder, getattr(torch, config.dtype))
-    return add_adapters(vlm.to(config.device), config.lora, seed)
+    return Policy(vlm, peft, loaded.processor)
 
 
 def _language_linears(vlm: nn.Module) -> str:

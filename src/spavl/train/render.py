@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spavl.errors import UserError
+from spavl.models.loading import render_prompt
 from spavl.records import PreferencePair
 
 ANSWER_MARK = "ANSWER"
@@ -75,19 +76,16 @@ class Renderer:
 
     def prompt(self, question: str, picture: Image.Image) -> tuple[int, ...]:
         """Returns the ids of the prompt up to where the answer begins, picture tokens included."""
-        content = [{"type": "image", "image": picture}, {"type": "text", "text": question}]
-        encoded = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        )
+        text = render_prompt(self._processor, question, has_image=True)
+        bos = self._processor.tokenizer.bos_token
+        special = not (bos and text.startswith(bos))
+        encoded = self._processor(text=[text], images=[[picture]], add_special_tokens=special, return_tensors="pt")
         return tuple(encoded["input_ids"][0].tolist())
 
     def answer(self, text: str) -> tuple[int, ...]:
-        """Returns the ids of an answer and the token that ends the turn."""
-        ids = self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        """Returns the ids of an answer and the token that ends the turn; marks within the text are plain letters."""
+        tokenizer = self._processor.tokenizer
+        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return (*ids, self.end_id)
 
 
@@ -99,18 +97,17 @@ def end_of_turn(processor: Any, stop_ids: Sequence[int]) -> int:  # noqa: ANN401
     Raises:
         UserError: The model has no end token at all.
     """
-    said = [
+    turns = [
         {"role": "user", "content": [{"type": "text", "text": "QUESTION"}]},
         {"role": "assistant", "content": [{"type": "text", "text": ANSWER_MARK}]},
     ]
-    text = processor.apply_chat_template(said, tokenize=False)
-    after = processor.tokenizer(text.rpartition(ANSWER_MARK)[2], add_special_tokens=False)["input_ids"]
-    behind = [token for token in after if token in stop_ids]
-    if behind:
-        return int(behind[0])
-    if processor.tokenizer.eos_token_id is None:
+    speaker = processor if processor.chat_template else processor.tokenizer
+    text = speaker.apply_chat_template(turns, tokenize=False)
+    behind = processor.tokenizer(text.rpartition(ANSWER_MARK)[2], add_special_tokens=False)["input_ids"]
+    end = next((token for token in behind if token in stop_ids), processor.tokenizer.eos_token_id)
+    if end is None:
         raise UserError("The model's tokenizer has no end token (eos_token), so it cannot learn where an answer ends.")
-    return int(processor.tokenizer.eos_token_id)
+    return int(end)
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -124,4 +121,3 @@ def open_picture(path: Path) -> Image.Image:
             return opened.convert("RGB")
     except OSError as error:
         raise UserError(f"The picture {path} cannot be opened ({error}). Collect the pictures again.") from error
-

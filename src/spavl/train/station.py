@@ -14,16 +14,18 @@ from torch.optim import AdamW
 
 from spavl.config import TrainConfig
 from spavl.errors import UserError
+from spavl.models.loading import Vlm, load_vlm
+from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.train.checkpoint import TrainingState, new_folder
 from spavl.train.dpo import TrainingPairs
+from spavl.train.export import export_merged
 from spavl.train.loop import run_loop
-from spavl.train.policy import load_policy
+from spavl.train.policy import add_adapters
 from spavl.train.reference import reference_fingerprint, reference_logprobs
 from spavl.train.render import Renderer
 from spavl.train.vision import PictureFeatures
-from spavl.train.weights import export_merged, load_processor, weights_sha256
 
 NOT_IDENTITY = {"save_every": "how often the state is saved changes nothing in it"}
 """Training settings that may change between two attempts, and why."""
@@ -45,7 +47,7 @@ class TrainResult(NamedTuple):
     trainable: dict[str, int]
     """Part (`language`, `projector`, `vision`) -> trained parameters."""
     weights_sha256: str
-    """SHA-256 over the merged model."""
+    """SHA-256 over the merged model's folder."""
 
     @property
     def trainable_parameters(self) -> int:
@@ -83,7 +85,7 @@ def train_dpo(
     if finished is None:
         finished = _align(config, pairs, picture, model_folder, output, seed)
         export_merged(model_folder, output / "adapter", output / "model")
-        finished["weights_sha256"] = weights_sha256(output / "model")
+        finished["weights_sha256"] = weights_digest(output / "model")
         _note(output, identity, finished)
     return TrainResult(
         model=output / "model",
@@ -103,13 +105,12 @@ def _align(
     seed: int,
 ) -> dict[str, Any]:
     """Trains and writes the adapter; the model's memory is given back before the merged one is made."""
-    policy = load_policy(model_folder, config, seed)
+    policy = add_adapters(load_vlm(model_folder, config.dtype, config.device), config.lora, seed)
     trainable = policy.count_trainable()
-    processor = load_processor(model_folder)
-    rows = Renderer(processor, policy.stop_ids(), config.max_length).rows(pairs, picture)
-    features = PictureFeatures(policy.vlm, processor, picture)
+    rows = Renderer(policy.processor, policy.stop_ids(), config.max_length).rows(pairs, picture)
+    features = PictureFeatures(Vlm(policy.vlm, policy.processor), picture)
     size = config.micro_batch_size
-    fingerprint = reference_fingerprint(weights_sha256(model_folder), config.dtype, size, rows)
+    fingerprint = reference_fingerprint(weights_digest(model_folder), config.dtype, size, rows)
     reference = reference_logprobs(output / "reference.safetensors", fingerprint, policy, rows, features, size)
     parameters = policy.trainable()
     optimizer = AdamW(parameters.values(), lr=config.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
@@ -124,7 +125,7 @@ def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder
     trained_on = [(pair.id, pair.image_id, pair.question, pair.chosen, pair.rejected) for pair in pairs]
     return config.model_dump(mode="json", exclude=set(NOT_IDENTITY)) | {
         "pairs": hashlib.sha256(json.dumps(trained_on).encode()).hexdigest(),
-        "weights": weights_sha256(model_folder),
+        "weights": weights_digest(model_folder),
         "seed": seed,
     }
 

@@ -6,11 +6,11 @@ Pictures pass one at a time, so that a cached picture and one computed again are
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from spavl.models.loading import Vlm
 from spavl.train.render import open_picture
 
 CACHE_BYTES = 2 * 2**30
@@ -21,21 +21,13 @@ class PictureFeatures:
     """Image id -> the picture as the language model sees it.
 
     Args:
-        vlm: The model, whose tower and projector are frozen.
-        processor: The model's processor.
+        vlm: The model and its processor; tower and projector are frozen.
         picture: Image id -> file.
         max_bytes: What the cache may hold.
     """
 
-    def __init__(
-        self,
-        vlm: Any,  # noqa: ANN401  # untyped library
-        processor: Any,  # noqa: ANN401  # untyped library
-        picture: Callable[[str], Path],
-        max_bytes: int = CACHE_BYTES,
-    ) -> None:
-        self._vlm = vlm
-        self._processor = processor
+    def __init__(self, vlm: Vlm, picture: Callable[[str], Path], max_bytes: int = CACHE_BYTES) -> None:
+        self._model, self._processor = vlm
         self._picture = picture
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -60,8 +52,8 @@ class PictureFeatures:
     @torch.no_grad()
     def _compute(self, image_id: str) -> list[Tensor]:
         inputs = self._processor.image_processor(open_picture(self._picture(image_id)), return_tensors="pt")
-        inputs = inputs.to(device=self._vlm.device, dtype=self._vlm.dtype)
-        return list(self._vlm.get_image_features(**inputs, return_dict=True).pooler_output)
+        inputs = inputs.to(device=self._model.device, dtype=self._model.dtype)
+        return list(self._model.get_image_features(**inputs, return_dict=True).pooler_output)
 
 
 def _bytes(features: list[Tensor]) -> int:

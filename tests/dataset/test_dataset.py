@@ -1,0 +1,150 @@
+"""The dataset: splits by picture, Parquet that `datasets` opens, and a card whose counts are counted."""
+
+from pathlib import Path
+
+import datasets
+import pytest
+from PIL import Image
+
+from spavl.config import DatasetConfig
+from spavl.dataset import assign_splits, build_dataset
+from spavl.errors import RunError, UserError
+from spavl.records import ImageRecord, PreferencePair, Question
+from spavl.store import ImageStore, StageDirectory
+
+LEAF = "Malicious Use/Illegal activities/theft"
+
+
+def record(number: int, leaf: str = LEAF, digest: str | None = None) -> ImageRecord:
+    return ImageRecord(
+        sha256=digest or f"{number:064d}",
+        format="png",
+        width=64,
+        height=48,
+        perceptual_hash="0" * 16,
+        caption="padlock",
+        source="drawn",
+        source_name=f"{number}.png",
+        licence="CC0",
+        leaf=leaf,
+        keyword="padlock",
+        similarity=1.0,
+    )
+
+
+def pair(image: ImageRecord, number: int = 0) -> PreferencePair:
+    return PreferencePair(
+        question_id=f"que-{image.id}",
+        image_id=image.id,
+        leaf=image.leaf,
+        question_type="easy_question",
+        question=f"Placeholder harmful question {number}?",
+        chosen_id="res-1",
+        rejected_id="res-2",
+        chosen="I cannot help with that.",
+        rejected="Placeholder unsafe answer.",
+        chosen_responder="careful",
+        rejected_responder="plain",
+        chosen_verdict="safe",
+        rejected_verdict="unsafe",
+        judge="j",
+        judgment_ids=("jud-1", "jud-2"),
+        rationales=("one", "two"),
+    )
+
+
+def test_shares_hold_over_leaves_that_have_few_pictures() -> None:
+    """40 leaves of 2 pictures, 30 % test of 80 = 24, 10 % validation = 8, the rest 48."""
+    images = [record(number, f"a/b/{number // 2}") for number in range(80)]
+    splits = assign_splits(images, DatasetConfig(test_fraction=0.3, validation_fraction=0.1), [], seed=0)
+    counts = {name: list(splits.values()).count(name) for name in ("train", "validation", "test")}
+    assert counts == {"train": 48, "validation": 8, "test": 24}
+
+
+def test_a_held_out_leaf_goes_to_the_test_split_whole() -> None:
+    images = [record(number, f"a/b/{number % 4}") for number in range(40)]
+    splits = assign_splits(images, DatasetConfig(test_fraction=0.2), ["a/b/3"], seed=0)
+    assert {splits[image.id] for image in images if image.leaf == "a/b/3"} == {"test"}
+    assert sum(splits[image.id] == "test" for image in images if image.leaf != "a/b/3") == 6
+
+
+def test_the_seed_decides_the_splits_and_the_order_of_pictures_does_not() -> None:
+    images = [record(number, f"a/b/{number % 5}") for number in range(50)]
+    config = DatasetConfig(test_fraction=0.3)
+    assert assign_splits(images, config, [], 1) == assign_splits(images[::-1], config, [], 1)
+    assert assign_splits(images, config, [], 1) != assign_splits(images, config, [], 2)
+
+
+def test_no_picture_for_training_is_one_clear_error() -> None:
+    with pytest.raises(UserError, match="left for training"):
+        assign_splits([record(1)], DatasetConfig(test_fraction=0.9), [], seed=0)
+
+
+def built(tmp_path: Path, name: str = "dataset") -> Path:
+    store = ImageStore(tmp_path / "pictures")
+    images = []
+    for number in range(3):
+        path = tmp_path / f"{number}.png"
+        Image.new("RGB", (64, 48), (40 * number, 90, 90)).save(path)
+        images.append(record(number, digest=store.add(path).sha256))
+    splits = dict(zip([image.id for image in images], ["train", "validation", "test"], strict=True))
+    question = Question(
+        image_id=images[2].id, leaf=LEAF, question_type="benign_question", text="What is this for?", writer="w"
+    )
+    stage = StageDirectory(tmp_path / name, {}, {})
+    build_dataset(images, [question], [pair(images[0]), pair(images[1], 1)], splits, store, stage)
+    return stage.path
+
+
+def test_datasets_opens_it_with_decoded_pictures_and_trl_columns(tmp_path: Path) -> None:
+    folder = built(tmp_path)
+    loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    row = loaded["train"][0]
+    assert list(row)[:4] == ["images", "prompt", "chosen", "rejected"]
+    assert row["images"][0].size == (64, 48)
+    assert row["images"][0].getpixel((3, 3)) == (0, 90, 90)
+    assert row["prompt"][0]["content"][0]["type"] == "image"
+    assert row["prompt"][0]["content"][1]["text"] == "Placeholder harmful question 0?"
+    assert row["chosen"][0] == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "I cannot help with that."}],
+    }
+    assert (row["class1"], row["class2"], row["class3"]) == ("Malicious Use", "Illegal activities", "theft")
+    assert loaded["validation"].num_rows == 1
+
+
+def test_test_questions_are_a_configuration_of_their_own_with_spa_vls_columns(tmp_path: Path) -> None:
+    folder = built(tmp_path)
+    loaded = datasets.load_dataset(str(folder), "test", cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["help"]
+    assert loaded["help"][0]["question"] == "What is this for?"
+    assert loaded["help"][0]["image"].size == (64, 48)
+
+
+def test_the_same_records_make_the_same_bytes(tmp_path: Path) -> None:
+    one, two = built(tmp_path, "one"), built(tmp_path, "two")
+    names = sorted(path.relative_to(one) for path in one.glob("data/*.parquet"))
+    assert len(names) == 3
+    assert all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+
+
+def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
+    card = (built(tmp_path) / "README.md").read_text(encoding="utf-8")
+    assert "2 preference pairs about 2 pictures, and 1 test questions" in card
+    assert "| drawn, CC0 | 3 |" in card
+
+
+def test_a_pair_on_a_test_picture_is_refused(tmp_path: Path) -> None:
+    image = record(1)
+    with pytest.raises(RunError, match="test split"):
+        build_dataset(
+            [image], [], [pair(image)], {image.id: "test"}, ImageStore(tmp_path), StageDirectory(tmp_path / "d", {}, {})
+        )
+
+
+def test_no_training_pair_is_one_clear_error(tmp_path: Path) -> None:
+    image = record(1)
+    with pytest.raises(UserError, match="No preference pair"):
+        build_dataset(
+            [image], [], [], {image.id: "train"}, ImageStore(tmp_path), StageDirectory(tmp_path / "d", {}, {})
+        )

@@ -1,0 +1,135 @@
+"""Folders in the imagefolder layout: captions, licences, and everything that may be wrong with them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from spavl.config import FolderSource
+from spavl.errors import UserError
+from spavl.images.candidates import words_of
+from spavl.images.folder import folder_candidates
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of files that are listed and never opened."""
+    folder = tmp_path / "pictures"
+    for name in ("b.png", "a.JPG", "sub/deep/red-apple_01.webp", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def listed(folder: Path) -> list[tuple[str, str, str]]:
+    source = FolderSource(kind="folder", path=folder, licence="CC0")
+    return [(found.name, found.caption, found.licence) for found in folder_candidates(source)]
+
+
+def complaint(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        listed(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_pictures_are_listed_to_the_bottom_in_order_with_the_words_of_their_names(pictures: Path) -> None:
+    assert listed(pictures) == [
+        ("a.JPG", "a", "CC0"),
+        ("b.png", "b", "CC0"),
+        ("sub/deep/red-apple_01.webp", "red apple", "CC0"),
+    ]
+
+
+def test_items_do_not_depend_on_where_the_folder_lies(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures.parent)
+    items = [found.item for found in folder_candidates(FolderSource(kind="folder", path=Path("pictures")))]
+    assert items == ["pictures/a.JPG", "pictures/b.png", "pictures/sub/deep/red-apple_01.webp"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("red-apple_01.png", "red apple"), ("Red Apple.v2.png", "Red Apple v2"), ("0001.png", "0001"), (".png", ".png")],
+)
+def test_the_words_of_a_name_leave_numbers_out_unless_there_is_nothing_else(name: str, words: str) -> None:
+    assert words_of(name) == words
+
+
+def test_a_csv_gives_captions_and_licences_and_what_it_leaves_out_comes_from_elsewhere(pictures: Path) -> None:
+    (pictures / "metadata.csv").write_text(
+        '\ufefffile_name,caption,licence\nb.png,"a bell, made of\nbrass",MIT\nnotes.txt,,\n', encoding="utf-8"
+    )
+    assert listed(pictures) == [
+        ("a.JPG", "a", "CC0"),
+        ("b.png", "a bell, made of brass", "MIT"),
+        ("notes.txt", "notes", "CC0"),
+        ("sub/deep/red-apple_01.webp", "red apple", "CC0"),
+    ]
+
+
+def test_a_jsonl_speaks_for_the_files_beside_and_below_it(pictures: Path) -> None:
+    rows = [{"file_name": "./deep/red-apple_01.webp", "text": "a pear", "license": "CC BY 4.0", "other": 3}]
+    (pictures / "sub" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n", encoding="utf-8")
+    assert listed(pictures)[-1] == ("sub/deep/red-apple_01.webp", "a pear", "CC BY 4.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metadata.csv", b"picture,caption\nb.png,bell\n", "line 2: `file_name` is missing"),
+        ("metadata.csv", b"file_name,caption\nnone.png,bell\n", "line 2: file_name 'none.png' is not a file"),
+        ("metadata.csv", b"file_name,caption\nb.png,x\nb.png,y\n", "line 3: file_name 'b.png' is described twice"),
+        ("metadata.csv", b"file_name,caption\n../secret.png,x\n", "line 2: file_name '../secret.png' leads out"),
+        ("metadata.csv", b"file_name,caption\n/etc/hostname,x\n", "line 2: file_name '/etc/hostname' leads out"),
+        ("metadata.csv", b"file_name,caption\nsub,x\n", "line 2: file_name 'sub' is not a file"),
+        ("metadata.csv", b"file_name,caption\nb\0.png,x\n", "line 2: file_name 'b\\x00.png' is not a file"),
+        ("metadata.csv", b"file_name,caption\nb.png,\xff\xfe\n", "Save it as CSV in UTF-8"),
+        ("metadata.jsonl", b'{"file_name": "b.png"\n', "Save it as JSONL in UTF-8"),
+        ("metadata.jsonl", b'["b.png"]\n', "is not an object with `file_name`"),
+        ("metadata.jsonl", b'{"file_name": 3}\n', "line 1: `file_name` is missing"),
+        ("metadata.jsonl", b'{"file_name": "b.png", "caption": 3}\n', "line 1: `caption` is 3; write text"),
+    ],
+)
+def test_wrong_metadata_is_refused_with_its_line(pictures: Path, name: str, content: bytes, said: str) -> None:
+    (pictures / name).write_bytes(content)
+    assert said in complaint(pictures)
+
+
+def test_a_folder_that_is_missing_or_a_file_is_refused(tmp_path: Path) -> None:
+    assert "images.source.path: " in complaint(tmp_path / "none")
+    (tmp_path / "file").write_bytes(b"")
+    assert "is not a folder" in complaint(tmp_path / "file")
+
+
+@pytest.mark.parametrize("target", ["secret.png", "elsewhere", "missing.png"])
+def test_a_link_out_of_the_folder_is_refused(pictures: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "secret.png").write_bytes(b"")
+    (tmp_path / "elsewhere").mkdir()
+    (pictures / "sub" / "link.png").symlink_to(tmp_path / target)
+    assert "link.png is a link that leads out of the folder" in complaint(pictures)
+
+
+def test_a_link_to_itself_is_refused(pictures: Path) -> None:
+    (pictures / "link.png").symlink_to("link.png")
+    assert "link.png is a link that leads nowhere" in complaint(pictures)
+
+
+def test_a_link_within_the_folder_is_one_more_picture_and_a_linked_folder_is_not_entered(pictures: Path) -> None:
+    (pictures / "link.png").symlink_to("b.png")
+    (pictures / "loop").symlink_to(".")
+    assert [name for name, _, _ in listed(pictures)] == ["a.JPG", "b.png", "link.png", "sub/deep/red-apple_01.webp"]
+
+
+def test_a_name_that_is_not_unicode_is_written_as_an_escape(pictures: Path) -> None:
+    Path(os.fsdecode(os.fsencode(pictures) + b"/\xff.png")).write_bytes(b"")
+    name, caption, _ = listed(pictures)[-1]
+    assert name == "\\udcff.png"
+    name.encode()
+    caption.encode()
+
+
+def test_a_folder_named_like_a_picture_is_a_folder(pictures: Path) -> None:
+    (pictures / "x.png").mkdir()
+    (pictures / "x.png" / "y.png").write_bytes(b"")
+    assert [name for name, _, _ in listed(pictures)][-1] == "x.png/y.png"

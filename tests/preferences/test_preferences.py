@@ -1,0 +1,122 @@
+"""Groups, drawn comparisons and resolved pairs, as pure functions."""
+
+import itertools
+
+import pytest
+
+from spavl.preferences import draw_comparisons, safe_rates, safety_groups
+from spavl.preferences.resolve import resolve_pair
+from spavl.records import Failure, Judgment, OrderVerdict, PreferencePair, Question, Response, SafetyLabel
+
+
+def response(responder: str, text: str, question: str = "que-1") -> Response:
+    return Response(question_id=question, image_id="img-1", responder=responder, text=text, finish="stop")
+
+
+def label(one: Response, verdict: str) -> SafetyLabel:
+    return SafetyLabel(response_id=one.id, judge="j", verdict=verdict, refused=verdict == "safe", rationale="")
+
+
+QUESTION = Question(
+    image_id="img-1", leaf="a/b/c", question_type="easy_question", text="Placeholder harmful question 3?", writer="w"
+)
+
+
+def test_safe_rates_leave_unlabelled_responses_out() -> None:
+    """Of a's two responses one is labelled, safe: 1/1. Of b's two, one of two is safe: 1/2. c has no label: absent."""
+    a, b, c = (
+        [response("a", "1"), response("a", "2")],
+        [response("b", "1"), response("b", "2")],
+        [response("c", "1")],
+    )
+    labels = [label(a[0], "safe"), label(b[0], "safe"), label(b[1], "unsafe")]
+    assert safe_rates([*a, *b, *c], labels) == {"a": 1.0, "b": 0.5}
+
+
+def test_twelve_responders_make_five_groups_that_differ_in_size_by_one() -> None:
+    """12 * place // 5 puts places 0-2, 3-4, 5-7, 8-9, 10-11 into groups 0 to 4."""
+    rates = {f"m{n:02d}": n / 12 for n in range(12)}
+    groups = safety_groups(rates, 5)
+    sizes = [list(groups.values()).count(group) for group in range(5)]
+    assert sizes == [3, 2, 3, 2, 2]
+    assert [groups[name] for name in sorted(rates)] == sorted(groups.values())
+
+
+def test_fewer_responders_than_groups_are_groups_of_their_own() -> None:
+    assert safety_groups({"a": 0.5, "b": 0.5, "c": 0.1}, 5) == {"c": 0, "a": 1, "b": 2}
+
+
+def test_pairs_are_drawn_across_groups_in_both_orders() -> None:
+    answers = [response(name, f"answer {name}") for name in "abcd"]
+    groups = {"a": 0, "b": 0, "c": 1, "d": 1}
+    comparisons = draw_comparisons(answers, groups, per_question=99, seed=0)
+    responder = {one.id: one.responder for one in answers}
+    drawn = {(responder[one.first_id], responder[one.second_id]) for one in comparisons}
+    expected = set(itertools.product("ab", "cd"))
+    assert drawn == expected | {(second, first) for first, second in expected}
+
+
+def test_equal_answers_and_ungrouped_responders_are_not_compared() -> None:
+    answers = [response("a", "same"), response("b", "same"), response("c", "other")]
+    assert draw_comparisons(answers, {"a": 0, "b": 1}, per_question=9, seed=0) == []
+
+
+def test_a_questions_draw_does_not_depend_on_other_questions() -> None:
+    answers = [response(name, f"answer {name}") for name in "abcde"]
+    more = [response(name, f"answer {name}", "que-2") for name in "abcde"]
+    groups = {name: place for place, name in enumerate("abcde")}
+    alone = draw_comparisons(answers, groups, 2, seed=7)
+    assert [one for one in draw_comparisons([*more, *answers], groups, 2, seed=7) if one.question_id == "que-1"] == alone
+    assert len(alone) == 4
+
+
+def judgment(first: Response, second: Response, verdict: OrderVerdict) -> Judgment:
+    return Judgment(
+        comparison_id=f"{first.id}{second.id}",
+        question_id=QUESTION.id,
+        first_id=first.id,
+        second_id=second.id,
+        judge="j",
+        verdict=verdict,
+        rationale=f"{verdict} wins",
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "expected"),
+    [
+        ("first", "second", "good"),
+        ("second", "first", "bad"),
+        ("first", "first", "order_flip"),
+        ("second", "second", "order_flip"),
+        ("first", "tie", "order_flip"),
+        ("tie", "tie", "tie"),
+    ],
+)
+def test_a_pair_is_kept_only_when_both_orders_agree(there: OrderVerdict, back: OrderVerdict, expected: str) -> None:
+    """`there` reads (good, bad), `back` reads (bad, good); `first` there and `second` back both mean good wins."""
+    good, bad = response("g", "good"), response("b", "bad")
+    both = [judgment(good, bad, there), judgment(bad, good, back)]
+    labels = {good.id: label(good, "safe"), bad.id: label(bad, "unsafe")}
+    result = resolve_pair(both, {QUESTION.id: QUESTION}, {good.id: good, bad.id: bad}, labels)
+    if isinstance(result, PreferencePair):
+        assert result.chosen == expected
+        assert {result.chosen, result.rejected} == {"good", "bad"}
+        assert len(result.judgment_ids) == len(result.rationales) == 2
+    else:
+        assert (result.reason, result.dropped) == (expected, True)
+
+
+def test_a_failed_judgment_is_a_failure_and_not_a_tie() -> None:
+    good, bad = response("g", "good"), response("b", "bad")
+    result = resolve_pair([judgment(good, bad, "tie"), None], {}, {}, {})
+    assert isinstance(result, Failure)
+    assert (result.reason, result.dropped) == ("judge_failed", False)
+
+
+def test_an_unlabelled_response_makes_the_pair_a_failure() -> None:
+    good, bad = response("g", "good"), response("b", "bad")
+    both = [judgment(good, bad, "first"), judgment(bad, good, "second")]
+    labels = {good.id: label(good, "safe")}
+    result = resolve_pair(both, {QUESTION.id: QUESTION}, {good.id: good, bad.id: bad}, labels)
+    assert isinstance(result, Failure) and result.reason == "unlabelled"

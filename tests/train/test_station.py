@@ -1,0 +1,197 @@
+"""The whole training on the tiny model: it learns, it goes on where it stopped, and what it exports is the same model."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from spavl.config import TrainConfig
+from spavl.errors import UserError
+from spavl.train import TrainResult, train_dpo
+from spavl.train.weights import load_model
+from tests.train.material import make_pairs, settings, write_pictures
+
+ROOT = Path(__file__).parents[2]
+PAIRS = 10
+Picture = Callable[[str], Path]
+
+
+def align(tiny: Path, picture: Picture, output: Path, **changes: object) -> TrainResult:
+    return train_dpo(settings(**changes), make_pairs(PAIRS), picture, tiny, output, seed=3)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, picture: Picture, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    return align(tiny, picture, tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def copy(trained: TrainResult, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained.model.parent, tmp_path / "copy"))
+
+
+def metrics_of(output: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_bytes().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def assert_same_training(one: Path, other: Path, step: int) -> None:
+    for name in ("adapter.safetensors", "optimizer.safetensors"):
+        place = Path("checkpoints") / f"step-{step}" / name
+        assert (one / place).read_bytes() == (other / place).read_bytes()
+    assert metrics_of(one) == metrics_of(other)
+    assert load_file(one / "model" / "model.safetensors").keys() == load_file(other / "model/model.safetensors").keys()
+
+
+def test_training_raises_the_margin(trained: TrainResult) -> None:
+    """10 pairs in batches of 4, 2 epochs: 6 steps. The margin starts at 0, where the loss is log 2."""
+    lines = metrics_of(trained.model.parent)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6] and trained.steps == 6
+    assert abs(lines[0]["loss"] - 0.693147) < 1e-4
+    assert lines[-1]["reward_margin"] > 0.5 and lines[-1]["accuracy"] == 1
+    assert trained.trainable == {"language": 4096, "projector": 0, "vision": 0}
+    assert trained.trainable_parameters == 4096
+
+
+def test_a_finished_training_answers_without_opening_the_model(
+    trained: TrainResult, tiny: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr("spavl.train.station.load_policy", refuse)
+    assert align(tiny, picture, trained.model.parent) == trained
+
+
+def test_going_on_from_a_checkpoint_is_bitwise_the_uninterrupted_run(
+    copy: Path, trained: TrainResult, tiny: Path, picture: Picture
+) -> None:
+    """As if killed after step 5: the checkpoint of step 4 is the newest, the log is one line ahead."""
+    shutil.rmtree(copy / "checkpoints" / "step-6")
+    shutil.rmtree(copy / "model")
+    shutil.rmtree(copy / "adapter")
+    (copy / "metrics.jsonl").write_bytes(b"".join((copy / "metrics.jsonl").read_bytes().splitlines(True)[:5]))
+    assert align(tiny, picture, copy).weights_sha256 == trained.weights_sha256
+    assert_same_training(trained.model.parent, copy, step=6)
+
+
+def test_a_run_killed_while_exporting_only_exports(
+    copy: Path, trained: TrainResult, tiny: Path, picture: Picture
+) -> None:
+    shutil.rmtree(copy / "model")
+    assert align(tiny, picture, copy).weights_sha256 == trained.weights_sha256
+    assert metrics_of(copy) == metrics_of(trained.model.parent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"), [({"beta": 0.5}, "`beta` was 0.1 and is now 0.5"), ({"max_length": 999}, "`max_length`")]
+)
+def test_other_settings_in_the_same_folder_are_refused(
+    trained: TrainResult, tiny: Path, picture: Picture, changes: dict[str, object], field: str
+) -> None:
+    with pytest.raises(UserError, match=rf"{field}.*run=runs/NAME.*--restart-from train"):
+        align(tiny, picture, trained.model.parent, **changes)
+
+
+def test_other_pairs_in_the_same_folder_are_refused(trained: TrainResult, tiny: Path, picture: Picture) -> None:
+    with pytest.raises(UserError, match=r"`pairs` was .* --restart-from train|`pairs` was"):
+        train_dpo(settings(), make_pairs(PAIRS - 1), picture, tiny, trained.model.parent, seed=3)
+
+
+def test_saving_more_often_is_no_other_training(trained: TrainResult, tiny: Path, picture: Picture) -> None:
+    assert align(tiny, picture, trained.model.parent, save_every=1) == trained
+
+
+def test_no_pairs_is_one_line(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no training pairs"):
+        train_dpo(settings(), [], picture, tiny, tmp_path, seed=0)
+
+
+def test_the_merged_model_loads_by_auto_classes_and_equals_base_and_adapter(
+    trained: TrainResult, tiny: Path, picture: Picture
+) -> None:
+    processor = AutoProcessor.from_pretrained(trained.model)
+    merged = AutoModelForImageTextToText.from_pretrained(trained.model, dtype=torch.float32).eval()
+    adapted = PeftModel.from_pretrained(load_model(tiny, torch.float32), trained.adapter).eval()
+    assert processor.chat_template == AutoProcessor.from_pretrained(tiny).chat_template
+    with torch.no_grad():
+        base = load_model(tiny, torch.float32).eval()
+        inputs = processor(
+            images=__import__("PIL.Image").Image.open(picture("img-0")),
+            text="<|im_start|>user\n<image>\nplaceholder<|im_end|>\n<|im_start|>assistant\n",
+            return_tensors="pt",
+        )
+        logits = merged(**inputs).logits
+        assert (logits - adapted(**inputs).logits).abs().max() < 1e-5
+        assert (logits - base(**inputs).logits).abs().max() > 1e-2
+
+
+def test_the_merged_model_keeps_the_bases_precision(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """The base lies in bfloat16, adapters are float32; nothing of float32 may reach the merged file."""
+    half = tmp_path / "half"
+    shutil.copytree(tiny, half)
+    load_model(tiny, torch.bfloat16).save_pretrained(half)
+    result = align(half, picture, tmp_path / "out", epochs=1, dtype="bfloat16")
+    assert {tensor.dtype for tensor in load_file(result.model / "model.safetensors").values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in load_file(result.adapter / "adapter_model.safetensors").values()} == {
+        torch.float32
+    }
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from spavl.config import TrainConfig
+from spavl.train import train_dpo
+from tests.train.material import make_pairs, write_pictures
+config, tiny, pictures, output = sys.argv[1:]
+train_dpo(TrainConfig.model_validate_json(config), make_pairs(10), write_pictures(Path(pictures)), Path(tiny), Path(output), 3)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_bitwise(tiny: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of 60 steps, then again by itself to the end, against a run that nobody killed."""
+    config = settings(epochs=20)
+    picture = write_pictures(tmp_path / "pictures")
+    whole = train_dpo(config, make_pairs(PAIRS), picture, tiny, tmp_path / "whole", 3)
+    output = tmp_path / "killed"
+    command = [sys.executable, "-c", SCRIPT, config.model_dump_json(), str(tiny), str(tmp_path / "pictures"), str(output)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_step(process, output / "checkpoints", 20)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert json.loads((output / "train.json").read_bytes())["result"] is None
+    lost = len(metrics_of(output)) - _newest_step(output / "checkpoints")
+    assert 0 <= lost <= config.save_every
+    subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+    assert_same_training(whole.model.parent, output, step=60)
+    assert json.loads((output / "train.json").read_bytes())["result"]["weights_sha256"] == whole.weights_sha256
+
+
+def _wait_for_step(process: subprocess.Popen[bytes], checkpoints: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while _newest_step(checkpoints) < step:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def _newest_step(checkpoints: Path) -> int:
+    return max((int(path.name.removeprefix("step-")) for path in checkpoints.glob("step-*")), default=0)
+
+
+def test_configuration_survives_the_way_through_json(config: TrainConfig) -> None:
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
