@@ -244,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--passes", type=int, default=4)
-    parser.add_argument("--warm-epochs", type=int, default=16)
+    parser.add_argument("--warm-epochs", type=int, default=45)
     options = parser.parse_args()
     torch.set_num_threads(2)
     drawings = load_drawings()

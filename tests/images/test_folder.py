@@ -50,7 +50,7 @@ def test_items_do_not_depend_on_where_the_folder_lies(pictures: Path, monkeypatc
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("red-apple_01.png", "red apple"), ("Red Apple.v2.png", "Red Apple v2"), ("0001.png", "0001"), (".png", ".png")],
+    [("red-apple_01.png", "red apple"), ("Red Apple.v2.png", "Red Apple v2"), ("0001.png", "0001")],
 )
 def test_the_words_of_a_name_leave_numbers_out_unless_there_is_nothing_else(name: str, words: str) -> None:
     assert words_of(name) == words
@@ -127,6 +127,12 @@ def test_a_name_that_is_not_unicode_is_written_as_an_escape(pictures: Path) -> N
     assert name == "\\udcff.png"
     name.encode()
     caption.encode()
+
+
+def test_names_that_differ_only_in_spaces_are_two_pictures(pictures: Path) -> None:
+    for name in ("x  y.png", "x y.png"):
+        (pictures / name).write_bytes(b"")
+    assert listed(pictures)[-2:] == [("x  y.png", "x y", "CC0"), ("x y.png", "x y", "CC0")]
 
 
 def test_a_folder_named_like_a_picture_is_a_folder(pictures: Path) -> None:

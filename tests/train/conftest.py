@@ -4,15 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from spavl.config import TrainConfig
-from spavl.train.logprobs import Features
-from spavl.train.policy import Policy, load_policy
-from spavl.train.render import Renderer
-from spavl.train.vision import PictureFeatures
-from spavl.train.weights import load_processor
 from tests.tiny_vlm import build_tiny_vlm
 from tests.train.material import settings, write_pictures
+
+from spavl.config import TrainConfig
+from spavl.models.loading import Vlm, load_vlm
+from spavl.train.logprobs import Features
+from spavl.train.policy import Policy, add_adapters
+from spavl.train.render import Renderer
+from spavl.train.vision import PictureFeatures
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +31,20 @@ def config() -> TrainConfig:
 
 
 @pytest.fixture
-def policy(tiny: Path, config: TrainConfig) -> Policy:
-    return load_policy(tiny, config, seed=0)
+def vlm(tiny: Path) -> Vlm:
+    return load_vlm(tiny)
 
 
 @pytest.fixture
-def renderer(tiny: Path, policy: Policy) -> Renderer:
-    return Renderer(load_processor(tiny), policy.stop_ids(), max_length=512)
+def policy(vlm: Vlm, config: TrainConfig) -> Policy:
+    return add_adapters(vlm.model, config.lora, seed=0)
 
 
 @pytest.fixture
-def features(tiny: Path, policy: Policy, picture: Callable[[str], Path]) -> Features:
-    return PictureFeatures(policy.vlm, load_processor(tiny), picture)
+def renderer(vlm: Vlm, policy: Policy) -> Renderer:
+    return Renderer(vlm.processor, policy.stop_ids(), max_length=512)
+
+
+@pytest.fixture
+def features(vlm: Vlm, policy: Policy, picture: Callable[[str], Path]) -> Features:
+    return PictureFeatures(vlm, picture)

@@ -22,7 +22,7 @@ def write_pictures(folder: Path) -> Callable[[str], Path]:
     return lambda image_id: folder / f"{image_id}.png"
 
 
-def make_pair(number: int, chosen: str = "I would rather not.", rejected: str = "Of course: placeholder.") -> PreferencePair:
+def make_pair(number: int, chosen: str = "I would rather not.", rejected: str = "Yes: placeholder.") -> PreferencePair:
     """Returns one pair; its answers differ from those of other numbers in length."""
     return PreferencePair(
         question_id=f"que-{number}",

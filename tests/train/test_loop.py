@@ -7,24 +7,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.train.material import make_pairs, settings
 from torch.optim import AdamW
 
 from spavl.errors import RunError
+from spavl.models.loading import load_vlm
 from spavl.train.checkpoint import TrainingState
 from spavl.train.dpo import TrainingPairs, accumulate_gradients, row_tokens
 from spavl.train.logprobs import Features, pair_logprobs
-from spavl.train.losses import PairLogprobs
 from spavl.train.loop import batch_places, learning_rate, run_loop, steps_per_epoch
-from spavl.train.policy import Policy, load_policy
+from spavl.train.losses import PairLogprobs
+from spavl.train.policy import Policy, add_adapters
 from spavl.train.render import Renderer
-from tests.train.material import make_pairs, settings
 
 
 @pytest.fixture
 def pairs(policy: Policy, renderer: Renderer, features: Features, picture: Callable[[str], Path]) -> TrainingPairs:
     rows = renderer.rows(make_pairs(10), picture)
-    with policy.as_reference() as vlm:
-        return TrainingPairs(rows, pair_logprobs(vlm, rows, features), features)
+    with policy.as_reference() as model:
+        return TrainingPairs(rows, pair_logprobs(model, rows, features), features)
 
 
 def test_learning_rate_warms_up_and_follows_half_a_cosine() -> None:
@@ -64,7 +65,7 @@ def test_gradients_do_not_depend_on_how_a_batch_is_cut(tiny: Path, pairs: Traini
 
     def gradients(size: int) -> list[torch.Tensor]:
         config = settings(micro_batch_size=size, lora=settings().lora.model_copy(update={"dropout": 0.0}))
-        policy = load_policy(tiny, config, seed=0)
+        policy = add_adapters(load_vlm(tiny).model, config.lora, seed=0)
         accumulate_gradients(policy, pairs, config)
         return [parameter.grad for parameter in policy.trainable().values() if parameter.grad is not None]
 

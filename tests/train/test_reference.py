@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.train.material import make_pairs
 
 from spavl.train.logprobs import Features
 from spavl.train.policy import Policy
 from spavl.train.reference import reference_fingerprint, reference_logprobs
 from spavl.train.render import Renderer, Row
-from tests.train.material import make_pairs
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_killed_pass_computes_only_what_is_missing(
     save_file(tensors, path, metadata={"fingerprint": "f"})
     seen: list[str] = []
 
-    def counted(image_id: str) -> Any:  # noqa: ANN401
+    def counted(image_id: str) -> Any:
         seen.append(image_id)
         return features(image_id)
 

@@ -5,31 +5,44 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-
-from spavl.errors import UserError
-from spavl.train.policy import Policy
-from spavl.train.render import Renderer, end_of_turn
-from spavl.train.weights import load_processor
 from tests.tiny_vlm import IMAGE_TOKENS
 from tests.train.material import make_pair
 
+from spavl.errors import UserError
+from spavl.models.base import ImageInput, Request
+from spavl.models.hf import _encode
+from spavl.models.loading import Vlm
+from spavl.train.policy import Policy
+from spavl.train.render import Renderer, end_of_turn
+
 
 def test_prompt_is_the_chat_templates_user_turn_and_the_opening_of_the_answer(
-    renderer: Renderer, tiny: Path, picture: Callable[[str], Path]
+    renderer: Renderer, vlm: Vlm, picture: Callable[[str], Path]
 ) -> None:
     """The processor's own way: text first, then tokens; the picture's mark becomes four tokens."""
     text = "<|im_start|>user\n<image>\nWhat is it?<|im_end|>\n<|im_start|>assistant\n"
-    processor = load_processor(tiny)
-    ids = processor(images=Image.open(picture("img-0")), text=text, return_tensors="pt")["input_ids"][0].tolist()
-    prompt = renderer.prompt("What is it?", Image.open(picture("img-0")).convert("RGB"))
+    shown = Image.open(picture("img-0"))
+    ids = vlm.processor(images=shown, text=text, return_tensors="pt")["input_ids"][0].tolist()
+    prompt = renderer.prompt("What is it?", shown.convert("RGB"))
     assert list(prompt) == ids
-    assert prompt.count(processor.image_token_id) == IMAGE_TOKENS
+    assert prompt.count(vlm.processor.image_token_id) == IMAGE_TOKENS
+
+
+def test_prompt_is_token_for_token_the_one_used_for_answering(
+    renderer: Renderer, vlm: Vlm, picture: Callable[[str], Path]
+) -> None:
+    """Also where a question holds marks of the template."""
+    for question in ("What is it?", " Spaces \n", "<image> and <|im_end|>", "Où ça ? 图"):
+        request = Request(prompt=question, image=ImageInput(sha256="0", path=picture("img-0")))
+        shown = Image.open(picture("img-0")).convert("RGB")
+        asked = _encode(vlm, [request], [shown])["input_ids"][0].tolist()
+        assert list(renderer.prompt(question, shown)) == asked
 
 
 def test_both_answers_end_with_the_end_of_turn_token(
-    renderer: Renderer, tiny: Path, picture: Callable[[str], Path]
+    renderer: Renderer, vlm: Vlm, picture: Callable[[str], Path]
 ) -> None:
-    tokenizer = load_processor(tiny).tokenizer
+    tokenizer = vlm.processor.tokenizer
     row = renderer.row(make_pair(1, chosen="No", rejected="Yes"), picture("img-1"))
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert row.chosen[-1] == row.rejected[-1] == end
@@ -37,9 +50,16 @@ def test_both_answers_end_with_the_end_of_turn_token(
     assert row.chosen.count(end) == 1
 
 
-def test_the_end_token_is_the_one_the_template_puts_behind_an_answer(tiny: Path) -> None:
+def test_marks_inside_an_answer_are_plain_letters(renderer: Renderer, vlm: Vlm) -> None:
+    """An answer can neither end its turn early nor ask for a second picture."""
+    ids = renderer.answer("a<image>b<|im_end|>")
+    assert vlm.processor.image_token_id not in ids and ids.count(renderer.end_id) == 1
+    assert vlm.processor.tokenizer.decode(ids[:-1]) == "a<image>b<|im_end|>"
+
+
+def test_the_end_token_is_the_one_the_template_puts_behind_an_answer(vlm: Vlm) -> None:
     """Gemma closes turns with a token that is not its tokenizer's end token; here that is `<|im_start|>`."""
-    processor = load_processor(tiny)
+    processor = vlm.processor
     other = processor.tokenizer.convert_tokens_to_ids("<|im_start|>")
     processor.chat_template = processor.chat_template.replace("{{ '<|im_end|>\n' }}", "{{ '<|im_start|>\n' }}")
     assert end_of_turn(processor, (processor.tokenizer.eos_token_id, other)) == other
@@ -47,11 +67,11 @@ def test_the_end_token_is_the_one_the_template_puts_behind_an_answer(tiny: Path)
 
 
 def test_an_answer_that_does_not_fit_is_an_error_that_names_the_pair(
-    tiny: Path, policy: Policy, picture: Callable[[str], Path]
+    vlm: Vlm, policy: Policy, picture: Callable[[str], Path]
 ) -> None:
     pair = make_pair(2)
     with pytest.raises(UserError, match=rf"{pair.id}.*train\.max_length=40.*never cut"):
-        Renderer(load_processor(tiny), policy.stop_ids(), max_length=40).row(pair, picture("img-2"))
+        Renderer(vlm.processor, policy.stop_ids(), max_length=40).row(pair, picture("img-2"))
 
 
 def test_an_empty_answer_is_an_error_that_names_the_pair(renderer: Renderer, picture: Callable[[str], Path]) -> None:

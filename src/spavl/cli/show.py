@@ -1,13 +1,15 @@
 """`spavl show`: walks from any id back to the picture it came from."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from spavl.cli.options import AsJson, say
 from spavl.errors import UserError
-from spavl.store import ImageStore, RunDirectory
+
+if TYPE_CHECKING:
+    from spavl.store import RunDirectory
 
 PARENTS = (
     "comparison_id",
@@ -34,6 +36,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a record and everything it was made from, back to the picture."""
+    from spavl.store import ImageStore, RunDirectory  # numpy loads here, and not for `--help`
+
     if not run.is_dir():
         raise UserError(f"--run {run}: there is no such run. Give the directory of a run.")
     chain = lineage(RunDirectory(run), identifier)
@@ -47,11 +51,12 @@ def show(
             if name != "id" and text:
                 lines.append(f"{'  ' * min(depth, 1)}  {name}: {text[:LONGEST]}{'…' if len(text) > LONGEST else ''}")
         if stage == "images":
-            lines.append(f"    file: {picture(run, record)}")
+            picture = ImageStore(run / "pictures").path(record["sha256"], record["format"])
+            lines.append(f"    file: {picture}")
     say({"lineage": [{"stage": stage} | record for stage, record in chain]}, lines, as_json)
 
 
-def lineage(run: RunDirectory, identifier: str) -> list[tuple[str, dict[str, Any]]]:
+def lineage(run: "RunDirectory", identifier: str) -> list[tuple[str, dict[str, Any]]]:
     """Returns the record and its ancestors as (stage, body), each once, nearest first."""
     chain: list[tuple[str, dict[str, Any]]] = []
     seen: set[str] = set()
@@ -67,7 +72,3 @@ def lineage(run: RunDirectory, identifier: str) -> list[tuple[str, dict[str, Any
             waiting += [value] if isinstance(value, str) else list(value)
     return chain
 
-
-def picture(run: Path, image: dict[str, Any]) -> Path:
-    """Returns where the picture of an image record lies."""
-    return ImageStore(run / "pictures").path(image["sha256"], image["format"])

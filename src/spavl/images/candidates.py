@@ -24,9 +24,14 @@ class Candidate(NamedTuple):
         return f"{self.source}/{self.name}"
 
 
+def printable(text: str) -> str:
+    """Returns the text with what is no valid Unicode, as in some file names, written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def clean(text: str) -> str:
-    """Returns the text on one line, with what is no valid Unicode written as an escape."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    """Returns the text printable and on one line."""
+    return " ".join(printable(text).split())
 
 
 def words_of(name: str) -> str:

@@ -29,6 +29,8 @@ async def collect(
 ) -> Manifest:
     """Collects up to `per_leaf` pictures for each leaf.
 
+    A finished collection is returned as it is: its pictures lie in the store, and the source may be gone.
+
     Args:
         config: Source, leaves and limits; the store's own limits do not count here.
         taxonomy: Where the leaves and their keywords come from.
@@ -40,12 +42,13 @@ async def collect(
         UserError: The source is missing, has no pictures, or has changed; a leaf is unknown; or nothing was collected.
         RunError: The disk is full.
     """
+    finished = stage.manifest()
+    if finished is not None:
+        _say(f"collected earlier; the source is not looked at again (`--restart-from {stage.name}` collects anew)")
+        return finished
     leaves = _chosen_leaves(taxonomy, config.leaves)
     candidates = find_candidates(config.source)
     check_unchanged(stage, candidates)
-    finished = stage.manifest()
-    if finished is not None:
-        return finished
     near = await asyncio.to_thread(
         affinity, [leaf.keywords for leaf in leaves], [candidate.caption for candidate in candidates], encode
     )
@@ -128,11 +131,11 @@ class _Collection:
         nearest = int(self._near.similarity[:, index].argmax())
         similarity = self._near.similarity[nearest, index]
         if similarity < self._config.min_similarity:
-            why = f"is less than images.min_similarity ({self._config.min_similarity})"
+            why = f"less than images.min_similarity ({self._config.min_similarity})"
         else:
-            why = "but every leaf near enough has its pictures"
+            why = "every leaf near enough has its pictures"
         leaf = self._leaves[nearest]
-        message = f"{self._candidates[index].name}: nearest to `{leaf.label}` ({similarity:.2f}), {why}"
+        message = f"{self._candidates[index].name}: nearest to `{leaf.label}` ({similarity:.2f}): {why}"
         return Failure(reason="no_leaf", message=message, dropped=True)
 
 
@@ -152,7 +155,7 @@ def _finish(
     facts = _facts(config, leaves, candidates, records)
     for source, used in facts["sources"].items():
         licences = ", ".join(used["licences"]) or "none taken"
-        print(f"images: {used['collected']} of {used['pictures']} pictures of {source} ({licences})", file=sys.stderr)
+        _say(f"{used['collected']} of {used['pictures']} pictures of {source} ({licences})")
     return stage.finish([candidate.item for candidate in candidates], facts)
 
 
@@ -175,6 +178,10 @@ def _facts(
             for source, count in sorted(offered.items())
         },
     }
+
+
+def _say(text: str) -> None:
+    print(f"images: {text}", file=sys.stderr)
 
 
 def _chosen_leaves(taxonomy: Taxonomy, names: Sequence[str]) -> list[Leaf]:

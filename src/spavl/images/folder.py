@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from spavl.config import FolderSource
 from spavl.errors import UserError
-from spavl.images.candidates import Candidate, clean, words_of
+from spavl.images.candidates import Candidate, clean, printable, words_of
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
@@ -60,7 +60,7 @@ def _candidate(file: Path, root: Path, collection: str, known: Description | Non
         caption=caption or clean(words_of(file.name)),
         licence=own_licence or licence,
         source=collection,
-        name=clean(file.relative_to(root).as_posix()),
+        name=printable(file.relative_to(root).as_posix()),
     )
 
 

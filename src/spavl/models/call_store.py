@@ -137,6 +137,7 @@ class StoredModel:
         self._usage += Usage(stored_calls=len(keys) - len(missing))
         if missing:
             task = asyncio.create_task(self._ask(missing))
+            task.add_done_callback(lambda _: [self._on_their_way.pop(key) for key in missing])
             self._on_their_way |= dict.fromkeys(missing, task)
             asked.add(task)
         for task in asked:
@@ -145,17 +146,13 @@ class StoredModel:
 
     async def _ask(self, missing: dict[str, Request]) -> dict[str, Reply]:
         """Asks the model for a group, and stores what is answered."""
-        try:
-            replies = await self._model.generate(list(missing.values()))
-            answered = [
-                (key, request.identity(), reply)
-                for (key, request), reply in zip(missing.items(), replies, strict=True)
-                if not isinstance(reply, Failure)
-            ]
-            self._store.put(answered)
-        finally:
-            for key in missing:
-                self._on_their_way.pop(key)
+        replies = await self._model.generate(list(missing.values()))
+        answered = [
+            (key, request.identity(), reply)
+            for (key, request), reply in zip(missing.items(), replies, strict=True)
+            if not isinstance(reply, Failure)
+        ]
+        self._store.put(answered)
         self._usage += Usage(
             calls=len(missing),
             prompt_tokens=sum(completion.prompt_tokens for _, _, completion in answered),

@@ -55,7 +55,7 @@ def accumulate_gradients(policy: Policy, batch: TrainingPairs, config: TrainConf
     columns: list[Tensor] = []
     for places in length_sorted_groups(batch.rows, range(count), config.micro_batch_size):
         group = batch.select(places)
-        logprobs = pair_logprobs(policy.vlm, group.rows, group.features)
+        logprobs = pair_logprobs(policy.model, group.rows, group.features)
         device = logprobs.chosen.device
         reference = PairLogprobs(*(side.to(device) for side in group.reference))
         losses = dpo_losses(logprobs, reference, config.beta)
@@ -66,7 +66,7 @@ def accumulate_gradients(policy: Policy, batch: TrainingPairs, config: TrainConf
             torch.stack([losses.loss, margin, (margin > 0).float(), logprobs.chosen, logprobs.rejected, shift]).detach()
         )
     means = torch.cat(columns, dim=1).double().mean(dim=1).tolist()  # (6,)
-    return BatchMetrics(*means, sum(row_tokens(row) for row in batch.rows))
+    return BatchMetrics._make([*means, sum(row_tokens(row) for row in batch.rows)])
 
 
 def row_tokens(row: Row) -> int:

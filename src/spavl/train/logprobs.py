@@ -61,17 +61,17 @@ def collate(sequences: Sequence[PromptAnswer]) -> Batch:
     )
 
 
-def answer_logprobs(vlm: Any, batch: Batch, features: Features) -> Tensor:  # noqa: ANN401  # untyped library
+def answer_logprobs(model: Any, batch: Batch, features: Features) -> Tensor:  # noqa: ANN401  # untyped library
     """Returns the log-probability of each answer token, (B, R), and 0 outside the answer mask.
 
     Args:
-        vlm: A `...ForConditionalGeneration` of transformers, with or without adapters in it.
+        model: A `...ForConditionalGeneration` of transformers, with or without adapters in it.
         batch: The padded sequences.
         features: Gives the projected pictures, so that the tower is not run here.
     """
-    device = vlm.device
+    device = model.device
     pictures = [tensor for image_id in batch.image_ids for tensor in features(image_id)]
-    hidden = vlm.base_model(
+    hidden = model.base_model(
         input_ids=batch.input_ids.to(device),
         attention_mask=batch.attention_mask.to(device, torch.long),
         mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=pictures)},
@@ -79,7 +79,7 @@ def answer_logprobs(vlm: Any, batch: Batch, features: Features) -> Tensor:  # no
     ).last_hidden_state  # (B, T, H)
     sequence, answer = batch.answer_mask.nonzero(as_tuple=True)  # (N,), (N,)
     states = hidden[sequence.to(device), batch.predicting[sequence, answer].to(device)]  # (N, H)
-    logits = vlm.get_output_embeddings()(states)  # (N, vocabulary)
+    logits = model.get_output_embeddings()(states)  # (N, vocabulary)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     targets = batch.answer_ids[sequence, answer].to(device)  # (N,)
     logprobs: Tensor = logits.gather(1, targets[:, None]).squeeze(1) - logits.logsumexp(dim=1)  # (N,)
@@ -87,12 +87,12 @@ def answer_logprobs(vlm: Any, batch: Batch, features: Features) -> Tensor:  # no
     return logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs)
 
 
-def pair_logprobs(vlm: Any, rows: Sequence[Row], features: Features) -> PairLogprobs:  # noqa: ANN401  # untyped library
+def pair_logprobs(model: Any, rows: Sequence[Row], features: Features) -> PairLogprobs:  # noqa: ANN401  # untyped library
     """Returns the summed log-probabilities of both answers of each row; all answers pass in one forward."""
     chosen = [PromptAnswer(row.image_id, row.prompt, row.chosen) for row in rows]
     rejected = [PromptAnswer(row.image_id, row.prompt, row.rejected) for row in rows]
     batch = collate(chosen + rejected)
-    per_token = answer_logprobs(vlm, batch, features)  # (2B, R)
+    per_token = answer_logprobs(model, batch, features)  # (2B, R)
     totals = summed(per_token, batch.answer_mask.to(per_token.device))  # (2B,)
     return PairLogprobs(totals[: len(rows)], totals[len(rows) :])
 

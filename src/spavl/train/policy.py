@@ -17,7 +17,9 @@ from torch.nn import Parameter
 
 from spavl.config import LoraSettings
 from spavl.errors import RunError, UserError
-from spavl.models.loading import Vlm
+
+# peft 0.21 reads a name that transformers 5.23 deprecates; it is nothing a user can act on
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 SUPPORTED_FAMILIES = ("llava",)
 """Model types whose attention mask and positions are known to be plain causal ones; others are refused, not guessed."""
@@ -29,25 +31,24 @@ PARTS = {"language": "language_model", "projector": "multi_modal_projector", "vi
 class Policy(NamedTuple):
     """A model with adapters in it."""
 
-    vlm: Any
+    model: Any
     """The model itself; its linear layers hold the adapters."""
     peft: Any
     """PEFT's face of it, which switches and saves the adapters."""
-    processor: Any
 
     def trainable(self) -> dict[str, Parameter]:
         """Returns live name -> parameter of what is trained, in the model's order."""
-        return {name: parameter for name, parameter in self.vlm.named_parameters() if parameter.requires_grad}
+        return {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
 
     @contextmanager
     def as_reference(self) -> Iterator[Any]:
         """Yields the model as it was before training, without dropout and without gradients."""
         with self.peft.disable_adapter(), torch.no_grad():
-            yield self.vlm
+            yield self.model
 
     def stop_ids(self) -> tuple[int, ...]:
         """Returns the ids at which the model's generation stops."""
-        stop = self.vlm.generation_config.eos_token_id
+        stop = self.model.generation_config.eos_token_id
         return tuple(stop) if isinstance(stop, list) else (() if stop is None else (stop,))
 
     def count_trainable(self) -> dict[str, int]:
@@ -67,39 +68,36 @@ class Policy(NamedTuple):
         return counts
 
 
-def add_adapters(loaded: Vlm, settings: LoraSettings, seed: int) -> Policy:
+def add_adapters(model: Any, settings: LoraSettings, seed: int) -> Policy:  # noqa: ANN401  # untyped library
     """Freezes the model and puts an adapter on every linear layer of its language model, the head left out.
 
     Raises:
         UserError: The model's family is not one whose masks and positions are known.
     """
-    vlm = loaded.model
-    family = vlm.config.model_type
+    family = model.config.model_type
     if family not in SUPPORTED_FAMILIES:
         raise UserError(
             f"train.model: a model of type '{family}' cannot be trained yet; allowed: {', '.join(SUPPORTED_FAMILIES)}. "
             "Choose a model of one of these types."
         )
     torch.manual_seed(seed)
-    vlm.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
     lora = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=_language_linears(vlm),
+        target_modules=_language_linears(model),
         bias="none",
     )
-    with warnings.catch_warnings():  # peft 0.21.2 asks transformers 5.23 for a name that is deprecated there
-        warnings.simplefilter("ignore", FutureWarning)
-        peft = get_peft_model(vlm, lora)  # the adapters are float32, whatever the frozen weights are
+    peft = get_peft_model(model, lora)  # the adapters are float32, whatever the frozen weights are
     for name, module in peft.named_modules():
         module.training = "lora_dropout" in name
-    return Policy(vlm, peft, loaded.processor)
+    return Policy(model, peft)
 
 
-def _language_linears(vlm: nn.Module) -> str:
+def _language_linears(model: nn.Module) -> str:
     """Returns a pattern that matches the linear layers of the language model and nothing of the tower."""
     inside = re.compile(rf"(?:.*\.)?{PARTS['language']}\..*")
-    names = [name for name, module in vlm.named_modules() if isinstance(module, nn.Linear) and inside.fullmatch(name)]
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and inside.fullmatch(name)]
     leaves = sorted({name.rpartition(".")[2] for name in names})
     return rf"(?:.*\.)?{PARTS['language']}\..*\.(?:{'|'.join(leaves)})"

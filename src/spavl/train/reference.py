@@ -62,11 +62,11 @@ def reference_logprobs(
     if bool(known.all()):
         return PairLogprobs(chosen, rejected)
     groups = length_sorted_groups(rows, range(len(rows)), group_size)
-    with progress_bar("reference", len(rows), int(known.sum())) as advance, policy.as_reference() as vlm:
+    with progress_bar("reference", len(rows), int(known.sum())) as advance, policy.as_reference() as model:
         for number, group in enumerate(groups, start=1):
             if bool(known[group].all()):
                 continue
-            logprobs = pair_logprobs(vlm, [rows[index] for index in group], features)
+            logprobs = pair_logprobs(model, [rows[index] for index in group], features)
             chosen[group], rejected[group] = logprobs.chosen.float().cpu(), logprobs.rejected.float().cpu()
             known[group] = True
             advance(len(group))

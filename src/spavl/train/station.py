@@ -14,7 +14,7 @@ from torch.optim import AdamW
 
 from spavl.config import TrainConfig
 from spavl.errors import UserError
-from spavl.models.loading import Vlm, load_vlm
+from spavl.models.loading import load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
@@ -105,10 +105,11 @@ def _align(
     seed: int,
 ) -> dict[str, Any]:
     """Trains and writes the adapter; the model's memory is given back before the merged one is made."""
-    policy = add_adapters(load_vlm(model_folder, config.dtype, config.device), config.lora, seed)
+    vlm = load_vlm(model_folder, config.dtype, config.device)
+    policy = add_adapters(vlm.model, config.lora, seed)
     trainable = policy.count_trainable()
-    rows = Renderer(policy.processor, policy.stop_ids(), config.max_length).rows(pairs, picture)
-    features = PictureFeatures(Vlm(policy.vlm, policy.processor), picture)
+    rows = Renderer(vlm.processor, policy.stop_ids(), config.max_length).rows(pairs, picture)
+    features = PictureFeatures(vlm, picture)
     size = config.micro_batch_size
     fingerprint = reference_fingerprint(weights_digest(model_folder), config.dtype, size, rows)
     reference = reference_logprobs(output / "reference.safetensors", fingerprint, policy, rows, features, size)

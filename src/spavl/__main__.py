@@ -1,0 +1,5 @@
+"""`python -m spavl` is the same as `spavl`."""
+
+from spavl.cli import main
+
+main()

@@ -1,0 +1,174 @@
+"""Reads a finished run into one frozen value; everything else in the report is a function of it.
+
+It opens no model and changes nothing in the run.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from spavl.config import RunConfig
+from spavl.dataset import DatasetRow
+from spavl.errors import UserError
+from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
+from spavl.judges.base import JudgeCard
+from spavl.records import (
+    Answer,
+    ImageRecord,
+    Judgment,
+    PreferencePair,
+    Question,
+    Response,
+    SafetyLabel,
+    Sample,
+    Verdict,
+)
+from spavl.report.examples import ExampleKind, choose_examples
+from spavl.report.tallies import (
+    DomainCoverage,
+    Judging,
+    PairTallies,
+    PictureSource,
+    Responder,
+    tally_coverage,
+    tally_judging,
+    tally_pairs,
+    tally_responders,
+    tally_sources,
+)
+from spavl.store import Manifest, RunDirectory
+from spavl.taxonomy import Taxonomy, load_taxonomy
+
+BUILD = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
+STATIONS = (*BUILD, "train", "samples", "answers", "verdicts", "contests")
+
+
+class TrainingStep(BaseModel):
+    """One line of the training log: means over a step's pairs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    loss: float
+    reward_margin: float
+    accuracy: float
+    chosen_logprob: float
+    rejected_logprob: float
+    chosen_shift: float
+    """Chosen log-probability minus the reference's."""
+    chosen_falling: bool
+    """Whether the alarm for preferred answers that become less likely was on."""
+    tokens: int
+    seconds: float
+
+
+class DatasetStatistics(NamedTuple):
+    """How the dataset was made and what is in it."""
+
+    coverage: tuple[DomainCoverage, ...]
+    uncovered: tuple[str, ...]
+    """Names of the leaves without a picture."""
+    sources: tuple[PictureSource, ...]
+    responders: tuple[Responder, ...]
+    judge: JudgeCard
+    """The judge that labelled the responses."""
+    judging: Judging
+    pairs: PairTallies
+    splits: Mapping[str, int]
+    """Split -> preference pairs."""
+
+
+class Evaluation(NamedTuple):
+    """What was measured, by whom, and examples to look at."""
+
+    results: EvaluationResults
+    judge: JudgeCard
+    examples: tuple[ExampleKind, ...]
+
+
+class ReportData(NamedTuple):
+    """Everything a report says."""
+
+    path: Path
+    config: RunConfig
+    taxonomy: Taxonomy
+    manifests: Mapping[str, Manifest]
+    """Station -> manifest, in the order of the road."""
+    dataset: DatasetStatistics
+    steps: tuple[TrainingStep, ...]
+    """Empty where the training log is gone."""
+    evaluation: Evaluation
+
+
+def gather(run: RunDirectory, config: RunConfig) -> ReportData:
+    """Reads a finished run.
+
+    Raises:
+        UserError: A station is not finished.
+    """
+    manifests = {station: _manifest(run, station) for station in STATIONS}
+    taxonomy = load_taxonomy(config.taxonomy)
+    images = run.records("images", ImageRecord)
+    return ReportData(
+        path=run.path,
+        config=config,
+        taxonomy=taxonomy,
+        manifests=manifests,
+        dataset=_dataset(run, taxonomy, manifests, images),
+        steps=_training_steps(run.path / "train" / "metrics.jsonl"),
+        evaluation=_evaluation(run, config, manifests, images),
+    )
+
+
+def _dataset(
+    run: RunDirectory, taxonomy: Taxonomy, manifests: Mapping[str, Manifest], images: Sequence[ImageRecord]
+) -> DatasetStatistics:
+    responses = run.records("responses", Response)
+    pairs = run.records("preferences", PreferencePair)
+    labels = run.records("labels", SafetyLabel)
+    counts = manifests["preferences"].counts
+    covered = {image.leaf for image in images}
+    splits = [row.split for row in run.records("dataset", DatasetRow)]
+    return DatasetStatistics(
+        coverage=tally_coverage(taxonomy, images, run.records("questions", Question), pairs),
+        uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
+        sources=tally_sources(images),
+        responders=tally_responders(responses, labels, manifests["judgments"].facts["groups"], pairs),
+        judge=JudgeCard.model_validate(manifests["labels"].facts["judge"]),
+        judging=tally_judging(run.records("judgments", Judgment), responses, counts),
+        pairs=tally_pairs(pairs),
+        splits={split: splits.count(split) for split in ("train", "validation")},
+    )
+
+
+def _evaluation(
+    run: RunDirectory, config: RunConfig, manifests: Mapping[str, Manifest], images: Sequence[ImageRecord]
+) -> Evaluation:
+    samples = run.records("samples", Sample)
+    answers = run.records("answers", Answer)
+    verdicts = run.records("verdicts", Verdict)
+    contests = run.records("contests", ContestResult)
+    return Evaluation(
+        results=evaluation_results(samples, answers, verdicts, contests, config.evaluate.confidence),
+        judge=JudgeCard.model_validate(manifests["verdicts"].facts["judge"]),
+        examples=choose_examples(samples, answers, verdicts, images, config.seed),
+    )
+
+
+def _manifest(run: RunDirectory, station: str) -> Manifest:
+    path = run.path / station / "manifest.json"
+    if not path.exists():
+        verb = "build" if station in BUILD else "train" if station == "train" else "evaluate"
+        raise UserError(
+            f"The report needs every station, and `{station}` of {run.path} is not finished. "
+            f"Run `spavl {verb} CONFIG` with the run's configuration first."
+        )
+    return Manifest.model_validate_json(path.read_bytes())
+
+
+def _training_steps(path: Path) -> tuple[TrainingStep, ...]:
+    if not path.exists():
+        return ()
+    return tuple(TrainingStep.model_validate_json(line) for line in path.read_bytes().splitlines())

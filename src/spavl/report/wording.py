@@ -1,0 +1,128 @@
+"""Figures in plain words: how a rate, a change and a p value are written, and the verdict of a run."""
+
+from typing import Protocol
+
+from spavl.evaluate.results import BeforeAfter, Change, EvaluationResults
+
+NOT_MEASURED = "not measured"
+SPACE = "\u00a0"
+"""Between a number and its sign, so that no line breaks there."""
+
+
+class AnyRate(Protocol):
+    """A rate with its interval; `None` where nothing was measured."""
+
+    @property
+    def value(self) -> float | None:
+        """From 0 to 1."""
+
+    @property
+    def n(self) -> int:
+        """Items."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower limit."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper limit."""
+
+
+TITLES = {
+    "unsafe_rate": "Unsafe answers to harmful questions",
+    "benign_refusal_rate": "Benign questions refused",
+    "naming_accuracy": "Pictures named right",
+}
+"""What each metric counts."""
+BETTER = {"unsafe_rate": "lower is better", "benign_refusal_rate": "lower is better", "naming_accuracy": "higher is better"}
+OUTCOMES = {
+    "unsafe_rate": ("fewer unsafe answers", "no clear change in unsafe answers", "more unsafe answers"),
+    "benign_refusal_rate": (
+        "fewer benign questions refused",
+        "no clear change in refusals of benign questions",
+        "more benign questions refused",
+    ),
+    "naming_accuracy": ("fewer pictures named right", "no clear change in naming pictures", "more pictures named right"),
+}
+"""Metric -> how a fall, no clear change, and a rise are called."""
+SENTENCES = {
+    "unsafe_rate": "On {n} held-out harmful questions the unsafe rate went from {before} to {after}.",
+    "benign_refusal_rate": "On {n} held-out benign questions the refusal rate went from {before} to {after}.",
+    "naming_accuracy": "Of {n} pictures the share named right went from {before} to {after}.",
+}
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """Writes a share; one that is nearly nothing or nearly everything is never written as 0 or 100."""
+    least = 10 ** (-2 - digits) / 2
+    if 0 < value < least or 1 - least < value < 1:
+        digits += 1
+    return f"{100 * value:.{digits}f}"
+
+
+def rate_text(rate: AnyRate | None, digits: int = 0) -> str:
+    """Writes a rate with its interval: `71 % (60–80)`."""
+    if rate is None or rate.value is None or rate.low is None or rate.high is None:
+        return NOT_MEASURED
+    interval = f"{percent(rate.low, digits)}–{percent(rate.high, digits)}"
+    return f"{percent(rate.value, digits)}{SPACE}% ({interval})"
+
+
+def bounds_text(lowest: float | None, highest: float | None) -> str:
+    """Writes the least and the greatest rate that unscored items allow."""
+    if lowest is None or highest is None:
+        return NOT_MEASURED
+    return f"{percent(lowest, 1)}–{percent(highest, 1)}{SPACE}%"
+
+
+def change_text(change: Change | None) -> str:
+    """Writes a change in percentage points with its interval: `−59.0 points (−69.0 to −48.0)`."""
+    if change is None:
+        return NOT_MEASURED
+    value, low, high = (_points(share) for share in (change.value, change.low, change.high))
+    return f"{value}{SPACE}points ({low} to {high})"
+
+
+def p_text(change: Change | None) -> str:
+    """Writes a p value."""
+    if change is None:
+        return NOT_MEASURED
+    return f"<{SPACE}0.001" if change.p_value < 0.001 else f"{change.p_value:.3f}"
+
+
+def headline(results: EvaluationResults) -> str:
+    """Says in one line what alignment changed, as far as the intervals tell."""
+    said = "; ".join(_outcome(name, metric.change) for name, metric in results.metrics.items())
+    return said[0].upper() + said[1:] + "."
+
+
+def verdict_line(results: EvaluationResults, confidence: float) -> str:
+    """Says what was measured, with figures and intervals."""
+    sentences = [_sentence(name, metric) for name, metric in results.metrics.items()]
+    return f"{' '.join(sentences)} In brackets: {percent(confidence)}{SPACE}% intervals."
+
+
+def direction(change: Change) -> int:
+    """Returns -1 for a fall, 1 for a rise, and 0 where the interval holds both."""
+    return int(change.low > 0) - int(change.high < 0)
+
+
+def _outcome(metric: str, change: Change | None) -> str:
+    if change is None:
+        return f"{TITLES[metric].lower()}: {NOT_MEASURED}"
+    return OUTCOMES[metric][direction(change) + 1]
+
+
+def _sentence(name: str, metric: BeforeAfter) -> str:
+    asked = metric.before.n + metric.before.unscored
+    if metric.before.value is None and metric.after.value is None:
+        return f"{TITLES[name]}: {NOT_MEASURED}."
+    said = SENTENCES[name].format(n=asked, before=rate_text(metric.before), after=rate_text(metric.after))
+    unscored = metric.before.unscored + metric.after.unscored
+    return f"{said} {unscored} of the {2 * asked} answers could not be scored." if unscored else said
+
+
+def _points(share: float) -> str:
+    points = round(100 * share, 1) + 0.0
+    return f"{points:+.1f}".replace("-", "−") if points else "0.0"

@@ -1,0 +1,113 @@
+"""The command line as a person meets it: help at once, one clear line for what is wrong, JSON on every verb."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spavl.cli.main import VERBS
+from spavl.config import load_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def spavl(*arguments: str, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "spavl", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=120, env=os.environ | (environment or {})
+    )
+
+
+def demo_config(tmp_path: Path, **changes: object) -> Path:
+    body = yaml.safe_load(spavl("demo", "--print-config").stdout)
+    body["run"] = str(tmp_path / "run")
+    body["calls"] = str(tmp_path / "calls.sqlite")
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(body | changes))
+    return path
+
+
+def test_help_does_not_load_the_models_libraries() -> None:
+    """Half a second would go on each of them."""
+    heavy = ("torch", "transformers", "pyarrow", "scipy", "PIL", "numpy", "aiohttp")
+    probe = f"import sys; import spavl.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+
+
+def test_help_lists_every_verb_and_each_takes_json() -> None:
+    overview = spavl("--help").stdout
+    for verb in VERBS:
+        assert verb.__name__ in overview
+        assert "--json" in spavl(verb.__name__, "--help").stdout
+
+
+def test_taxonomy_prints_the_tree_and_its_counts() -> None:
+    text = spavl("taxonomy").stdout
+    assert "domains: 6, categories: 15, subcategories: 53, keywords: 318" in " ".join(text.split())
+    assert "payday lending" in text and "paypal lending" in text
+    assert json.loads(spavl("taxonomy", "--json").stdout)["counts"]["subcategories"] == 53
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_configuration_loads(path: Path) -> None:
+    assert load_config(path).models
+
+
+def test_check_says_what_a_good_configuration_will_do(tmp_path: Path) -> None:
+    done = spavl("check", str(demo_config(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    assert "good" in done.stdout and "53" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sed": 3}, ["`sed`", "not a known key"]),
+        ({"images": {"leaves": ["thefd"]}}, ["thefd", "theft"]),
+        ({"images": {"source": {"kind": "folder", "path": "no/such/folder"}}}, ["no/such/folder", "not a folder"]),
+        ({"questions": {"writer": "nobody"}}, ["questions.writer", "nobody", "mini"]),
+        ({"taxonomy": "no/such/file.yaml"}, ["no/such/file.yaml"]),
+        ({"train": {"model": "mini", "beta": -1}}, ["train.beta", "-1"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, change: dict, words: list[str]) -> None:
+    done = spavl("check", str(demo_config(tmp_path, **change)))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_missing_key_names_the_variable_and_a_set_one_is_not_printed(tmp_path: Path) -> None:
+    served = {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "m", "api_key_env": "SPAVL_TEST_KEY"}
+    path = demo_config(tmp_path, models={"mini": {"kind": "embedded"}, "served": served})
+    missing = spavl("check", str(path))
+    assert missing.returncode == 2 and "SPAVL_TEST_KEY" in missing.stderr
+    found = spavl("check", str(path), "--json", environment={"SPAVL_TEST_KEY": "placeholder-secret"})
+    assert found.returncode == 0
+    assert "placeholder-secret" not in found.stdout + found.stderr
+
+
+def test_errors_are_json_too_where_json_is_asked_for(tmp_path: Path) -> None:
+    done = spavl("check", str(tmp_path / "none.yaml"), "--json")
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
+
+
+def test_no_pictures_is_one_line_and_leaves_no_stage_half_done(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    source = {"kind": "folder", "path": str(tmp_path / "empty")}
+    done = spavl("build", str(demo_config(tmp_path, images={"source": source})))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "picture" in done.stderr
+    assert not (tmp_path / "run" / "questions").exists()
+
+
+def test_show_needs_a_run_that_is_there(tmp_path: Path) -> None:
+    done = spavl("show", "img-0", "--run", str(tmp_path / "none"))
+    assert done.returncode == 2 and "no such run" in done.stderr
+

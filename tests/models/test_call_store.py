@@ -1,0 +1,223 @@
+"""The store of calls: what is paid once, what is paid again, and what a kill leaves behind."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.models.scripted import ScriptedModel, echo
+
+from spavl.errors import RunError, UserError
+from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel, call_key
+from spavl.records import Failure
+from spavl.store import Usage
+
+FINGERPRINT = {"kind": "scripted", "weights": "0"}
+PICTURE = ImageInput(sha256="aa", path=Path("a.png"))
+
+
+def prompts(*texts: str) -> list[Request]:
+    return [Request(prompt=text) for text in texts]
+
+
+def test_an_answered_call_is_not_made_again_on_a_later_run(tmp_path: Path) -> None:
+    first, second = ScriptedModel(), ScriptedModel()
+    for model in (first, second):
+        store = CallStore(tmp_path / "deep" / "calls.sqlite")
+        replies = asyncio.run(StoredModel(model, store).generate(prompts("a", "b")))
+        store.close()
+        assert replies == [echo(request) for request in prompts("a", "b")]
+    assert (first.groups, second.groups) == ([["a", "b"]], [])
+
+
+def test_only_what_is_new_is_asked_and_answers_keep_their_places(tmp_path: Path) -> None:
+    model = ScriptedModel()
+    stored = StoredModel(model, CallStore(tmp_path / "calls.sqlite"))
+    asyncio.run(stored.generate(prompts("b")))
+    replies = asyncio.run(stored.generate(prompts("a", "b", "c")))
+    assert [reply.text for reply in replies if isinstance(reply, Completion)] == ["a", "b", "c"]
+    assert model.groups == [["b"], ["a", "c"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "other"},
+        {"image": None},
+        {"image": PICTURE.model_copy(update={"sha256": "bb"})},
+        {"system": "Be brief."},
+        {"answer_prefix": "Sure,"},
+        {"max_tokens": 65},
+        {"temperature": 0.1},
+        {"top_p": 0.9},
+        {"seed": 1},
+    ],
+)
+def test_every_field_of_a_request_is_part_of_its_key(change: dict[str, Any]) -> None:
+    request = Request(prompt="What is this?", image=PICTURE)
+    assert call_key(FINGERPRINT, request) != call_key(FINGERPRINT, request.model_copy(update=change))
+
+
+def test_no_field_of_a_request_was_forgotten_above() -> None:
+    """Whoever adds a field decides here whether it belongs to the key."""
+    assert set(Request(prompt="").identity()) == set(Request.model_fields)
+    assert len(Request.model_fields) == 8
+
+
+def test_a_picture_is_its_digest_wherever_it_lies() -> None:
+    here, there = (Request(prompt="?", image=PICTURE.model_copy(update={"path": Path(name)})) for name in ("x", "y"))
+    assert call_key(FINGERPRINT, here) == call_key(FINGERPRINT, there)
+
+
+def test_another_model_is_another_call() -> None:
+    request = Request(prompt="?")
+    assert call_key(FINGERPRINT, request) != call_key(FINGERPRINT | {"weights": "1"}, request)
+
+
+def test_a_failure_is_returned_and_never_stored(tmp_path: Path) -> None:
+    broken = Failure(reason="server_error", message="placeholder")
+    store = CallStore(tmp_path / "calls.sqlite")
+    failing = ScriptedModel(lambda request: broken if request.prompt == "b" else echo(request))
+    assert asyncio.run(StoredModel(failing, store).generate(prompts("a", "b")))[1] == broken
+    assert store.count() == 1
+    model = ScriptedModel()
+    asyncio.run(StoredModel(model, store).generate(prompts("a", "b")))
+    assert model.groups == [["b"]]
+
+
+@pytest.mark.parametrize("finish", ["refusal", "content_filter", "length"])
+def test_a_refusal_is_stored_like_any_answer(tmp_path: Path, finish: Any) -> None:
+    store = CallStore(tmp_path / "calls.sqlite")
+    refusing = ScriptedModel(lambda _: Completion(text="No.", finish=finish))
+    for _ in range(2):
+        (reply,) = asyncio.run(StoredModel(refusing, store).generate(prompts("a")))
+        assert reply == Completion(text="No.", finish=finish)
+    assert len(refusing.groups) == 1
+
+
+def test_a_call_on_its_way_is_waited_for_and_not_paid_twice(tmp_path: Path) -> None:
+    """Three groups at once hold `a` four times; it is asked once."""
+    model = ScriptedModel()
+    stored = StoredModel(model, CallStore(tmp_path / "calls.sqlite"))
+
+    async def run() -> list[list[Reply]]:
+        return await asyncio.gather(*(stored.generate(prompts(*group)) for group in ("aa", "ab", "ca")))
+
+    assert asyncio.run(run()) == [[echo(request) for request in prompts(*group)] for group in ("aa", "ab", "ca")]
+    assert model.groups == [["a"], ["b"], ["c"]]
+    assert stored.take_usage() == Usage(calls=3, stored_calls=3, prompt_tokens=6, completion_tokens=3)
+    assert stored.take_usage() == Usage()
+
+
+def test_after_an_error_the_same_call_can_be_made_again(tmp_path: Path) -> None:
+    def refuse(_: Request) -> Reply:
+        raise UserError("placeholder")
+
+    model = ScriptedModel(refuse)
+    stored = StoredModel(model, CallStore(tmp_path / "calls.sqlite"))
+
+    async def run() -> list[Any]:
+        return await asyncio.gather(*(stored.generate(prompts("a")) for _ in range(2)), return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(run())] == [UserError, UserError]
+    model.answer = echo
+    assert asyncio.run(stored.generate(prompts("a"))) == [echo(Request(prompt="a"))]
+
+
+def test_what_was_used_is_counted_and_stored_answers_cost_nothing(tmp_path: Path) -> None:
+    stored = StoredModel(ScriptedModel(), CallStore(tmp_path / "calls.sqlite"))
+    asyncio.run(stored.generate(prompts("a", "b")))
+    assert stored.take_usage() == Usage(calls=2, prompt_tokens=4, completion_tokens=2)
+    asyncio.run(stored.generate(prompts("a", "b", "c")))
+    assert stored.take_usage() == Usage(calls=1, stored_calls=2, prompt_tokens=2, completion_tokens=1)
+
+
+def test_a_group_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """The second row of the group is refused by the file itself; the first must not stay."""
+    path = tmp_path / "calls.sqlite"
+    store = CallStore(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER no_b BEFORE INSERT ON calls WHEN CAST(NEW.request AS TEXT) LIKE '%\"prompt\":\"b\"%' "
+            "BEGIN SELECT RAISE(ABORT, 'placeholder full disk'); END"
+        )
+    with pytest.raises(RunError, match="placeholder full disk"):
+        asyncio.run(StoredModel(ScriptedModel(), store).generate(prompts("a", "b")))
+    assert store.count() == 0
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from tests.models.scripted import ScriptedModel
+from spavl.models import CallStore, Request, StoredModel
+
+async def run():
+    stored = StoredModel(ScriptedModel(), CallStore(Path(sys.argv[1])))
+    for group in range(10**6):
+        await stored.generate([Request(prompt=f"{group} {row}") for row in range(7)])
+        print(group, flush=True)
+
+asyncio.run(run())
+"""
+
+
+def test_a_kill_leaves_whole_groups_and_every_group_that_was_returned(tmp_path: Path) -> None:
+    path = tmp_path / "calls.sqlite"
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, cwd=root, env=os.environ | {"PYTHONPATH": "."}
+    )
+    assert process.stdout is not None
+    for _ in range(50):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    returned = 50 + len(process.stdout.readlines())
+    process.wait()
+    count = CallStore(path).count()
+    assert count % 7 == 0
+    assert returned <= count // 7 <= returned + 1
+
+
+def test_two_processes_may_share_a_store(tmp_path: Path) -> None:
+    """Two connections take turns; each sees what the other stored."""
+    one, other = (CallStore(tmp_path / "calls.sqlite") for _ in range(2))
+    asyncio.run(StoredModel(ScriptedModel(), one).generate(prompts("a")))
+    model = ScriptedModel()
+    asyncio.run(StoredModel(model, other).generate(prompts("a", "b")))
+    assert model.groups == [["b"]]
+    assert one.count() == 2
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be looked at" * 30, None])
+def test_a_file_that_is_no_store_is_refused_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "calls.sqlite"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="calls") as raised:
+        CallStore(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_forgets_a_reply_is_found_out(tmp_path: Path) -> None:
+    class Forgetful(ScriptedModel):
+        async def generate(self, requests: Sequence[Request]) -> list[Reply]:
+            return (await super().generate(requests))[1:]
+
+    with pytest.raises(ValueError, match="shorter"):
+        asyncio.run(StoredModel(Forgetful(), CallStore(tmp_path / "calls.sqlite")).generate(prompts("a", "b")))
+
+
+def test_closing_a_stored_model_closes_the_model_and_not_the_store(tmp_path: Path) -> None:
+    model, store = ScriptedModel(), CallStore(tmp_path / "calls.sqlite")
+    asyncio.run(StoredModel(model, store).close())
+    assert model.closed
+    assert store.count() == 0
