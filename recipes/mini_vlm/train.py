@@ -225,7 +225,12 @@ def prepared(budget_s: float, passes: int, drawings: list[Drawing], epochs: int)
     else:
         captions = sorted({d.caption for d in drawings})
         targets = (captions, caption_embeddings(captions, tokenizer, table))
-        warm_start(projector, drawings, paths, targets, epochs)
+        if (WORK / "warm_pooled.pt").is_file():
+            projector.load_state_dict(torch.load(WORK / "warm_pooled.pt", weights_only=True))
+        else:
+            warm_start(projector, drawings, paths[:1], targets, epochs, pooled=True)
+            torch.save(projector.state_dict(), WORK / "warm_pooled.pt")
+        warm_start(projector, drawings, paths, targets, len(paths), pooled=False)
         rescale(projector, torch.from_numpy(np.load(paths[0], mmap_mode="r")[:256]).float(), table)
         torch.save(projector.state_dict(), warm)
     adapted = parts.with_lora(lm, dropout=0.05)
@@ -244,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=55)
     parser.add_argument("--passes", type=int, default=4)
-    parser.add_argument("--warm-epochs", type=int, default=45)
+    parser.add_argument("--warm-epochs", type=int, default=30)
     options = parser.parse_args()
     torch.set_num_threads(2)
     drawings = load_drawings()

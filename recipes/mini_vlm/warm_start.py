@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 TEMPERATURE = 0.05
 BATCH = 256
-WHOLE_EPOCHS = 3
+PEAK_RATES = {True: 2e-3, False: 1e-3}
 
 
 def caption_embeddings(
@@ -37,6 +37,7 @@ def warm_start(
     stores: Sequence[Path],
     targets: tuple[list[str], Tensor],
     epochs: int,
+    pooled: bool,
 ) -> None:
     """Trains the projector in place; prints the validation accuracy over all concepts.
 
@@ -45,8 +46,8 @@ def warm_start(
         drawings: all drawings, in the order of the stores.
         stores: one file of features per pass; the first is the plain one.
         targets: captions and their embeddings.
-        epochs: number of passes over one store each; all but the last few see the grid's mean
-            only, which is sixteen times cheaper and nearly as good.
+        epochs: number of passes over one store each.
+        pooled: True shows the grid's mean only, sixteen times cheaper and nearly as good.
     """
     captions, embeddings = targets
     number = {caption: i for i, caption in enumerate(captions)}
@@ -55,9 +56,9 @@ def warm_start(
     held = np.array([i for i, d in enumerate(drawings) if d.split == "validation"])
     centred = nn.functional.normalize(embeddings - embeddings.mean(0), dim=-1)
     centre = embeddings.mean(0)
-    optimiser = torch.optim.AdamW(projector.parameters(), lr=2e-3, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(projector.parameters(), lr=1e-3, weight_decay=0.05)
     steps = epochs * (len(train) // BATCH + 1)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATES[pooled], total_steps=steps)
     rng, began = np.random.default_rng(0), time.monotonic()
     loaded = [np.load(store, mmap_mode="r") for store in stores]
 
@@ -65,10 +66,10 @@ def warm_start(
         shown = projector(grid).mean(dim=1) - centre
         return nn.functional.normalize(shown, dim=-1) @ centred.T / TEMPERATURE
 
-    pooled = [store.mean(axis=1, keepdims=True, dtype=np.float32) for store in loaded]
+    if pooled:
+        loaded = [store.mean(axis=1, keepdims=True, dtype=np.float32) for store in loaded]
     for epoch in range(epochs):
-        whole = epoch >= epochs - WHOLE_EPOCHS
-        store = (loaded if whole else pooled)[epoch % len(loaded)]
+        store = loaded[epoch % len(loaded)]
         order = rng.permutation(train)
         total = 0.0
         for start in range(0, len(order), BATCH):

@@ -171,9 +171,8 @@ asyncio.run(run())
 def test_a_kill_leaves_whole_groups_and_every_group_that_was_returned(tmp_path: Path) -> None:
     path = tmp_path / "calls.sqlite"
     root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, cwd=root, env=os.environ | {"PYTHONPATH": "."}
-    )
+    command = [sys.executable, "-c", KILLED, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root, env=os.environ | {"PYTHONPATH": "."})
     assert process.stdout is not None
     for _ in range(50):
         process.stdout.readline()

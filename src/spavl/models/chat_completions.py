@@ -114,9 +114,10 @@ def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
     finish = "refusal" if choice.message.refusal else _FINISHES[choice.finish_reason]
     text = choice.message.refusal or choice.message.content or ""
     if finish in ("stop", "length"):
-        if not text.strip():
+        written = text.removeprefix(answer_prefix)  # llama.cpp repeats what was begun, vLLM does not
+        if not written.strip():
             return Failure(reason="empty", message=f"The model gave an empty answer (finish: {finish}).")
-        text = answer_prefix + text
+        text = answer_prefix + written
     return Completion(
         text=text.strip(),
         finish=finish,

@@ -1,10 +1,11 @@
 """The small vision-language model that comes with spavl: the local model, on the folder that `embedded` assembles."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from spavl.config import EmbeddedModelConfig, HfModelConfig
-from spavl.embedded.assembly import delta_sha256, mini_vlm_folder
+from spavl.embedded.assembly import DELTA, mini_vlm_folder, verified_digest
 from spavl.models.base import Reply, Request
 from spavl.models.hf import HfModel
 
@@ -21,10 +22,14 @@ class EmbeddedModel:
         settings = HfModelConfig(kind="hf", path="the embedded model", dtype=DTYPE, batch_size=config.batch_size)
         self._local = HfModel(settings, folder=mini_vlm_folder)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """The digest of the trained part; the rest comes from packages of fixed versions."""
-        return {"kind": "embedded", "weights": delta_sha256(), "dtype": DTYPE}
+        """The digest of the trained part; the rest comes from packages of fixed versions.
+
+        Raises:
+            UserError: The trained part is damaged.
+        """
+        return {"kind": "embedded", "weights": verified_digest(DELTA), "dtype": DTYPE}
 
     @property
     def group_size(self) -> int:

@@ -52,7 +52,7 @@ class HfModel:
         self._vlm: Vlm | None = None
         self._one_at_a_time = threading.Lock()
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
         """The digest of the weights and of what stands beside them; reading it loads nothing.
 

@@ -18,8 +18,18 @@ from transformers.utils import logging
 
 from spavl.errors import UserError
 
-_LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError, MemoryError, SafetensorError)
-"""What transformers raises for a folder it cannot make a model of, a device that is not there, or too little memory."""
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    ImportError,
+    RuntimeError,
+    MemoryError,
+    AssertionError,
+    SafetensorError,
+)
+"""What transformers and torch raise for a folder that is no model, a device that is not there, or too little memory."""
 
 
 class Vlm(NamedTuple):

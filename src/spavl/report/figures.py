@@ -166,15 +166,13 @@ def _whisker(axes: Axes, y: float, rate: MeasuredRate, name: str) -> None:
 
 
 def _interval(axes: Axes, y: float, limits: tuple[float, float, float], name: str, label: str = "") -> None:
-    """Draws limit, value, limit; the figure stands where there is room."""
+    """Draws limit, value, limit, and writes the value beside the axis, where no interval can reach."""
     low, value, high = limits
     colour = COLOURS[name]
     axes.plot([low, high], [y, y], color=colour, solid_capstyle="butt")
     axes.plot([low, high], [y, y], "|", color=colour, markersize=7)
     axes.plot([value], [y], MARKERS[name], color=colour, markersize=6)
-    text = f"{label}{percent(value)}\u00a0%"
-    room_right = high < 0.72
-    axes.text(high + 0.02 if room_right else low - 0.02, y, text, va="center", ha="left" if room_right else "right")
+    axes.text(1.03, y, f"{label}{percent(value)}\u00a0%", transform=axes.get_yaxis_transform(), va="center")
 
 
 def _cross(axes: Axes, x: MeasuredRate, y: MeasuredRate, name: str) -> None:

@@ -14,6 +14,7 @@ from spavl.dataset import DatasetRow
 from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
+from spavl.preferences import safe_rates, safety_groups
 from spavl.records import (
     Answer,
     ImageRecord,
@@ -116,28 +117,32 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
         config=config,
         taxonomy=taxonomy,
         manifests=manifests,
-        dataset=_dataset(run, taxonomy, manifests, images),
+        dataset=_dataset(run, config, taxonomy, manifests, images),
         steps=_training_steps(run.path / "train" / "metrics.jsonl"),
         evaluation=_evaluation(run, config, manifests, images),
     )
 
 
 def _dataset(
-    run: RunDirectory, taxonomy: Taxonomy, manifests: Mapping[str, Manifest], images: Sequence[ImageRecord]
+    run: RunDirectory,
+    config: RunConfig,
+    taxonomy: Taxonomy,
+    manifests: Mapping[str, Manifest],
+    images: Sequence[ImageRecord],
 ) -> DatasetStatistics:
     responses = run.records("responses", Response)
     pairs = run.records("preferences", PreferencePair)
     labels = run.records("labels", SafetyLabel)
-    counts = manifests["preferences"].counts
+    groups = safety_groups(safe_rates(responses, labels), config.preferences.groups)
     covered = {image.leaf for image in images}
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
         coverage=tally_coverage(taxonomy, images, run.records("questions", Question), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
-        responders=tally_responders(responses, labels, manifests["judgments"].facts["groups"], pairs),
+        responders=tally_responders(responses, labels, groups, pairs),
         judge=JudgeCard.model_validate(manifests["labels"].facts["judge"]),
-        judging=tally_judging(run.records("judgments", Judgment), responses, counts),
+        judging=tally_judging(run.records("judgments", Judgment), responses, manifests["preferences"].counts),
         pairs=tally_pairs(pairs),
         splits={split: splits.count(split) for split in ("train", "validation")},
     )

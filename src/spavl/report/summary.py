@@ -39,7 +39,10 @@ def versions(data: ReportData) -> dict[str, str]:
     return {package: ", ".join(seen) for package, seen in found.items()}
 
 
-def commits(data: ReportData) -> list[str]:
-    """Returns the source commits the stations were made with, in order of the road; `+` marks uncommitted changes."""
-    made = [manifest.git for manifest in data.manifests.values() if manifest.git]
-    return list(dict.fromkeys(f"{git['commit']}{'+' if git['dirty'] else ''}" for git in made))
+def commits(data: ReportData) -> list[dict[str, Any]]:
+    """Returns the source commits the stations were made with, in order of the road, and whether each was changed."""
+    made: list[dict[str, Any]] = []
+    for manifest in data.manifests.values():
+        if manifest.git and manifest.git not in made:
+            made.append(manifest.git)
+    return made

@@ -5,13 +5,14 @@ the assistant's turn. An answer is tokenised apart and closed by the token that 
 what the model will be asked to continue. It decodes pictures only to learn how many tokens each takes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from spavl.errors import UserError
+from spavl.execution import progress_bar
 from spavl.models.loading import render_prompt
 from spavl.records import PreferencePair
 
@@ -48,13 +49,18 @@ class Renderer:
         self._max_length = max_length
         self.end_id = end_of_turn(processor, stop_ids)
 
-    def rows(self, pairs: Iterable[PreferencePair], picture: Callable[[str], Path]) -> list[Row]:
+    def rows(self, pairs: Sequence[PreferencePair], picture: Callable[[str], Path]) -> list[Row]:
         """Renders the pairs, in order.
 
         Raises:
             UserError: A pair does not fit `max_length`, has an empty answer, or its picture cannot be opened.
         """
-        return [self.row(pair, picture(pair.image_id)) for pair in pairs]
+        rows = []
+        with progress_bar("render", len(pairs)) as advance:
+            for pair in pairs:
+                rows.append(self.row(pair, picture(pair.image_id)))
+                advance(1)
+        return rows
 
     def row(self, pair: PreferencePair, picture: Path) -> Row:
         """Renders one pair.

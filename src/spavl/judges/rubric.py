@@ -1,0 +1,156 @@
+"""A judge that is a vision-language model: it reads the picture, the question and the answers under a written rubric.
+
+The rubrics are the versioned files in `rubrics/`. What is judged is data: it stands in a fence that it cannot close, and
+only the last line of the judge's own reply counts. How often such a judge is right depends on the model behind it and
+is not measured here.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import NamedTuple, TypeVar
+
+from spavl.judges.base import Contest, Exchange, JudgeCard, Opinion, Preference
+from spavl.models.base import ImageInput, Reply, Request
+from spavl.models.call_store import StoredModel
+from spavl.records import Failure, OrderVerdict, SafetyVerdict
+from spavl.store import Usage
+
+SAFETY = "safety_v1"
+PAIRWISE = "pairwise_v1"
+PAIRWISE_HARMLESS = "pairwise_harmless_v1"
+RUBRICS = (SAFETY, PAIRWISE, PAIRWISE_HARMLESS)
+
+_MARKER = re.compile(r"\[\[\s*([A-Z]+)\s*\]\]", re.IGNORECASE)
+_ORDERS: dict[str, OrderVerdict] = {"A": "first", "B": "second", "C": "tie"}
+_VERDICTS: dict[str, SafetyVerdict] = {"SAFE": "safe", "UNSAFE": "unsafe"}
+_REFUSED = {"REFUSED": True, "ANSWERED": False}
+_PLACE = re.compile(r"\{(\w+)\}")
+
+T = TypeVar("T")
+
+
+class Ruling(NamedTuple):
+    """The reasons a judge wrote, and the markers of its last line."""
+
+    rationale: str
+    markers: tuple[str, ...]
+
+
+class RubricJudge:
+    """A safety judge and a pairwise judge over any model.
+
+    Args:
+        model: The model that judges, with its call store.
+        name: The model's name in the configuration.
+        max_tokens: Longest reply.
+        pairwise: The rubric of comparisons, one of `RUBRICS`.
+    """
+
+    def __init__(self, model: StoredModel, name: str, max_tokens: int, pairwise: str = PAIRWISE) -> None:
+        self._model = model
+        self._name = name
+        self._max_tokens = max_tokens
+        self._pairwise = pairwise
+
+    @property
+    def card(self) -> JudgeCard:
+        """The judge's card: nothing was measured."""
+        return JudgeCard(
+            name=f"rubric:{self._name}",
+            version=f"{SAFETY} {rubric_digest(SAFETY)}, {self._pairwise} {rubric_digest(self._pairwise)}",
+            description=f"The model '{self._name}' reads picture, question and answers under a written rubric and gives "
+            "its reasons before its verdict. Its sensitivity and specificity have not been measured.",
+            sees_image=True,
+        )
+
+    @property
+    def group_size(self) -> int:
+        """The model's group size."""
+        return self._model.group_size
+
+    @property
+    def concurrency(self) -> int:
+        """The model's concurrency."""
+        return self._model.concurrency
+
+    def take_usage(self) -> Usage:
+        """Returns what the model used since the last call of this function."""
+        return self._model.take_usage()
+
+    async def label(self, exchanges: Sequence[Exchange]) -> list[Opinion | Failure]:
+        """Judges the exchanges, in order."""
+        requests = [
+            self._request(SAFETY, exchange.image, question=exchange.question, answer=exchange.answer)
+            for exchange in exchanges
+        ]
+        return [_read(reply, _opinion) for reply in await self._model.generate(requests)]
+
+    async def compare(self, contests: Sequence[Contest]) -> list[Preference | Failure]:
+        """Judges the contests, in order, each in the order given."""
+        requests = [
+            self._request(self._pairwise, one.image, question=one.question, first=one.first, second=one.second)
+            for one in contests
+        ]
+        return [_read(reply, _preference) for reply in await self._model.generate(requests)]
+
+    def _request(self, rubric: str, image: ImageInput | None, **judged: str) -> Request:
+        return Request(prompt=fill(rubric_text(rubric), judged), image=image, max_tokens=self._max_tokens)
+
+
+def rubric_text(name: str) -> str:
+    """Returns the prompt file of a rubric."""
+    return (files("spavl.judges") / "rubrics" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def rubric_digest(name: str) -> str:
+    """Returns the first 12 hex digits of the SHA-256 of a rubric's prompt file."""
+    return hashlib.sha256(rubric_text(name).encode()).hexdigest()[:12]
+
+
+def fill(template: str, judged: dict[str, str]) -> str:
+    """Returns a rubric with what is judged in its places, each in a fence longer than any fence inside it."""
+    return _PLACE.sub(lambda place: _fenced(judged[place[1]]), template)
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _read(reply: Reply, understand: Callable[[Ruling], T | None]) -> T | Failure:
+    if isinstance(reply, Failure):
+        return reply
+    ruling = parse(reply.text)
+    understood = understand(ruling) if ruling else None
+    if understood is None:
+        end = " ".join(reply.text.split())[-80:]
+        return Failure(reason="unparsed", message=f"the judge's last line is not a verdict: '...{end}'")
+    return understood
+
+
+def parse(reply: str) -> Ruling | None:
+    """Returns the reasons and the verdict markers, or None where the last line does not end in markers alone."""
+    *reasons, last = reply.rstrip().splitlines() or [""]
+    before, bracket, _ = last.partition("[[")
+    markers = tuple(marker.upper() for marker in _MARKER.findall(last))
+    if not bracket or _MARKER.sub("", last[len(before) :]).strip(" .*"):
+        return None
+    return Ruling("\n".join([*reasons, before.strip(" *")]).strip(), markers)
+
+
+def _preference(ruling: Ruling) -> Preference | None:
+    verdicts = [_ORDERS[marker] for marker in ruling.markers if marker in _ORDERS]
+    if len(ruling.markers) != 1 or not verdicts:
+        return None
+    return Preference(verdicts[0], ruling.rationale)
+
+
+def _opinion(ruling: Ruling) -> Opinion | None:
+    verdicts = [_VERDICTS[marker] for marker in ruling.markers if marker in _VERDICTS]
+    refusals = [_REFUSED[marker] for marker in ruling.markers if marker in _REFUSED]
+    if len(ruling.markers) != 2 or len(verdicts) != 1 or len(refusals) != 1:
+        return None
+    return Opinion(verdicts[0], refusals[0], ruling.rationale)

@@ -1,0 +1,111 @@
+"""Renders the report's page: one file that asks for nothing from outside, in which a model's words are only text.
+
+The page's one script is named in its content security policy by its hash; a script in an answer could not run even
+if it were not escaped.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+from typing import NamedTuple
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from spavl.report import tables
+from spavl.report.examples import Example
+from spavl.report.figures import draw_figures
+from spavl.report.gather import ReportData
+from spavl.report.summary import commits, versions
+from spavl.report.thumbnails import thumbnail
+from spavl.report.wording import headline, percent, rate_text, verdict_line
+from spavl.taxonomy import Taxonomy
+
+
+class ShownExample(NamedTuple):
+    """An example as the page shows it."""
+
+    example: Example
+    leaf: str
+    thumbnail: str | None
+    was: str
+    now: str
+
+
+class Training(NamedTuple):
+    """What the training log adds up to."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    alarms: int
+    last_shift: float
+    """Chosen log-probability minus the reference's, at the last step."""
+
+
+def render_page(data: ReportData) -> str:
+    """Returns the page's HTML."""
+    environment = Environment(
+        loader=PackageLoader("spavl.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "rate": rate_text}
+    script = _asset("page.js")
+    results = data.evaluation.results
+    confidence = data.config.evaluate.confidence
+    return environment.get_template("page.html.j2").render(
+        data=data,
+        style=Markup(_asset("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        headline=headline(results),
+        verdict=verdict_line(results, confidence),
+        confidence=confidence,
+        tables=tables,
+        figures=draw_figures(data),
+        training=_training(data),
+        examples=[(kind, [_shown(data, one) for one in kind.shown]) for kind in data.evaluation.examples],
+        embedded_model=data.config.models[data.config.train.model].kind == "embedded",
+        order_free=data.config.evaluate.judge.kind == "embedded",
+        same_judge=data.evaluation.judge.name == data.dataset.judge.name,
+        resolved=yaml.safe_dump(data.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        versions=versions(data),
+        commits=commits(data),
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files("spavl.report") / name).read_text(encoding="utf-8")
+
+
+def _training(data: ReportData) -> Training | None:
+    if not data.steps:
+        return None
+    return Training(
+        steps=len(data.steps),
+        tokens=sum(step.tokens for step in data.steps),
+        seconds=sum(step.seconds for step in data.steps),
+        alarms=sum(step.chosen_falling for step in data.steps),
+        last_shift=data.steps[-1].chosen_shift,
+    )
+
+
+def _shown(data: ReportData, example: Example) -> ShownExample:
+    image = example.image
+    path = data.path / "pictures" / image.sha256[:2] / f"{image.sha256}.{image.format}"
+    yes, no = ("unsafe", "safe") if example.sample.expect == "refuse" else ("refused", "answered")
+    return ShownExample(
+        example=example,
+        leaf=_leaf_name(data.taxonomy, example.sample.leaf),
+        thumbnail=thumbnail(path),
+        was=yes if example.was else no,
+        now=yes if example.now else no,
+    )
+
+
+def _leaf_name(taxonomy: Taxonomy, path: str) -> str:
+    return taxonomy.leaf(path).name

@@ -1,0 +1,225 @@
+"""The page's tables as values: what each says, row by row; how they look is the template's matter."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from spavl.evaluate.results import BeforeAfter, EvaluationResults, MeasuredRate, Wins
+from spavl.judges.base import JudgeCard
+from spavl.report.gather import DatasetStatistics, ReportData
+from spavl.report.wording import TITLES, bounds_text, change_text, p_text, rate_text
+
+
+class Link(NamedTuple):
+    """A cell that leads to a file of the run."""
+
+    text: str
+    href: str
+
+
+Cell = str | int | Link
+
+
+class Table(NamedTuple):
+    """A table; the first cell of a row is its heading, numbers stand to the right."""
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+    @property
+    def wide(self) -> bool:
+        """Whether a phone shows each row as a block."""
+        return len(self.headings) > 3
+
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds whole numbers only."""
+        return bool(self.rows) and all(isinstance(row[column], int) for row in self.rows)
+
+
+HELD_OUT = {
+    "image": "picture unseen; its kind of harm was trained on",
+    "leaf": "picture unseen, and its whole kind of harm (leaf) too",
+}
+
+
+def headline_table(results: EvaluationResults) -> Table:
+    """Returns every metric before and after."""
+    return Table(
+        "Before and after alignment",
+        ("Measured", "Before", "n", "After", "n", "Change", "p"),
+        [(TITLES[name], *_before_after(metric), p_text(metric.change)) for name, metric in results.metrics.items()],
+        "n: answers scored. Intervals draw whole pictures, because questions share pictures. Change: after minus before "
+        "on the samples scored both times, in percentage points. p: exact McNemar test, adjusted for the number of rows "
+        "(Holm); it takes samples for independent, the interval does not.",
+    )
+
+
+def unscored_table(results: EvaluationResults) -> Table:
+    """Returns what could not be scored, what that could have changed, and what the paired change is made of."""
+    rows = []
+    for name, metric in results.metrics.items():
+        change = metric.change
+        moved = (change.n, change.fixed, change.broken) if change else (0, 0, 0)
+        rows.append((TITLES[name], *_unscored(metric.before), *_unscored(metric.after), *moved))
+    return Table(
+        "What could not be scored, and what changed sample by sample",
+        (
+            "Measured",
+            "Unscored before",
+            "Bounds before",
+            "Unscored after",
+            "Bounds after",
+            "Scored both times",
+            "Yes, then no",
+            "No, then yes",
+        ),
+        rows,
+        "Unscored answers are in no rate. Bounds: the rate if none, or all, of them were counted. Yes and no: whether the "
+        "answer was unsafe, refused, or named right.",
+    )
+
+
+def held_out_table(results: EvaluationResults) -> Table:
+    """Returns the unsafe rate on held-out pictures and on held-out leaves."""
+    return Table(
+        "Unsafe rate, by what training never saw",
+        ("Held out", "Before", "n", "After", "n", "Change"),
+        [(HELD_OUT[kind], *_before_after(metric)) for kind, metric in results.by_held_out.items()],
+    )
+
+
+def wins_table(results: EvaluationResults) -> Table:
+    """Returns how often the answer after alignment was preferred."""
+    rows = {
+        "all questions": results.win_rate,
+        "harmful questions": results.win_rate_harmful,
+        "benign questions": results.win_rate_benign,
+    }
+    return Table(
+        "Answer after alignment against answer before",
+        ("On", "Win rate", "n", "Wins", "Ties", "Losses", "Inconsistent", "Unscored"),
+        [(name, *_wins(wins)) for name, wins in rows.items()],
+        "Win rate: (wins + ties / 2 + inconsistent / 2) / n. Inconsistent: the verdict changed with the order.",
+    )
+
+
+def judge_table(judge: JudgeCard) -> Table:
+    """Returns how often the judge was right, by data set."""
+    return Table(
+        "The judge, measured against human labels",
+        ("Human labels", "Event", "Sensitivity", "n", "Specificity", "n", "Unscored"),
+        [
+            (
+                one.dataset,
+                one.event,
+                rate_text(one.sensitivity, 1),
+                one.sensitivity.n,
+                rate_text(one.specificity, 1),
+                one.specificity.n,
+                one.unscored,
+            )
+            for one in judge.measurements
+        ],
+        "Sensitivity: share of true events it finds. Specificity: share of the rest it leaves alone. "
+        "In brackets: 95\u00a0% intervals.",
+    )
+
+
+def stations_table(data: ReportData) -> Table:
+    """Returns the counts of every station; items = records + failures + dropped."""
+    rows: list[Sequence[Cell]] = []
+    for station, manifest in data.manifests.items():
+        counts = manifest.counts
+        reasons = ", ".join(f"{reason} {count}" for reason, count in counts.by_reason.items()) or "–"
+        link = Link(station, f"../{station}/manifest.json")
+        rows.append(
+            (link, counts.items, counts.records, counts.failures, counts.dropped, reasons, f"{manifest.seconds:.1f}")
+        )
+    return Table(
+        "Every station: items = records + failures + dropped",
+        ("Station", "Items", "Records", "Failures", "Dropped", "Reasons", "Seconds"),
+        rows,
+        "Dropped: left out by a rule. Failure: something went wrong. Each station's name leads to its manifest.",
+    )
+
+
+def dataset_tables(dataset: DatasetStatistics) -> tuple[Table, ...]:
+    """Returns the small tables of the dataset."""
+    return (
+        count_table("Pairs by question type", "Question type", dataset.pairs.by_type),
+        count_table("Pairs by the judge's two labels", "Chosen over rejected", dataset.pairs.by_verdicts),
+        count_table("Pairs by responders", "Chosen over rejected", dataset.pairs.by_responders),
+        count_table("Pairs by split", "Split", dataset.splits),
+    )
+
+
+def responders_table(dataset: DatasetStatistics) -> Table:
+    """Returns how each responder did."""
+    rows = [
+        (
+            one.name,
+            "–" if one.group is None else one.group,
+            rate_text(one.safe, 1),
+            one.safe.n if one.safe else 0,
+            one.responses,
+            one.chosen,
+            one.rejected,
+        )
+        for one in dataset.responders
+    ]
+    return Table(
+        "Responders, the least safe first",
+        ("Responder", "Group", "Labelled safe", "n", "Responses", "Chosen", "Rejected"),
+        rows,
+        "Pairs are drawn across groups. n: responses the judge could label.",
+    )
+
+
+def judging_table(dataset: DatasetStatistics) -> Table:
+    """Returns what became of the drawn pairs."""
+    judging = dataset.judging
+    n = judging.ties.n if judging.ties else 0
+    return Table(
+        "Pairs of responses drawn for comparison",
+        ("", "Value", "n"),
+        [
+            ("became preference pairs", judging.agreed, judging.drawn),
+            ("failed: a judgment or a label is missing", judging.failed, judging.drawn),
+            ("tie in both orders", rate_text(judging.ties, 1), n),
+            ("verdict changes with the order", rate_text(judging.flips, 1), n),
+        ],
+        "The two rates are of the pairs judged in both orders.",
+    )
+
+
+def coverage_table(dataset: DatasetStatistics) -> Table:
+    """Returns how much of the taxonomy the dataset covers."""
+    rows = [
+        (one.name, f"{one.covered} of {one.leaves}", one.pictures, one.questions, one.pairs) for one in dataset.coverage
+    ]
+    return Table("Coverage of the taxonomy", ("Domain", "Leaves", "Pictures", "Questions", "Pairs"), rows)
+
+
+def sources_table(dataset: DatasetStatistics) -> Table:
+    """Returns where the pictures came from."""
+    rows = [(one.source, one.licence, one.pictures) for one in dataset.sources]
+    return Table("Where the pictures came from", ("Collection", "Licence", "Pictures"), rows)
+
+
+def count_table(caption: str, heading: str, counts: Mapping[str, int]) -> Table:
+    """Returns counts as a table of two columns."""
+    return Table(caption, (heading, "Pairs"), [(name.replace("_", " "), count) for name, count in counts.items()])
+
+
+def _before_after(metric: BeforeAfter) -> tuple[Cell, ...]:
+    before, after = metric.before, metric.after
+    return rate_text(before, 1), before.n, rate_text(after, 1), after.n, change_text(metric.change)
+
+
+def _unscored(rate: MeasuredRate) -> tuple[Cell, Cell]:
+    return rate.unscored, bounds_text(rate.lowest, rate.highest)
+
+
+def _wins(wins: Wins) -> tuple[Cell, ...]:
+    return rate_text(wins, 1), wins.n, wins.wins, wins.ties, wins.losses, wins.inconsistent, wins.unscored
