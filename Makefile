@@ -31,10 +31,12 @@ check: install    ## Format, lint, types, layers, sizes
 	$(BIN)/mypy
 	$(BIN)/lint-imports --config pyproject.toml
 	$(BIN)/python tools/sizes.py
+	$(BIN)/python tools/architecture.py
 
 format: install    ## Put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python tools/architecture.py --write
 
 test: install pictures    ## Run every test
 	$(BIN)/pytest

@@ -71,7 +71,7 @@ def test_a_picture_that_is_gone_is_that_requests_failure(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("said", [" here it is", "Sure, here it is"])
 def test_a_begun_answer_is_continued_and_its_beginning_stands_once_in_the_text(said: str) -> None:
-    """vLLM returns what was added, llama.cpp repeats the beginning."""
+    """What was begun is repeated by llama.cpp and left out by vLLM."""
     server = ChatServer(says(said))
     replies = ask(server, Request(prompt="Give it.", answer_prefix="Sure,"))
     assert replies[0] == Completion(text="Sure, here it is", prompt_tokens=7, completion_tokens=3)

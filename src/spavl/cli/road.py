@@ -63,7 +63,7 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
         if "report" in parts:
             written = write_report(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
-            lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_path}"]
+            lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
     say(result, lines, as_json)
 
 

@@ -17,11 +17,18 @@ class Candidate(NamedTuple):
     """Name of the collection."""
     name: str
     """File name inside that collection."""
+    synonyms: tuple[str, ...] = ()
+    """Other names of what the picture shows, where the collection knows some."""
 
     @property
     def item(self) -> str:
         """The station's item id: the same wherever the collection lies."""
         return f"{self.source}/{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that counts as right, the caption first."""
+        return (self.caption, *self.synonyms)
 
 
 def printable(text: str) -> str:

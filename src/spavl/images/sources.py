@@ -39,6 +39,7 @@ def _packaged_candidates() -> list[Candidate]:
             licence=picture.licence,
             source=picture.source,
             name=picture.path.name,
+            synonyms=picture.synonyms,
         )
         for picture in packaged_pictures()
     ]

@@ -1,6 +1,5 @@
 """Judges: who says whether an answer is safe, and which of two answers is better."""
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from spavl.config import EmbeddedJudgeConfig, JudgeConfig
@@ -36,11 +35,18 @@ __all__ = [
 ]
 
 
+class ModelsByName(Protocol):
+    """Anything that gives a model for its name."""
+
+    def __getitem__(self, name: str) -> StoredModel:
+        """Returns the model of that name."""
+
+
 class Judge(SafetyJudge, PairwiseJudge, Protocol):
     """Both faces: labels answers and compares them."""
 
 
-def open_judge(config: JudgeConfig, models: Mapping[str, StoredModel]) -> Judge:
+def open_judge(config: JudgeConfig, models: ModelsByName) -> Judge:
     """Opens the judge a configuration asks for.
 
     Args:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from spavl.config import HfModelConfig
+from spavl.config import HfModelConfig, RunConfig
 from spavl.dataset import assign_splits
 from spavl.evaluate import (
     answer_samples,
@@ -53,12 +53,18 @@ async def _sample(road: Road) -> list[Sample]:
 
 async def _answer(road: Road, samples: list[Sample]) -> list[Answer]:
     config = road.config
-    base = config.models[config.train.model]
-    after = HfModelConfig(kind="hf", path=str(road.run.path / "train" / "model"), batch_size=base.batch_size)
+    after = _aligned(config)
     stage = road.stage("answers", {"evaluate": config.evaluate}, "samples", "train")
     models = {"before": road.models[config.train.model], "after": road.models.open(after)}
     await once(stage, lambda: answer_samples(config.evaluate, models, samples, road.shower(), stage))
     return stage.records(Answer)
+
+
+def _aligned(config: RunConfig) -> HfModelConfig:
+    """Returns the aligned model's configuration: that of its base, with the weights that training made."""
+    base = config.models[config.train.model]
+    settings = base.model_dump(include={"dtype", "device", "batch_size"})
+    return HfModelConfig(kind="hf", path=str(config.run / "train" / "model"), **settings)
 
 
 async def _judge(road: Road, samples: list[Sample], answers: list[Answer]) -> None:
