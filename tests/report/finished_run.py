@@ -80,6 +80,9 @@ class Wishes(NamedTuple):
     """Whether the judge of the evaluation cannot tell anything."""
 
 
+ORDINARY = Wishes()
+
+
 class MarkerJudge:
     """A judge that goes by marker words; UNCLEAR makes it give up."""
 
@@ -148,7 +151,7 @@ class Builder:
         stage.finish(list(outcomes))
 
 
-def build_finished_run(folder: Path, wishes: Wishes = Wishes()) -> tuple[RunDirectory, RunConfig]:
+def build_finished_run(folder: Path, wishes: Wishes = ORDINARY) -> tuple[RunDirectory, RunConfig]:
     """Builds the run in `folder` and returns it with its configuration."""
     builder = Builder(folder, wishes)
     images = _collect(builder)
@@ -250,9 +253,7 @@ def _response(question: Question, responder: str) -> Response | Failure:
         text = f"A helpful placeholder answer of {responder}."
     if chance.random() < 0.02:
         text = f"UNCLEAR placeholder of {responder}"
-    return Response(
-        question_id=question.id, image_id=question.image_id, responder=responder, text=text, finish="stop"
-    )
+    return Response(question_id=question.id, image_id=question.image_id, responder=responder, text=text, finish="stop")
 
 
 def _train(builder: Builder, pairs: int) -> None:

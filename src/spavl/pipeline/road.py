@@ -18,6 +18,7 @@ NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
     "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
     "retries": "the same",
+    "save_every": "how often training is saved changes nothing in what it makes",
     "api_key_env": "who pays does not change what is answered",
 }
 """Configuration fields that a stage's hash leaves out, and why."""

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, MeasuredRate
 from spavl.report.gather import ReportData, TrainingStep
-from spavl.report.svg import COLOURS, Axes, draw
+from spavl.report.svg import COLOURS, Axes, draw, whole_ticks
 from spavl.report.tallies import DomainCoverage, Responder
 from spavl.report.wording import BETTER, NOT_MEASURED, TITLES, percent, rate_text
 
@@ -19,6 +19,14 @@ MOST_POINTS = 300
 """Points of a curve; a longer training is shown as means of neighbouring steps."""
 MARKERS = {"before": "o", "after": "D"}
 TICKS = (0, 0.25, 0.5, 0.75, 1)
+
+
+class Limits(NamedTuple):
+    """A measured value and its interval."""
+
+    low: float
+    value: float
+    high: float
 
 
 class Figures(NamedTuple):
@@ -48,8 +56,8 @@ def rates_figure(results: EvaluationResults) -> Markup:
     def paint(axes: Axes) -> None:
         for place, (name, metric) in enumerate(results.metrics.items()):
             _row_title(axes, place, f"{TITLES[name]}  ({BETTER[name]})")
-            _whisker(axes, place + 0.02, metric.before, "before")
-            _whisker(axes, place + 0.3, metric.after, "after")
+            _whisker(axes, place + 0.02, _limits(metric.before), "before", "before ")
+            _whisker(axes, place + 0.3, _limits(metric.after), "after", "after ")
         _rows(axes, len(results.metrics), "")
         _share_axis(axes)
 
@@ -60,20 +68,24 @@ def rates_figure(results: EvaluationResults) -> Markup:
 def tradeoff_figure(results: EvaluationResults) -> Markup | None:
     """Draws the unsafe rate against the benign refusal rate, and the way from before to after."""
     unsafe, refused = results.metrics["unsafe_rate"], results.metrics["benign_refusal_rate"]
-    points = {"before": (refused.before, unsafe.before), "after": (refused.after, unsafe.after)}
-    if any(rate.value is None for pair in points.values() for rate in pair):
+    before = _limits(refused.before), _limits(unsafe.before)
+    after = _limits(refused.after), _limits(unsafe.after)
+    if before[0] is None or before[1] is None or after[0] is None or after[1] is None:
         return None
+    crosses = {"before": (before[0], before[1]), "after": (after[0], after[1])}
 
     def paint(axes: Axes) -> None:
-        start, end = ([rate.value for rate in points[name]] for name in ("before", "after"))
+        start, end = ((x.value, y.value) for x, y in crosses.values())
         arrow = {"arrowstyle": "-|>", "color": COLOURS["muted"], "shrinkA": 7, "shrinkB": 7, "linewidth": 1.2}
         axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
-        for name, (x, y) in points.items():
-            _cross(axes, x, y, name)
+        for name, (x, y) in crosses.items():
+            axes.plot([x.low, x.high], [y.value, y.value], color=COLOURS[name])
+            axes.plot([x.value, x.value], [y.low, y.high], color=COLOURS[name])
+            axes.plot([x.value], [y.value], MARKERS[name], color=COLOURS[name], markersize=8, label=name)
         axes.text(0.02, 0.03, "↙ safe and helpful", color=COLOURS["muted"], transform=axes.transAxes)
         axes.set(xlabel="Benign questions refused (%)", ylabel="Unsafe answers (%)", aspect="equal")
-        for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
-            limits(-0.04, 1.04)
+        axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+        for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(TICKS, [percent(tick) for tick in TICKS])
         axes.legend(loc="upper right", handletextpad=0.2)
 
@@ -110,7 +122,7 @@ def domains_figure(coverage: Sequence[DomainCoverage]) -> Markup:
             axes.text(domain.pairs + 0.015 * most, place + 0.14, str(domain.pairs), va="center")
         _rows(axes, len(coverage), "Preference pairs")
         axes.set_xlim(0, 1.12 * max(most, 1))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_ticks(axes)
 
     description = "; ".join(f"{domain.name}: {domain.pairs}" for domain in coverage)
     return draw("domains", "Preference pairs by domain", description, 40 + 0.72 * ROW * len(coverage), paint)
@@ -123,11 +135,8 @@ def responders_figure(responders: Sequence[Responder]) -> Markup:
         for place, responder in enumerate(responders):
             group = "" if responder.group is None else f"  (group {responder.group})"
             _row_title(axes, place, f"{responder.name}{group}")
-            if responder.safe is None:
-                axes.text(0, place + 0.14, NOT_MEASURED, va="center", color=COLOURS["muted"])
-            else:
-                low, value, high = responder.safe.low, responder.safe.value, responder.safe.high
-                _interval(axes, place + 0.14, (low, value, high), "after")
+            safe = responder.safe
+            _whisker(axes, place + 0.14, None if safe is None else Limits(safe.low, safe.value, safe.high), "after")
         _rows(axes, len(responders), "Responses labelled safe (%)")
         _share_axis(axes)
 
@@ -141,7 +150,8 @@ def responders_figure(responders: Sequence[Responder]) -> Markup:
 def _row_title(axes: Axes, place: int, text: str) -> None:
     """Writes a row's title over its marks, so that titles take no width from them."""
     shown = text if len(text) <= 56 else f"{text[:55]}…"
-    axes.text(0, place - 0.24, shown, transform=axes.get_yaxis_transform(), va="center")
+    box = {"facecolor": COLOURS["paper"], "edgecolor": "none", "pad": 1}
+    axes.text(0, place - 0.24, shown, transform=axes.get_yaxis_transform(), va="center", bbox=box)
 
 
 def _rows(axes: Axes, count: int, label: str) -> None:
@@ -154,31 +164,27 @@ def _rows(axes: Axes, count: int, label: str) -> None:
 def _share_axis(axes: Axes) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_xticks(TICKS, [f"{percent(tick)}\u00a0%" for tick in TICKS])
-    for tick, side in ((axes.get_xticklabels()[0], "left"), (axes.get_xticklabels()[-1], "right")):
-        tick.set_horizontalalignment(side)
+    axes.get_xticklabels()[0].set_horizontalalignment("left")
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
-def _whisker(axes: Axes, y: float, rate: MeasuredRate, name: str) -> None:
-    if rate.value is None or rate.low is None or rate.high is None:
-        axes.text(0, y, f"{name}: {NOT_MEASURED}", va="center", color=COLOURS["muted"])
+def _whisker(axes: Axes, y: float, limits: Limits | None, name: str, label: str = "") -> None:
+    """Draws a value with its interval, and writes it beside the axis, where no interval can reach."""
+    if limits is None:
+        axes.text(0, y, f"{label}{NOT_MEASURED}", va="center", color=COLOURS["muted"])
         return
-    _interval(axes, y, (rate.low, rate.value, rate.high), name, label=f"{name} ")
-
-
-def _interval(axes: Axes, y: float, limits: tuple[float, float, float], name: str, label: str = "") -> None:
-    """Draws limit, value, limit, and writes the value beside the axis, where no interval can reach."""
-    low, value, high = limits
     colour = COLOURS[name]
-    axes.plot([low, high], [y, y], color=colour, solid_capstyle="butt")
-    axes.plot([low, high], [y, y], "|", color=colour, markersize=7)
-    axes.plot([value], [y], MARKERS[name], color=colour, markersize=6)
-    axes.text(1.03, y, f"{label}{percent(value)}\u00a0%", transform=axes.get_yaxis_transform(), va="center")
+    axes.plot([limits.low, limits.high], [y, y], color=colour, solid_capstyle="butt")
+    axes.plot([limits.low, limits.high], [y, y], "|", color=colour, markersize=7)
+    axes.plot([limits.value], [y], MARKERS[name], color=colour, markersize=6)
+    text = f"{label}{percent(limits.value)}\u00a0%"
+    axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center")
 
 
-def _cross(axes: Axes, x: MeasuredRate, y: MeasuredRate, name: str) -> None:
-    axes.plot([x.low, x.high], [y.value, y.value], color=COLOURS[name])
-    axes.plot([x.value, x.value], [y.low, y.high], color=COLOURS[name])
-    axes.plot([x.value], [y.value], MARKERS[name], color=COLOURS[name], markersize=8, label=name)
+def _limits(rate: MeasuredRate) -> Limits | None:
+    if rate.value is None or rate.low is None or rate.high is None:
+        return None
+    return Limits(rate.low, rate.value, rate.high)
 
 
 def _both(metric: BeforeAfter) -> str:
@@ -216,7 +222,7 @@ def _curve(name: str, title: str, steps: Sequence[TrainingStep], lines: dict[str
             axes.plot(places, values, style, color=COLOURS[colour], label=label, marker=marker)
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel("Step")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_ticks(axes)
         if shares:
             axes.set_ylim(-0.03, 1.03)
             axes.set_yticks(TICKS, [percent(tick) for tick in TICKS])

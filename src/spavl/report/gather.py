@@ -14,6 +14,7 @@ from spavl.dataset import DatasetRow
 from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
+from spavl.pipeline.road import BUILD_STAGES, STAGES
 from spavl.preferences import safe_rates, safety_groups
 from spavl.records import (
     Answer,
@@ -41,9 +42,6 @@ from spavl.report.tallies import (
 )
 from spavl.store import Manifest, RunDirectory
 from spavl.taxonomy import Taxonomy, load_taxonomy
-
-BUILD = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
-STATIONS = (*BUILD, "train", "samples", "answers", "verdicts", "contests")
 
 
 class TrainingStep(BaseModel):
@@ -109,7 +107,7 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     Raises:
         UserError: A station is not finished.
     """
-    manifests = {station: _manifest(run, station) for station in STATIONS}
+    manifests = {station: _manifest(run, station) for station in STAGES}
     taxonomy = load_taxonomy(config.taxonomy)
     images = run.records("images", ImageRecord)
     return ReportData(
@@ -165,7 +163,7 @@ def _evaluation(
 def _manifest(run: RunDirectory, station: str) -> Manifest:
     path = run.path / station / "manifest.json"
     if not path.exists():
-        verb = "build" if station in BUILD else "train" if station == "train" else "evaluate"
+        verb = "build" if station in BUILD_STAGES else "train" if station == "train" else "evaluate"
         raise UserError(
             f"The report needs every station, and `{station}` of {run.path} is not finished. "
             f"Run `spavl {verb} CONFIG` with the run's configuration first."

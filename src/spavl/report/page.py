@@ -20,7 +20,6 @@ from spavl.report.gather import ReportData
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
 from spavl.report.wording import headline, percent, rate_text, verdict_line
-from spavl.taxonomy import Taxonomy
 
 
 class ShownExample(NamedTuple):
@@ -28,6 +27,7 @@ class ShownExample(NamedTuple):
 
     example: Example
     leaf: str
+    held_out: str
     thumbnail: str | None
     was: str
     now: str
@@ -53,7 +53,7 @@ def render_page(data: ReportData) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "rate": rate_text}
+    environment.filters |= {"percent": percent, "rate": rate_text, "unbroken": _unbroken}
     script = _asset("page.js")
     results = data.evaluation.results
     confidence = data.config.evaluate.confidence
@@ -82,6 +82,11 @@ def _asset(name: str) -> str:
     return (resources.files("spavl.report") / name).read_text(encoding="utf-8")
 
 
+def _unbroken(text: str) -> str:
+    """Keeps a line from breaking at the dash of an interval."""
+    return text.replace("–", "\u2060–\u2060")
+
+
 def _training(data: ReportData) -> Training | None:
     if not data.steps:
         return None
@@ -100,12 +105,9 @@ def _shown(data: ReportData, example: Example) -> ShownExample:
     yes, no = ("unsafe", "safe") if example.sample.expect == "refuse" else ("refused", "answered")
     return ShownExample(
         example=example,
-        leaf=_leaf_name(data.taxonomy, example.sample.leaf),
+        leaf=data.taxonomy.leaf(example.sample.leaf).name,
+        held_out="picture" if example.sample.held_out == "image" else "picture and leaf",
         thumbnail=thumbnail(path),
         was=yes if example.was else no,
         now=yes if example.now else no,
     )
-
-
-def _leaf_name(taxonomy: Taxonomy, path: str) -> str:
-    return taxonomy.leaf(path).name

@@ -17,14 +17,17 @@ try:
     import matplotlib
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
 except ImportError as error:
     raise UserError("A report needs matplotlib, which is not installed. Run `pip install 'spavl[report]'`.") from error
 
-__all__ = ["Axes", "draw"]
+__all__ = ["COLOURS", "Axes", "draw", "whole_ticks"]
 
 WIDTH = 345
 """Units of a figure's width; on a phone one unit is about one pixel, so text of 10 units is legible there."""
 COLOURS = {
+    "paper": "#090909",
     "ink": "#010101",
     "muted": "#020202",
     "grid": "#030303",
@@ -35,7 +38,7 @@ COLOURS = {
     "alarm": "#080808",
 }
 """Name of a colour in the page's style sheet -> what stands for it while matplotlib draws."""
-SETTINGS: dict[str, Any] = {
+SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "spavl",
     "text.parse_math": False,
@@ -74,22 +77,27 @@ def draw(name: str, title: str, description: str, height: float, paint: Callable
         paint: Paints into the axes.
     """
     with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # the reader's browser has the letters, whatever this font has
-        figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
+        warnings.filterwarnings(
+            "ignore", message="Glyph"
+        )  # the reader's browser has the letters, whatever this font has
+        layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03)
+        figure = Figure(figsize=(WIDTH / 72, height / 72), layout=layout)
         paint(figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return Markup(_inline(buffer.getvalue(), name, title, description, height))
 
 
+def whole_ticks(axes: Axes) -> None:
+    """Puts ticks of the horizontal axis at whole numbers only."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def _inline(svg: str, name: str, title: str, description: str, height: float) -> str:
     """Leaves out what only a file needs, gives ids the figure's name, and names the colours."""
     body = _HEAD.sub("", svg)
     body = _ID.sub(lambda match: f'id="{name}-{match[1]}"', body)
-    body = _REFERENCE.sub(
-        lambda match: f'href="#{name}-{match[1]}"' if match[1] else f"url(#{name}-{match[2]})", body
-    )
+    body = _REFERENCE.sub(lambda match: f'href="#{name}-{match[1]}"' if match[1] else f"url(#{name}-{match[2]})", body)
     for colour, stand_in in COLOURS.items():
         body = body.replace(stand_in, f"var(--{colour})")
     return (

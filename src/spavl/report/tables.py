@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from spavl.evaluate.results import BeforeAfter, EvaluationResults, MeasuredRate, Wins
+from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
 from spavl.report.gather import DatasetStatistics, ReportData
 from spavl.report.wording import TITLES, bounds_text, change_text, p_text, rate_text
@@ -17,6 +17,8 @@ class Link(NamedTuple):
 
 
 Cell = str | int | Link
+LONGEST_TIGHT = 34
+"""Characters of a cell that is kept on one line; a change with its interval has them."""
 
 
 class Table(NamedTuple):
@@ -33,8 +35,12 @@ class Table(NamedTuple):
         return len(self.headings) > 3
 
     def numeric(self, column: int) -> bool:
-        """Whether a column holds whole numbers only."""
-        return bool(self.rows) and all(isinstance(row[column], int) for row in self.rows)
+        """Whether a column holds numbers only; on a phone those share a line."""
+        return bool(self.rows) and all(str(row[column]).replace(".", "", 1).isdecimal() for row in self.rows)
+
+    def tight(self, column: int) -> bool:
+        """Whether a column's cells are short enough to stay on one line."""
+        return all(len(str(row[column])) <= LONGEST_TIGHT for row in self.rows)
 
 
 HELD_OUT = {
@@ -47,36 +53,40 @@ def headline_table(results: EvaluationResults) -> Table:
     """Returns every metric before and after."""
     return Table(
         "Before and after alignment",
-        ("Measured", "Before", "n", "After", "n", "Change", "p"),
-        [(TITLES[name], *_before_after(metric), p_text(metric.change)) for name, metric in results.metrics.items()],
-        "n: answers scored. Intervals draw whole pictures, because questions share pictures. Change: after minus before "
-        "on the samples scored both times, in percentage points. p: exact McNemar test, adjusted for the number of rows "
-        "(Holm); it takes samples for independent, the interval does not.",
+        ("Measured", "Before", "After", "Change", "p", "n before", "n after"),
+        [
+            (TITLES[name], *_rates(metric), p_text(metric.change), metric.before.n, metric.after.n)
+            for name, metric in results.metrics.items()
+        ],
+        "n: answers scored. In brackets: intervals; where questions share a picture they draw whole pictures. Change: "
+        "after minus before on the samples scored both times, in percentage points. p: exact McNemar test, adjusted "
+        "for the number of rows (Holm); it takes samples for independent, the intervals do not.",
     )
 
 
 def unscored_table(results: EvaluationResults) -> Table:
     """Returns what could not be scored, what that could have changed, and what the paired change is made of."""
-    rows = []
+    rows: list[Sequence[Cell]] = []
     for name, metric in results.metrics.items():
         change = metric.change
         moved = (change.n, change.fixed, change.broken) if change else (0, 0, 0)
-        rows.append((TITLES[name], *_unscored(metric.before), *_unscored(metric.after), *moved))
+        limits = [bounds_text(rate.lowest, rate.highest) for rate in (metric.before, metric.after)]
+        rows.append((TITLES[name], *limits, metric.before.unscored, metric.after.unscored, *moved))
     return Table(
         "What could not be scored, and what changed sample by sample",
         (
             "Measured",
-            "Unscored before",
             "Bounds before",
-            "Unscored after",
             "Bounds after",
+            "Unscored before",
+            "Unscored after",
             "Scored both times",
             "Yes, then no",
             "No, then yes",
         ),
         rows,
-        "Unscored answers are in no rate. Bounds: the rate if none, or all, of them were counted. Yes and no: whether the "
-        "answer was unsafe, refused, or named right.",
+        "Unscored answers are in no rate. Bounds: the rate if none, or all, of them were counted. Yes and no: whether "
+        "the answer was unsafe, refused, or named right.",
     )
 
 
@@ -84,8 +94,11 @@ def held_out_table(results: EvaluationResults) -> Table:
     """Returns the unsafe rate on held-out pictures and on held-out leaves."""
     return Table(
         "Unsafe rate, by what training never saw",
-        ("Held out", "Before", "n", "After", "n", "Change"),
-        [(HELD_OUT[kind], *_before_after(metric)) for kind, metric in results.by_held_out.items()],
+        ("Held out", "Before", "After", "Change", "n before", "n after"),
+        [
+            (HELD_OUT[kind], *_rates(metric), metric.before.n, metric.after.n)
+            for kind, metric in results.by_held_out.items()
+        ],
     )
 
 
@@ -108,14 +121,14 @@ def judge_table(judge: JudgeCard) -> Table:
     """Returns how often the judge was right, by data set."""
     return Table(
         "The judge, measured against human labels",
-        ("Human labels", "Event", "Sensitivity", "n", "Specificity", "n", "Unscored"),
+        ("Human labels", "Event", "Sensitivity", "Specificity", "n with event", "n without", "Unscored"),
         [
             (
                 one.dataset,
                 one.event,
                 rate_text(one.sensitivity, 1),
-                one.sensitivity.n,
                 rate_text(one.specificity, 1),
+                one.sensitivity.n,
                 one.specificity.n,
                 one.unscored,
             )
@@ -134,11 +147,11 @@ def stations_table(data: ReportData) -> Table:
         reasons = ", ".join(f"{reason} {count}" for reason, count in counts.by_reason.items()) or "–"
         link = Link(station, f"../{station}/manifest.json")
         rows.append(
-            (link, counts.items, counts.records, counts.failures, counts.dropped, reasons, f"{manifest.seconds:.1f}")
+            (link, counts.items, counts.records, counts.failures, counts.dropped, f"{manifest.seconds:.1f}", reasons)
         )
     return Table(
         "Every station: items = records + failures + dropped",
-        ("Station", "Items", "Records", "Failures", "Dropped", "Reasons", "Seconds"),
+        ("Station", "Items", "Records", "Failures", "Dropped", "Seconds", "Reasons"),
         rows,
         "Dropped: left out by a rule. Failure: something went wrong. Each station's name leads to its manifest.",
     )
@@ -149,7 +162,6 @@ def dataset_tables(dataset: DatasetStatistics) -> tuple[Table, ...]:
     return (
         count_table("Pairs by question type", "Question type", dataset.pairs.by_type),
         count_table("Pairs by the judge's two labels", "Chosen over rejected", dataset.pairs.by_verdicts),
-        count_table("Pairs by responders", "Chosen over rejected", dataset.pairs.by_responders),
         count_table("Pairs by split", "Split", dataset.splits),
     )
 
@@ -159,8 +171,8 @@ def responders_table(dataset: DatasetStatistics) -> Table:
     rows = [
         (
             one.name,
-            "–" if one.group is None else one.group,
             rate_text(one.safe, 1),
+            "–" if one.group is None else one.group,
             one.safe.n if one.safe else 0,
             one.responses,
             one.chosen,
@@ -170,10 +182,18 @@ def responders_table(dataset: DatasetStatistics) -> Table:
     ]
     return Table(
         "Responders, the least safe first",
-        ("Responder", "Group", "Labelled safe", "n", "Responses", "Chosen", "Rejected"),
+        ("Responder", "Labelled safe", "Group", "n", "Responses", "Chosen", "Rejected"),
         rows,
         "Pairs are drawn across groups. n: responses the judge could label.",
     )
+
+
+def matrix_table(dataset: DatasetStatistics) -> Table:
+    """Returns how often each responder's response was preferred to each other's."""
+    names = [one.name for one in dataset.responders]
+    counts = dataset.pairs.by_responders
+    rows = [(row, *("–" if row == column else counts.get((row, column), 0) for column in names)) for row in names]
+    return Table("Pairs: the row's response chosen, the column's rejected", ("Chosen", *names), rows)
 
 
 def judging_table(dataset: DatasetStatistics) -> Table:
@@ -182,7 +202,7 @@ def judging_table(dataset: DatasetStatistics) -> Table:
     n = judging.ties.n if judging.ties else 0
     return Table(
         "Pairs of responses drawn for comparison",
-        ("", "Value", "n"),
+        ("What became of them", "Number or rate", "Of"),
         [
             ("became preference pairs", judging.agreed, judging.drawn),
             ("failed: a judgment or a label is missing", judging.failed, judging.drawn),
@@ -195,10 +215,10 @@ def judging_table(dataset: DatasetStatistics) -> Table:
 
 def coverage_table(dataset: DatasetStatistics) -> Table:
     """Returns how much of the taxonomy the dataset covers."""
-    rows = [
-        (one.name, f"{one.covered} of {one.leaves}", one.pictures, one.questions, one.pairs) for one in dataset.coverage
-    ]
-    return Table("Coverage of the taxonomy", ("Domain", "Leaves", "Pictures", "Questions", "Pairs"), rows)
+    rows = [(one.name, one.leaves, one.covered, one.pictures, one.questions, one.pairs) for one in dataset.coverage]
+    return Table(
+        "Coverage of the taxonomy", ("Domain", "Leaves", "With pictures", "Pictures", "Questions", "Pairs"), rows
+    )
 
 
 def sources_table(dataset: DatasetStatistics) -> Table:
@@ -212,13 +232,8 @@ def count_table(caption: str, heading: str, counts: Mapping[str, int]) -> Table:
     return Table(caption, (heading, "Pairs"), [(name.replace("_", " "), count) for name, count in counts.items()])
 
 
-def _before_after(metric: BeforeAfter) -> tuple[Cell, ...]:
-    before, after = metric.before, metric.after
-    return rate_text(before, 1), before.n, rate_text(after, 1), after.n, change_text(metric.change)
-
-
-def _unscored(rate: MeasuredRate) -> tuple[Cell, Cell]:
-    return rate.unscored, bounds_text(rate.lowest, rate.highest)
+def _rates(metric: BeforeAfter) -> tuple[Cell, ...]:
+    return rate_text(metric.before, 1), rate_text(metric.after, 1), change_text(metric.change)
 
 
 def _wins(wins: Wins) -> tuple[Cell, ...]:

@@ -54,14 +54,14 @@ class Judging(NamedTuple):
 
 
 class PairTallies(NamedTuple):
-    """What the preference pairs are, each way of counting in order of size."""
+    """What the preference pairs are, counted in three ways."""
 
     total: int
     by_type: Mapping[str, int]
     by_verdicts: Mapping[str, int]
     """`chosen over rejected`, such as `safe over unsafe`."""
-    by_responders: Mapping[str, int]
-    """`chosen over rejected`, the responders' names."""
+    by_responders: Mapping[tuple[str, str], int]
+    """(chosen responder, rejected responder) -> pairs."""
 
 
 class PictureSource(NamedTuple):
@@ -152,7 +152,7 @@ def tally_pairs(pairs: Sequence[PreferencePair]) -> PairTallies:
         total=len(pairs),
         by_type=_counted(pair.question_type.value for pair in pairs),
         by_verdicts=_counted(f"{pair.chosen_verdict} over {pair.rejected_verdict}" for pair in pairs),
-        by_responders=_counted(f"{pair.chosen_responder} over {pair.rejected_responder}" for pair in pairs),
+        by_responders=dict(Counter((pair.chosen_responder, pair.rejected_responder) for pair in pairs)),
     )
 
 

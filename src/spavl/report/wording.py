@@ -35,17 +35,16 @@ TITLES = {
     "naming_accuracy": "Pictures named right",
 }
 """What each metric counts."""
-BETTER = {"unsafe_rate": "lower is better", "benign_refusal_rate": "lower is better", "naming_accuracy": "higher is better"}
-OUTCOMES = {
-    "unsafe_rate": ("fewer unsafe answers", "no clear change in unsafe answers", "more unsafe answers"),
-    "benign_refusal_rate": (
-        "fewer benign questions refused",
-        "no clear change in refusals of benign questions",
-        "more benign questions refused",
-    ),
-    "naming_accuracy": ("fewer pictures named right", "no clear change in naming pictures", "more pictures named right"),
+BETTER = {
+    "unsafe_rate": "lower is better",
+    "benign_refusal_rate": "lower is better",
+    "naming_accuracy": "higher is better",
 }
-"""Metric -> how a fall, no clear change, and a rise are called."""
+SUBJECTS = {
+    "unsafe_rate": "unsafe answers",
+    "benign_refusal_rate": "refusals of benign questions",
+    "naming_accuracy": "pictures named right",
+}
 SENTENCES = {
     "unsafe_rate": "On {n} held-out harmful questions the unsafe rate went from {before} to {after}.",
     "benign_refusal_rate": "On {n} held-out benign questions the refusal rate went from {before} to {after}.",
@@ -93,8 +92,17 @@ def p_text(change: Change | None) -> str:
 
 def headline(results: EvaluationResults) -> str:
     """Says in one line what alignment changed, as far as the intervals tell."""
-    said = "; ".join(_outcome(name, metric.change) for name, metric in results.metrics.items())
-    return said[0].upper() + said[1:] + "."
+    directions = {
+        name: None if metric.change is None else direction(metric.change) for name, metric in results.metrics.items()
+    }
+    said = [f"fewer {SUBJECTS[name]}" for name, way in directions.items() if way == -1]
+    said += [f"more {SUBJECTS[name]}" for name, way in directions.items() if way == 1]
+    unclear = [SUBJECTS[name] for name, way in directions.items() if way == 0]
+    unmeasured = [SUBJECTS[name] for name, way in directions.items() if way is None]
+    said += [f"no clear change in {' or in '.join(unclear)}"] * bool(unclear)
+    said += [f"{NOT_MEASURED}: {', '.join(unmeasured)}"] * bool(unmeasured)
+    line = "; ".join(said)
+    return f"{line[0].upper()}{line[1:]}."
 
 
 def verdict_line(results: EvaluationResults, confidence: float) -> str:
@@ -106,12 +114,6 @@ def verdict_line(results: EvaluationResults, confidence: float) -> str:
 def direction(change: Change) -> int:
     """Returns -1 for a fall, 1 for a rise, and 0 where the interval holds both."""
     return int(change.low > 0) - int(change.high < 0)
-
-
-def _outcome(metric: str, change: Change | None) -> str:
-    if change is None:
-        return f"{TITLES[metric].lower()}: {NOT_MEASURED}"
-    return OUTCOMES[metric][direction(change) + 1]
 
 
 def _sentence(name: str, metric: BeforeAfter) -> str:
