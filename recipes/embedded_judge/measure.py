@@ -10,11 +10,14 @@ import argparse
 import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 from recipes.embedded_judge.labelled import Labelled, pyrit_version, read_pyrit, read_xstest
 from recipes.embedded_judge.train import fit
-from spavl.embedded.sentences import sentence_encoder
+
+from spavl.embedded.sentences import SentenceEncoder, Vectors, sentence_encoder
 from spavl.judges import EmbeddedJudge, Exchange, JudgeCard, MeasuredRate, Measurement, Opinion
 from spavl.judges.embedded import CARD_FILE
 from spavl.judges.head import HEAD_FILE
@@ -84,12 +87,26 @@ def measure_xstest(rows: Sequence[Labelled]) -> list[Measurement]:
 
 def _held_out(rows: Sequence[Labelled], parts: Sequence[str]) -> list[Finding]:
     findings: dict[int, Finding] = {}
+    encoder = remembering_encoder()
     for part in sorted(set(parts)):
         places = [place for place, own in enumerate(parts) if own == part]
         training = [row for row, own in zip(rows, parts, strict=True) if own != part]
-        judge = EmbeddedJudge(fit(training, sentence_encoder(), {}))
+        judge = EmbeddedJudge(fit(training, encoder, {}), encoder)
         findings |= dict(zip(places, judge_with(judge, [rows[place] for place in places]), strict=True))
     return [findings[place] for place in range(len(rows))]
+
+
+@cache
+def remembering_encoder() -> SentenceEncoder:
+    """Returns the packaged encoder, which reads a sentence once however many folds it stands in."""
+    known: dict[str, Vectors] = {}
+
+    def embed(texts: list[str]) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        known.update(zip(new, sentence_encoder().encode(new), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return SentenceEncoder(embed)
 
 
 def _xstest_rates(dataset: str, rows: Sequence[Labelled], findings: Sequence[Finding]) -> list[Measurement]:

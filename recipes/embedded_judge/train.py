@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from recipes.embedded_judge.labelled import Labelled, read_xstest, xstest_digests
 from sklearn.linear_model import LogisticRegression
 
-from recipes.embedded_judge.labelled import Labelled, read_xstest, xstest_digests
 from spavl.embedded.sentences import SentenceEncoder, sentence_encoder, sentence_encoder_folder
 from spavl.judges.head import HEAD_FILE, Head, feature_names, features
 from spavl.judges.refusal import Reading, normalise, read, sentences

@@ -7,7 +7,6 @@ LoRA matrices alone, in bfloat16, under the names that `spavl.embedded.assembly`
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerFast
@@ -46,20 +45,38 @@ def text_model(work: Path) -> tuple[nn.Module, PreTrainedTokenizerFast]:
         )
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, attn_implementation="eager"
+    )
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def with_lora(model: nn.Module, dropout: float) -> nn.Module:
-    """Returns the model with trainable float32 LoRA matrices on every linear layer."""
-    settings = LoraConfig(
-        r=RANK, lora_alpha=ALPHA, lora_dropout=dropout, target_modules=list(LINEARS)
-    )
-    adapted = get_peft_model(model, settings)
-    for parameter in adapted.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    return adapted
+class LoraLinear(nn.Module):
+    """A frozen linear layer with a trainable low-rank addition, computed in the layer's dtype."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        """Wraps the layer; the addition starts at zero."""
+        super().__init__()
+        self.base = base
+        self.lora_A = nn.Parameter(torch.empty(RANK, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, RANK))
+        nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Returns the layer's output plus the scaled low-rank product."""
+        down, up = self.lora_A.to(inputs.dtype), (self.lora_B * (ALPHA / RANK)).to(inputs.dtype)
+        low = nn.functional.linear(inputs, down)
+        return self.base(inputs) + nn.functional.linear(low, up)
+
+
+def with_lora(model: nn.Module) -> nn.Module:
+    """Freezes the model and wraps every linear layer of its blocks in place."""
+    model.requires_grad_(False)
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if name in LINEARS:
+                setattr(module, name, LoraLinear(child))
+    return model
 
 
 def trainable(projector: nn.Module, adapted: nn.Module) -> dict[str, Tensor]:
@@ -67,8 +84,7 @@ def trainable(projector: nn.Module, adapted: nn.Module) -> dict[str, Tensor]:
     tensors = {f"projector.{name}": p.detach() for name, p in projector.named_parameters()}
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad:
-            short = name.replace("base_model.model.model.", "").replace(".default.weight", "")
-            tensors[f"lora.{short}"] = parameter.detach()
+            tensors[f"lora.{name.removeprefix('model.')}"] = parameter.detach()
     return tensors
 
 

@@ -26,7 +26,7 @@ SENTENCE_PROMPTS = (
 SHORT_PROMPTS = ("Name the object.", "Name the thing in the picture in a few words.", "Short: what is it?")
 YES_NO_PROMPTS = ("Does the image show {}?", "Is this {}?", "Is there {} in the picture?")
 GROUNDED = ("Describe this picture.", "Tell me something about this picture.", "Explain to a child")
-MIX = {"naming": 0.52, "yes_no": 0.08, "vqa": 0.17, "picture_chat": 0.14, "text_chat": 0.09}
+MIX = {"naming": 0.53, "yes_no": 0.08, "vqa": 0.20, "picture_chat": 0.12, "text_chat": 0.07}
 VQA_VALIDATION = 100
 
 
@@ -51,6 +51,17 @@ def vqa_questions(test: bool) -> list[VqaQuestion]:
     """Returns the package's questions of one split."""
     questions, answers, images = get_test_questions() if test else get_train_questions()
     return [VqaQuestion(*row) for row in zip(images, questions, answers, strict=True)]
+
+
+def vqa_captions(count: int) -> list[str]:
+    """Returns what each of the first training pictures shows ("red circle"), as its answers tell."""
+    parts: dict[int, set[str]] = defaultdict(set)
+    for question in vqa_questions(test=False):
+        if question.answer not in ("yes", "no"):
+            parts[question.image].add(question.answer)
+    shapes = {"circle", "rectangle", "triangle"}
+    ordered = (sorted(parts[i], key=lambda word: word in shapes) for i in range(count))
+    return [" ".join(words) or "shape" for words in ordered]
 
 
 class Sampler:

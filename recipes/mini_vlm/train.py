@@ -19,7 +19,7 @@ import torch
 from recipes.mini_vlm import model as parts
 from recipes.mini_vlm.config import SEED, WORK
 from recipes.mini_vlm.data import Drawing, load_drawings
-from recipes.mini_vlm.rows import NAMING_PROMPT, VQA_VALIDATION, Row, Sampler, vqa_questions
+from recipes.mini_vlm.rows import NAMING_PROMPT, VQA_VALIDATION, Row, Sampler, vqa_captions, vqa_questions
 from recipes.mini_vlm.warm_start import caption_embeddings, rescale, warm_start
 from spavl.embedded.naming import matches
 from torch import Tensor, nn
@@ -28,10 +28,11 @@ TOKENS_PER_BATCH = 1300
 POOL_ROWS = 256
 IMAGE_TOKENS = 16
 FEATURE_DROPOUT = 0.1
-PROJECTOR_RATE, LORA_RATE = 4e-4, 6e-4
+PROJECTOR_RATE, LORA_RATE = 5e-4, 8e-4
 WARM_UP = 0.04
 FINAL_RATE = 0.05
-EVALUATE_EVERY_S = 330
+WHOLE_EPOCHS = 4
+EVALUATE_EVERY_S = 540
 SAVE_EVERY_S = 150
 
 
@@ -68,7 +69,7 @@ class Trainer:
     @property
     def table(self) -> nn.Module:
         """The word embedding."""
-        return self.adapted.get_input_embeddings()  # type: ignore[operator]  # peft wraps it
+        return self.adapted.model.embed_tokens
 
     def encoded(self, row: Row) -> Encoded:
         """Tokenises one row in ChatML, without a system turn."""
@@ -108,16 +109,15 @@ class Trainer:
 
     def loss(self, batch: list[Encoded]) -> Tensor:
         """Returns the mean cross-entropy of the answer tokens."""
-        with torch.autocast("cpu", torch.bfloat16):
-            lm = self.adapted.base_model.model
-            hidden = lm.model(inputs_embeds=self.embeds(batch, dropout=True)).last_hidden_state
-            places, targets = [], []
-            for i, item in enumerate(batch):
-                start = item.length - len(item.answer) - 1
-                places += [(i, start + j) for j in range(len(item.answer))]
-                targets += item.answer
-            at = torch.tensor(places)
-            logits = lm.lm_head(hidden[at[:, 0], at[:, 1]])
+        lm, embeds = self.adapted, self.embeds(batch, dropout=True)
+        hidden = lm.model(inputs_embeds=embeds, use_cache=False).last_hidden_state  # (B, T, 576)
+        places, targets = [], []
+        for i, item in enumerate(batch):
+            start = item.length - len(item.answer) - 1
+            places += [(i, start + j) for j in range(len(item.answer))]
+            targets += item.answer
+        at = torch.tensor(places)
+        logits = lm.lm_head(hidden[at[:, 0], at[:, 1]])
         return nn.functional.cross_entropy(logits.float(), torch.tensor(targets))
 
     def rate(self) -> float:
@@ -150,15 +150,14 @@ class Trainer:
         out = [""] * len(rows)
         for length in sorted({e.length for e in encoded}):
             chosen = [i for i, e in enumerate(encoded) if e.length == length]
-            with torch.autocast("cpu", torch.bfloat16):
-                embeds = self.embeds([encoded[i] for i in chosen], dropout=False)
-                ids = self.adapted.generate(
-                    inputs_embeds=embeds,
-                    attention_mask=torch.ones(embeds.shape[:2], dtype=torch.long),
-                    max_new_tokens=tokens,
-                    do_sample=False,
-                    pad_token_id=2,
-                )
+            embeds = self.embeds([encoded[i] for i in chosen], dropout=False)
+            ids = self.adapted.generate(
+                inputs_embeds=embeds,
+                attention_mask=torch.ones(embeds.shape[:2], dtype=torch.long),
+                max_new_tokens=tokens,
+                do_sample=False,
+                pad_token_id=2,
+            )
             for i, text in zip(chosen, self.tokenizer.batch_decode(ids, True), strict=True):
                 out[i] = text.strip()
         return out
@@ -223,17 +222,18 @@ def prepared(budget_s: float, passes: int, drawings: list[Drawing], epochs: int)
     if warm.is_file():
         projector.load_state_dict(torch.load(warm, weights_only=True))
     else:
-        captions = sorted({d.caption for d in drawings})
+        vqa = vqa_captions(len(np.load(WORK / "vqa_train.npy", mmap_mode="r")))
+        captions = sorted({d.caption for d in drawings} | set(vqa))
         targets = (captions, caption_embeddings(captions, tokenizer, table))
         if (WORK / "warm_pooled.pt").is_file():
             projector.load_state_dict(torch.load(WORK / "warm_pooled.pt", weights_only=True))
         else:
-            warm_start(projector, drawings, paths[:1], targets, epochs, pooled=True)
+            warm_start(projector, drawings, paths[:1], targets, epochs)
             torch.save(projector.state_dict(), WORK / "warm_pooled.pt")
-        warm_start(projector, drawings, paths, targets, len(paths), pooled=False)
+        warm_start(projector, drawings, paths, targets, WHOLE_EPOCHS, (WORK / "vqa_train.npy", vqa))
         rescale(projector, torch.from_numpy(np.load(paths[0], mmap_mode="r")[:256]).float(), table)
         torch.save(projector.state_dict(), warm)
-    adapted = parts.with_lora(lm, dropout=0.05)
+    adapted = parts.with_lora(lm)
     groups = [
         {"params": list(projector.parameters()), "weight_decay": 0.02},
         {"params": [p for p in adapted.parameters() if p.requires_grad], "weight_decay": 0.02},

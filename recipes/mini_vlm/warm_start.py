@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 TEMPERATURE = 0.05
 BATCH = 256
+EXTRA = 64
 PEAK_RATES = {True: 2e-3, False: 1e-3}
 
 
@@ -37,7 +38,7 @@ def warm_start(
     stores: Sequence[Path],
     targets: tuple[list[str], Tensor],
     epochs: int,
-    pooled: bool,
+    extra: tuple[Path, list[str]] | None = None,
 ) -> None:
     """Trains the projector in place; prints the validation accuracy over all concepts.
 
@@ -47,13 +48,19 @@ def warm_start(
         stores: one file of features per pass; the first is the plain one.
         targets: captions and their embeddings.
         epochs: number of passes over one store each.
-        pooled: True shows the grid's mean only, sixteen times cheaper and nearly as good.
+        extra: further features with their captions, mixed into every batch. Without it only the
+            grid's mean is shown, sixteen times cheaper and nearly as good.
     """
     captions, embeddings = targets
     number = {caption: i for i, caption in enumerate(captions)}
     labels = torch.tensor([number[d.caption] for d in drawings])
     train = np.array([i for i, d in enumerate(drawings) if d.split == "train"])
     held = np.array([i for i, d in enumerate(drawings) if d.split == "validation"])
+    pooled = extra is None
+    more, more_labels = np.zeros((0, 16, 1280), np.float16), torch.zeros(0, dtype=torch.long)
+    if extra is not None:
+        more = np.load(extra[0], mmap_mode="r")[: len(extra[1])]
+        more_labels = torch.tensor([number[caption] for caption in extra[1]])
     centred = nn.functional.normalize(embeddings - embeddings.mean(0), dim=-1)
     centre = embeddings.mean(0)
     optimiser = torch.optim.AdamW(projector.parameters(), lr=1e-3, weight_decay=0.05)
@@ -74,10 +81,13 @@ def warm_start(
         total = 0.0
         for start in range(0, len(order), BATCH):
             chosen = np.sort(order[start : start + BATCH])
-            grid = nn.functional.dropout(torch.from_numpy(store[chosen]).float(), 0.2)
+            added = rng.choice(len(more), min(len(more), EXTRA), replace=False)
+            shown = np.concatenate([store[chosen], more[added]]) if len(more) else store[chosen]
+            grid = nn.functional.dropout(torch.from_numpy(shown).float(), 0.2)
+            wanted = torch.cat([labels[chosen], more_labels[added]])
             with torch.autocast("cpu", torch.bfloat16):
                 loss = nn.functional.cross_entropy(
-                    logits(grid).float(), labels[chosen], label_smoothing=0.1
+                    logits(grid).float(), wanted, label_smoothing=0.1
                 )
             optimiser.zero_grad()
             loss.backward()

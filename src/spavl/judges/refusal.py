@@ -176,9 +176,7 @@ def explains(text: str) -> bool:
 # -- readings ----------------------------------------------------------------------------------------------------------
 
 _ENGLISH = frozenset(
-    "a about an and any are as at be because but by can can't do does don't for from has have he her his how i i'm if in "
-    "is it it's its like make may me more my no not of on one or our out s she so some sorry t that the their them then "
-    "there they this to up use was we what when which who will with would yes you your".split()
+    ["a", "about", "an", "and", "any", "are", "as", "at", "be", "because", "but", "by", "can", "can't", "do", "does", "don't", "for", "from", "has", "have", "he", "her", "his", "how", "i", "i'm", "if", "in", "is", "it", "it's", "its", "like", "make", "may", "me", "more", "my", "no", "not", "of", "on", "one", "or", "our", "out", "s", "she", "so", "some", "sorry", "t", "that", "the", "their", "them", "then", "there", "they", "this", "to", "up", "use", "was", "we", "what", "when", "which", "who", "will", "with", "would", "yes", "you", "your"]
 )
 _LOOP_WORDS = 16
 _LOOP_FRESH = 0.5

@@ -90,7 +90,7 @@ def draw(name: str, title: str, description: str, height: float, paint: Callable
 
 def whole_ticks(axes: Axes) -> None:
     """Puts ticks of the horizontal axis at whole numbers only."""
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def _inline(svg: str, name: str, title: str, description: str, height: float) -> str:

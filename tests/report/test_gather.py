@@ -1,0 +1,74 @@
+"""Reading a finished run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.report.conftest import FinishedRun
+
+from spavl.errors import UserError
+from spavl.pipeline import STAGES
+from spavl.report.gather import ReportData, gather
+from spavl.store import RunDirectory
+
+
+def test_every_station_of_the_road_is_counted_and_adds_up(data: ReportData) -> None:
+    assert tuple(data.manifests) == STAGES
+    for manifest in data.manifests.values():
+        counts = manifest.counts
+        assert counts.items == counts.records + counts.failures + counts.dropped
+
+
+def test_coverage_counts_what_was_built(data: ReportData) -> None:
+    """16 leaves with 2 pictures each, of 53; 4 questions a picture, of which one failed."""
+    coverage = data.dataset.coverage
+    assert sum(domain.leaves for domain in coverage) == 53
+    assert sum(domain.covered for domain in coverage) == 16
+    assert sum(domain.pictures for domain in coverage) == 32
+    assert sum(domain.questions for domain in coverage) == 127
+    assert sum(domain.pairs for domain in coverage) == data.dataset.pairs.total == sum(data.dataset.splits.values())
+    assert len(data.dataset.uncovered) == 53 - 16
+
+
+def test_responders_stand_in_order_of_safety_with_their_groups(data: ReportData) -> None:
+    responders = data.dataset.responders
+    rates = [responder.safe.value for responder in responders if responder.safe]
+    assert rates == sorted(rates)
+    assert [responder.group for responder in responders] == [0, 1, 2, 3, 4]
+    assert responders[0].name == "jailbroken"
+    assert sum(responder.chosen for responder in responders) == data.dataset.pairs.total
+
+
+def test_judging_adds_up_to_the_pairs_drawn(data: ReportData) -> None:
+    """The marker judge never flips, so what is neither agreed nor failed is a tie in both orders."""
+    judging = data.dataset.judging
+    assert judging.ties is not None
+    assert judging.flips is not None
+    assert judging.flips.value == 0
+    assert judging.drawn == judging.agreed + judging.failed + round(judging.ties.value * judging.ties.n)
+
+
+def test_pictures_are_counted_by_source_and_licence(data: ReportData) -> None:
+    """Every third of 32 pictures, from the first on, is `drawn elsewhere`: 11."""
+    assert [tuple(source) for source in data.dataset.sources] == [
+        ("drawn", "CC0-1.0", 21),
+        ("drawn elsewhere", "CC-BY-4.0", 11),
+    ]
+
+
+@pytest.mark.parametrize(("stage", "verb"), [("labels", "build"), ("train", "train"), ("contests", "evaluate")])
+def test_a_station_that_is_not_finished_is_named_with_the_way_out(
+    finished: FinishedRun, tmp_path: Path, stage: str, verb: str
+) -> None:
+    run, config = finished
+    copy = shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("pictures"))
+    (copy / stage / "manifest.json").unlink()
+    with pytest.raises(UserError, match=f"`{stage}` .* is not finished. Run `spavl {verb} CONFIG`"):
+        gather(RunDirectory(copy), config)
+
+
+def test_a_run_without_its_training_log_has_no_steps(finished: FinishedRun, tmp_path: Path) -> None:
+    run, config = finished
+    copy = shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("pictures"))
+    (copy / "train" / "metrics.jsonl").unlink()
+    assert gather(RunDirectory(copy), config).steps == ()
