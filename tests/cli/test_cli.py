@@ -110,4 +110,3 @@ def test_no_pictures_is_one_line_and_leaves_no_stage_half_done(tmp_path: Path) -
 def test_show_needs_a_run_that_is_there(tmp_path: Path) -> None:
     done = spavl("show", "img-0", "--run", str(tmp_path / "none"))
     assert done.returncode == 2 and "no such run" in done.stderr
-

@@ -144,7 +144,7 @@ def test_a_group_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None
     store = CallStore(path)
     with sqlite3.connect(path) as connection:
         connection.execute(
-            "CREATE TRIGGER no_b BEFORE INSERT ON calls WHEN CAST(NEW.request AS TEXT) LIKE '%\"prompt\":\"b\"%' "
+            'CREATE TRIGGER no_b BEFORE INSERT ON calls WHEN CAST(NEW.request AS TEXT) LIKE \'%"prompt":"b"%\' '
             "BEGIN SELECT RAISE(ABORT, 'placeholder full disk'); END"
         )
     with pytest.raises(RunError, match="placeholder full disk"):

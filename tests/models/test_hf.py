@@ -104,7 +104,10 @@ def test_the_system_turn_changes_the_answer(tiny_vlm: Path) -> None:
 
 
 def test_the_end_token_ends_the_answer(copy: Path, pictures: list[ImageInput]) -> None:
-    """The fifth token of an answer is declared an end: four tokens of text are left, five were generated."""
+    """The fifth token of an answer is declared an end: four tokens of text are left, five were generated.
+
+    The row beside it goes on, so the ended row is filled up; the filling is neither text nor counted.
+    """
     request = Request(prompt="What is this?", image=pictures[0], max_tokens=12)
     vlm = load_vlm(copy)
     inputs = vlm.processor(
@@ -116,7 +119,8 @@ def test_the_end_token_ends_the_answer(copy: Path, pictures: list[ImageInput]) -
     assert row[4] not in row[:4]
     settings = json.loads((copy / "generation_config.json").read_text())
     (copy / "generation_config.json").write_text(json.dumps(settings | {"eos_token_id": [row[4], 2]}))
-    (reply,) = answer(model_at(copy), request)
+    reply, longer = answer(model_at(copy), request, request.model_copy(update={"image": pictures[2]}))
+    assert getattr(longer, "completion_tokens", 0) > 5
     expected = vlm.processor.tokenizer.decode(row[:4]).strip()
     prompt_tokens = inputs["input_ids"].shape[1]
     assert reply == Completion(text=expected, finish="stop", prompt_tokens=prompt_tokens, completion_tokens=5)
@@ -207,6 +211,14 @@ def test_the_fingerprint_follows_what_decides_an_answer_and_needs_no_loading(tin
     assert len(set(seen)) == 3
     assert model_at(copy).fingerprint == {"kind": "hf", "weights": seen[2], "dtype": "float32"}
     assert model_at(copy, dtype="bfloat16").fingerprint != model_at(copy).fingerprint
+
+
+def test_an_opened_model_keeps_its_fingerprint_when_its_folder_changes(copy: Path) -> None:
+    """Its answers come from what was loaded, so they must not be stored under what was written later."""
+    model = model_at(copy)
+    first = dict(model.fingerprint)
+    (copy / "chat_template.jinja").write_text("{{ messages }}")
+    assert model.fingerprint == first != model_at(copy).fingerprint
 
 
 def test_other_weights_have_another_fingerprint(tiny_vlm: Path, tmp_path: Path) -> None:

@@ -195,6 +195,25 @@ def test_never_more_requests_in_flight_than_allowed() -> None:
     assert server.most_in_flight == 8
 
 
+def test_waiting_for_a_free_slot_is_not_waiting_for_the_server() -> None:
+    """Six requests of 0.15 s, one at a time: the last waits 0.75 s, longer than a request may take."""
+    server = ChatServer(says("ok")._replace(after_s=0.15))
+    replies = ask(server, *[Request(prompt="hello")] * 6, concurrency=1, timeout_s=0.5, retries=0)
+    assert all(isinstance(reply, Completion) for reply in replies)
+
+
+def test_a_picture_is_read_once_for_all_questions_about_it(tmp_path: Path) -> None:
+    """The second question comes when the file is gone."""
+    picture = ImageInput(sha256="once", path=tmp_path / "once.png")
+    picture.path.write_bytes(b"placeholder")
+    server = ChatServer(says("ok"))
+    first = ask(server, Request(prompt="a", image=picture))
+    picture.path.unlink()
+    assert ask(server, Request(prompt="b", image=picture)) == first
+    shown = [body["messages"][0]["content"][0] for body in server.bodies]
+    assert shown[0] == shown[1]
+
+
 def test_replies_come_in_the_order_of_the_requests() -> None:
     """The first reply takes longest; a later one overtakes it on the wire, not in the list."""
     server = ChatServer(says("slow")._replace(after_s=0.2), says("quick"))

@@ -66,7 +66,9 @@ def test_a_questions_draw_does_not_depend_on_other_questions() -> None:
     more = [response(name, f"answer {name}", "que-2") for name in "abcde"]
     groups = {name: place for place, name in enumerate("abcde")}
     alone = draw_comparisons(answers, groups, 2, seed=7)
-    assert [one for one in draw_comparisons([*more, *answers], groups, 2, seed=7) if one.question_id == "que-1"] == alone
+    assert [
+        one for one in draw_comparisons([*more, *answers], groups, 2, seed=7) if one.question_id == "que-1"
+    ] == alone
     assert len(alone) == 4
 
 

@@ -38,5 +38,5 @@ def page(report: ReportPaths) -> str:
 @pytest.fixture(scope="session")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run whose judge could not tell anything and whose chosen answers became less likely."""
-    wishes = Wishes(leaves=10, falling=True, silent_judge=True)
+    wishes = Wishes(leaves=16, falling=True, silent_judge=True)
     return write_report(*build_finished_run(tmp_path_factory.mktemp("troubled"), wishes)).page

@@ -275,7 +275,7 @@ def _training_line(step: int, falling: bool) -> dict[str, float | bool]:
         "chosen_logprob": -21 + shift + chance.gauss(0, 0.6),
         "rejected_logprob": -24 - 22 * learned + chance.gauss(0, 0.8),
         "chosen_shift": shift,
-        "chosen_falling": falling and step > 15,
+        "chosen_falling": falling and step > 4,
         "tokens": 900 + step,
         "seconds": 1.5,
     }

@@ -110,7 +110,7 @@ def test_the_policy_stops_a_script_even_if_it_got_into_the_page(visit: Visit) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+@pytest.mark.parametrize("width", [320, 390, 768, 900, 1280])
 def test_nothing_scrolls_sideways(browser: "playwright.Browser", report: ReportPaths, width: int, scheme: str) -> None:
     visit = Visit(browser, report.page, width, scheme)
     visit.page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true; })")

@@ -39,18 +39,22 @@ def steps(count: int) -> list[TrainingStep]:
     ]
 
 
-def all_figures(data: ReportData) -> list[Markup]:
+def drawn_figures(data: ReportData) -> list[Markup]:
     figures = draw_figures(data)
     drawn = [figures.rates, figures.tradeoff, *figures.training, figures.domains, figures.responders]
     return [one for one in drawn if one is not None]
 
 
-def test_the_same_run_gives_the_same_bytes(data: ReportData) -> None:
-    assert all_figures(data) == all_figures(data)
+@pytest.fixture(scope="module")
+def figures(data: ReportData) -> list[Markup]:
+    return drawn_figures(data)
 
 
-def test_every_figure_is_well_formed_with_title_description_and_real_text(data: ReportData) -> None:
-    figures = all_figures(data)
+def test_the_same_run_gives_the_same_bytes(data: ReportData, figures: list[Markup]) -> None:
+    assert drawn_figures(data) == figures
+
+
+def test_every_figure_is_well_formed_with_title_description_and_real_text(figures: list[Markup]) -> None:
     assert len(figures) == 8
     for figure in figures:
         tree = ElementTree.fromstring(figure)
@@ -60,15 +64,15 @@ def test_every_figure_is_well_formed_with_title_description_and_real_text(data: 
         assert list(tree.iter("text"))
 
 
-def test_no_two_elements_share_an_id_and_every_reference_is_met(data: ReportData) -> None:
-    everything = "".join(all_figures(data))
+def test_no_two_elements_share_an_id_and_every_reference_is_met(figures: list[Markup]) -> None:
+    everything = "".join(figures)
     found = re.findall(r'\bid="([^"]+)"', everything)
     assert len(found) == len(set(found))
     assert set(re.findall(r'href="#([^"]+)"|url\(#', everything)) - {""} <= set(found)
 
 
-def test_colours_follow_the_page_and_nothing_points_outside(data: ReportData) -> None:
-    everything = "".join(all_figures(data))
+def test_colours_follow_the_page_and_nothing_points_outside(figures: list[Markup]) -> None:
+    everything = "".join(figures)
     assert "var(--before)" in everything
     assert not re.findall(r"#[0-9a-f]{6}\b", everything)
     assert "http" not in everything

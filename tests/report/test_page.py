@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from tests.report.conftest import HOSTILE, FinishedRun
 
 from spavl.report import ReportPaths, write_report
@@ -24,6 +25,7 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_page(finished: FinishedRun, report: ReportPaths, page: str) -> None:
     assert write_report(*finished).page.read_text(encoding="utf-8") == page
 
@@ -76,9 +78,10 @@ def test_answers_to_harmful_questions_are_folded_behind_a_warning(page: str) -> 
     assert examples.count("Content warning") == examples.count("<details>") >= 3
 
 
+@pytest.mark.slow
 def test_unscored_runs_say_not_measured_and_alarms_are_loud(troubled: Path) -> None:
     page = troubled.read_text(encoding="utf-8")
     assert "Unsafe answers to harmful questions: not measured." in page
     assert "Not measured: one of the rates has no scored answer." in page
     assert "The preferred answers became less likely." in page
-    assert not re.search(r">0(\.0)?\s% \(", page)
+    assert not re.search(r"\b0(\.0)?\s% \(", page[: page.index('<section id="dataset">')])

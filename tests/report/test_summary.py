@@ -46,7 +46,8 @@ def measured() -> EvaluationResults:
 def test_rates_and_win_rate_are_those_worked_by_hand(data: ReportData) -> None:
     """One question a picture, so Wilson's interval holds.
 
-    3 of 4 is 0.75 (0.301 to 0.954), and by symmetry 1 of 4 is 0.25 (0.046 to 0.699). Two wins and a tie in three contests: (2 + 1/2) / 3 = 0.8333, one question without verdict.
+    3 of 4 is 0.75 (0.301 to 0.954), and by symmetry 1 of 4 is 0.25 (0.046 to 0.699). Two wins and a tie in three
+    contests are (2 + 1/2) / 3 = 0.8333; one question has no verdict.
     """
     evaluation = data.evaluation._replace(results=measured())
     figures = summary(data._replace(evaluation=evaluation))["evaluation"]

@@ -168,7 +168,7 @@ def dataset_tables(dataset: DatasetStatistics) -> tuple[Table, ...]:
 
 def responders_table(dataset: DatasetStatistics) -> Table:
     """Returns how each responder did."""
-    rows = [
+    rows: list[Sequence[Cell]] = [
         (
             one.name,
             rate_text(one.safe, 1),

@@ -54,10 +54,8 @@ SENTENCES = {
 
 def percent(value: float, digits: int = 0) -> str:
     """Writes a share; one that is nearly nothing or nearly everything is never written as 0 or 100."""
-    least = 10 ** (-2 - digits) / 2
-    if 0 < value < least or 1 - least < value < 1:
-        digits += 1
-    return f"{100 * value:.{digits}f}"
+    text = f"{100 * value:.{digits}f}"
+    return percent(value, digits + 1) if 0 < value < 1 and float(text) in (0, 100) else text
 
 
 def rate_text(rate: AnyRate | None, digits: int = 0) -> str:

@@ -1,0 +1,36 @@
+"""What a stage's identity holds, and what it leaves out."""
+
+from spavl.config import OpenAIModelConfig, ResponderConfig
+from spavl.pipeline.road import NOT_IDENTITY, STAGES, identity
+
+
+def served(**changes: object) -> OpenAIModelConfig:
+    return OpenAIModelConfig.model_validate(
+        {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "m"} | changes
+    )
+
+
+def test_how_a_server_is_asked_is_not_part_of_what_it_answers() -> None:
+    assert identity(served(concurrency=1, timeout_s=5, retries=0, api_key_env="A")) == identity(served())
+
+
+def test_which_model_is_asked_is() -> None:
+    assert identity(served(model="other")) != identity(served())
+    assert identity(served(base_url="http://localhost:2/v1")) != identity(served())
+
+
+def test_every_field_of_a_responder_is_identity() -> None:
+    base = ResponderConfig(model="m")
+    changes = {"system": "s", "answer_prefix": "p", "temperature": 0.5, "top_p": 0.5, "max_tokens": 9, "model": "n"}
+    assert set(changes) == set(ResponderConfig.model_fields)
+    for field, value in changes.items():
+        assert identity(base.model_copy(update={field: value})) != identity(base), field
+
+
+def test_every_exclusion_has_its_reason() -> None:
+    assert all(len(reason.split()) >= 2 for reason in NOT_IDENTITY.values())
+
+
+def test_stages_are_listed_once_in_the_order_of_the_road() -> None:
+    assert len(set(STAGES)) == len(STAGES)
+    assert STAGES.index("images") < STAGES.index("dataset") < STAGES.index("train") < STAGES.index("answers")
