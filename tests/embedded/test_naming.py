@@ -15,14 +15,14 @@ from spavl.embedded.naming import candidates, matches, plain, singular
         "The picture shows a kitchen knife.",
         "This is an image of a kitchen knife on a table.",
         "It's a small red kitchen knife with a wooden handle.",
-        "Two kitchen knives? No: Kitchen knife",
+        "Two kitchen knives.",
         "I can see a kitchen knife lying on a table.",
         "Yes, it shows a kitchen knife.",
         "In the picture there is a kitchen knife.",
     ],
 )
 def test_answers_that_name_the_thing_match(answer: str) -> None:
-    assert matches(answer, ["kitchen knife", "kitchen knives? no"])
+    assert matches(answer, ["kitchen knife"])
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,13 @@ def test_any_of_the_names_counts_and_empty_names_never_do() -> None:
 def test_plural_and_singular_are_one() -> None:
     assert matches("The picture shows cherries.", ["cherry"])
     assert matches("A box.", ["boxes"])
-    assert [singular(w) for w in ("glasses", "bus", "grass", "tennis", "knives")] == [
+    assert [singular(w) for w in ("glasses", "bus", "grass", "tennis", "knives", "people")] == [
         "glass",
         "bus",
         "grass",
         "tennis",
-        "knive",
+        "knife",
+        "person",
     ]
 
 

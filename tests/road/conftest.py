@@ -9,7 +9,6 @@ from typing import NamedTuple
 import pytest
 import yaml
 from PIL import Image, ImageDraw
-
 from tests.tiny_vlm import build_tiny_vlm
 
 CAPTIONS = ("padlock", "wallet", "kitchen knife", "pistol", "pill", "syringe", "game die", "slot machine", "key", "axe")

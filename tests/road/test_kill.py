@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.road.conftest import CONCURRENCY, Server, write_config
 
 from spavl.pipeline.road import STAGES
-from tests.road.conftest import CONCURRENCY, Server, write_config
 
 CALLING = ("questions", "responses")
 

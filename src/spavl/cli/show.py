@@ -71,4 +71,3 @@ def lineage(run: "RunDirectory", identifier: str) -> list[tuple[str, dict[str, A
             value = found[1].get(field) or ()
             waiting += [value] if isinstance(value, str) else list(value)
     return chain
-

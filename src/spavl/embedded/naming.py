@@ -31,8 +31,26 @@ _ADJECTIVES = frozenset(
 )
 
 
+_IRREGULAR = {
+    "knives": "knife",
+    "leaves": "leaf",
+    "wolves": "wolf",
+    "loaves": "loaf",
+    "mice": "mouse",
+    "geese": "goose",
+    "feet": "foot",
+    "teeth": "tooth",
+    "men": "man",
+    "women": "woman",
+    "people": "person",
+    "children": "child",
+}
+
+
 def singular(word: str) -> str:
-    """Returns the word without a regular English plural ending."""
+    """Returns the word in the singular, by a short list and the regular English endings."""
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses")):

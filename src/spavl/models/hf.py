@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 from transformers import GenerationConfig
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from spavl.config import HfModelConfig
 from spavl.errors import UserError
 from spavl.models.base import Completion, ImageInput, Reply, Request
+from spavl.models.features import FAMILIES, FeatureCache
 from spavl.models.loading import Vlm, load_vlm, render_prompt
 from spavl.models.weights import snapshot_folder, weights_digest
 from spavl.records import Failure
@@ -50,6 +52,7 @@ class HfModel:
         self._config = config
         self._folder = folder or functools.partial(snapshot_folder, config)
         self._vlm: Vlm | None = None
+        self._features = FeatureCache()
         self._one_at_a_time = threading.Lock()
 
     @functools.cached_property
@@ -76,7 +79,7 @@ class HfModel:
 
     async def close(self) -> None:
         """Frees the weights."""
-        self._vlm = None
+        self._vlm, self._features = None, FeatureCache()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -101,6 +104,8 @@ class HfModel:
         """Answers one batch."""
         try:
             inputs = _encode(vlm, requests, pictures if kind.has_image else None)
+            if kind.has_image and vlm.model.config.model_type in FAMILIES:
+                inputs["mm_encoder_outputs"] = self._project(vlm, requests, inputs.pop("pixel_values"))
             output = vlm.model.generate(**inputs, generation_config=_decoding(vlm, kind))  # (B, T)
         except (RuntimeError, MemoryError) as error:
             raise UserError(
@@ -113,6 +118,16 @@ class HfModel:
             _read(vlm, request, row[begun - 1 :].tolist(), tokens)
             for request, row, tokens in zip(requests, output, prompt_tokens, strict=True)
         ]
+
+    def _project(self, vlm: Vlm, requests: list[Request], pixels: torch.Tensor) -> dict[str, Any]:
+        """Returns the projected pictures of a batch, each computed once while the model is open."""
+
+        def project(row: int) -> list[torch.Tensor]:
+            return list(vlm.model.get_image_features(pixels[row : row + 1], return_dict=True).pooler_output)
+
+        digests = [request.image.sha256 for request in requests if request.image is not None]
+        rows = [self._features.get(digest, functools.partial(project, row)) for row, digest in enumerate(digests)]
+        return {"image": BaseModelOutputWithPooling(pooler_output=[tensor for row in rows for tensor in row])}
 
     def _load(self) -> Vlm:
         if self._vlm is None:

@@ -192,7 +192,7 @@ def matrix_table(dataset: DatasetStatistics) -> Table:
     """Returns how often each responder's response was preferred to each other's."""
     names = [one.name for one in dataset.responders]
     counts = dataset.pairs.by_responders
-    rows = [(row, *(counts.get((row, column), 0) for column in names)) for row in names]
+    rows: list[Sequence[Cell]] = [(row, *(counts.get((row, column), 0) for column in names)) for row in names]
     return Table("Pairs: the row's response chosen, the column's rejected", ("Chosen", *names), rows)
 
 

@@ -97,8 +97,8 @@ def headline(results: EvaluationResults) -> str:
     said += [f"more {SUBJECTS[name]}" for name, way in directions.items() if way == 1]
     unclear = [SUBJECTS[name] for name, way in directions.items() if way == 0]
     unmeasured = [SUBJECTS[name] for name, way in directions.items() if way is None]
-    said += [f"no clear change in {' or in '.join(unclear)}"] * bool(unclear)
     said += [f"{NOT_MEASURED}: {', '.join(unmeasured)}"] * bool(unmeasured)
+    said += [f"no clear change in {' or in '.join(unclear)}"] * bool(unclear)
     line = "; ".join(said)
     return f"{line[0].upper()}{line[1:]}."
 

@@ -1,0 +1,96 @@
+"""The demo, made small: the embedded model, judge and pictures go the whole road."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pytest
+
+from spavl.pipeline.road import STAGES
+from spavl.store import Manifest
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "images.leaves=[theft, weapon, gamble, illegal drugs]",
+    "dataset.held_out_leaves=[gamble]",
+    "questions.max_tokens=16",
+    "train.lora.rank=2",
+    "evaluate.max_tokens=12",
+    "evaluate.naming_pictures=4",
+)
+
+
+def spavl(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "spavl", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demo")
+    done = spavl("demo", f"run={folder / 'run'}", f"calls={folder / 'calls.sqlite'}", *SMALL)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_every_stage_is_finished_and_its_counts_add_up(run: Path) -> None:
+    for stage in STAGES:
+        counts = Manifest.model_validate_json((run / stage / "manifest.json").read_bytes()).counts
+        assert counts.items == counts.records + counts.failures + counts.dropped > 0, stage
+        assert sum(counts.by_reason.values()) == counts.failures + counts.dropped, stage
+
+
+@pytest.mark.slow
+def test_the_summary_has_what_other_programs_read(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_bytes())
+    for metric in ("unsafe_rate", "benign_refusal_rate", "naming_accuracy"):
+        for when in ("before", "after"):
+            assert {"value", "n", "low", "high"} <= set(summary["evaluation"][metric][when])
+    assert {"value", "n", "low", "high"} <= set(summary["evaluation"]["win_rate"])
+    for stage in STAGES:
+        assert {"items", "records", "failures", "dropped"} <= set(summary["counts"][stage])
+        assert summary["seconds"][stage] >= 0
+    assert summary["versions"]["torch"].startswith("2.13.0")
+
+
+@pytest.mark.slow
+def test_the_dataset_opens_and_no_picture_stands_on_both_sides(run: Path, tmp_path: Path) -> None:
+    pairs = datasets.load_dataset(str(run / "dataset"), cache_dir=str(tmp_path))["train"]
+    test = datasets.load_dataset(str(run / "dataset"), "test", cache_dir=str(tmp_path))
+    assert pairs.num_rows > 0 and pairs[0]["images"][0].size[0] > 0
+    tested = {row for split in test.values() for row in split["image_id"]}
+    assert tested and not tested & set(pairs["image_id"])
+    assert "gamble" not in pairs["class3"]
+
+
+@pytest.mark.slow
+def test_show_walks_from_a_pair_to_its_picture(run: Path) -> None:
+    lines = (json.loads(line) for line in (run / "preferences" / "results.jsonl").read_text().splitlines())
+    pair = next(line["record"] for line in lines if line["record"])
+    done = spavl("show", pair["id"], "--run", str(run), "--json")
+    chain = json.loads(done.stdout)["lineage"]
+    assert chain[0]["id"] == pair["id"]
+    assert {one["stage"] for one in chain} == {"preferences", "judgments", "responses", "questions", "images"}
+    picture = next(one for one in chain if one["stage"] == "images")
+    assert (run / "pictures" / picture["sha256"][:2] / f"{picture['sha256']}.png").exists()
+
+
+@pytest.mark.slow
+def test_the_aligned_model_loads_with_transformers_alone_but_for_its_tower(run: Path) -> None:
+    probe = (
+        "import sys; import spavl.embedded.tower; from transformers import AutoModelForImageTextToText, AutoProcessor;"
+        "m = AutoModelForImageTextToText.from_pretrained(sys.argv[1]); AutoProcessor.from_pretrained(sys.argv[1]);"
+        "print(type(m).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe, str(run / "train" / "model")], capture_output=True, text=True)
+    assert "LlavaForConditionalGeneration" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_setting_changed_in_a_finished_run_is_refused_with_two_ways_out(run: Path) -> None:
+    calls = run.parent / "calls.sqlite"
+    done = spavl("demo", f"run={run}", f"calls={calls}", *SMALL, "train.lora.rank=4")
+    assert done.returncode == 2
+    assert "train.lora.rank" in done.stderr and "--restart-from train" in done.stderr and "run=" in done.stderr
