@@ -1,7 +1,7 @@
 """Reads the human-labelled answers that the embedded judge is trained and measured on; none of them is committed.
 
-XSTest (Röttger et al. 2024, CC BY 4.0): two models' answers to 450 prompts, labelled by two people. PyRIT (MIT): answers
-with human labels inside the installed package; only its `refusal_scorer` and `objective` files are read.
+XSTest (Röttger et al. 2024, CC BY 4.0): two models' answers to 450 prompts, labelled by two people. PyRIT (MIT):
+answers with human labels inside the installed package; only its `refusal_scorer` and `objective` files are read.
 """
 
 import csv

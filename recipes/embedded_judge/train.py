@@ -17,8 +17,9 @@ from recipes.embedded_judge.labelled import Labelled, read_xstest, xstest_digest
 from sklearn.linear_model import LogisticRegression
 
 from spavl.embedded.sentences import SentenceEncoder, sentence_encoder, sentence_encoder_folder
+from spavl.judges.acts import normalise, sentences
 from spavl.judges.head import HEAD_FILE, Head, feature_names, features
-from spavl.judges.refusal import Reading, normalise, read, sentences
+from spavl.judges.refusal import Reading, read
 
 INVERSE_PENALTY = 1.0
 DIGITS = 4

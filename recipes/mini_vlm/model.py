@@ -98,3 +98,4 @@ def write_delta(tensors: dict[str, Tensor], path: Path) -> None:
     """Writes the delta in bfloat16."""
     halves = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
     save_file(halves, path, metadata={"lora_alpha": str(ALPHA), "lora_rank": str(RANK)})
+    path.chmod(0o644)

@@ -26,7 +26,7 @@ SENTENCE_PROMPTS = (
 SHORT_PROMPTS = ("Name the object.", "Name the thing in the picture in a few words.", "Short: what is it?")
 YES_NO_PROMPTS = ("Does the image show {}?", "Is this {}?", "Is there {} in the picture?")
 GROUNDED = ("Describe this picture.", "Tell me something about this picture.", "Explain to a child")
-MIX = {"naming": 0.53, "yes_no": 0.08, "vqa": 0.20, "picture_chat": 0.12, "text_chat": 0.07}
+MIX = {"naming": 0.66, "yes_no": 0.05, "vqa": 0.15, "picture_chat": 0.09, "text_chat": 0.05}
 VQA_VALIDATION = 100
 
 

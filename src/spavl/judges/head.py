@@ -1,6 +1,6 @@
 """A small logistic model that reads answers which do not say outright that they decline: do they comply or object?
 
-Its features are the acts found by `refusal` in the answer's opening and how near the opening comes to thirty sentences
+Its features are the `acts` of the answer's opening and how near the opening comes to thirty sentences
 of our own, by the packaged sentence encoder. The weights are data, `head.json`, made by `recipes/embedded_judge`.
 """
 
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from spavl.embedded.sentences import SentenceEncoder
-from spavl.judges.refusal import ACTS, OPENING, acts, list_items, normalise, sentences, turns
+from spavl.judges.acts import ACTS, acts, list_items, normalise, sentences, turns
+from spavl.judges.refusal import OPENING
 
 HEAD_FILE = Path(__file__).parent / "head.json"
 LIST_LENGTH = 3

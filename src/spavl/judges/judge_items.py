@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from spavl.execution import map_items
-from spavl.models.ask import outcome
+from spavl.models.ask import check_reached, outcome
 from spavl.records import Failure, Record
 from spavl.store import Outcome, StageDirectory, Usage
 
@@ -45,6 +45,9 @@ async def judge_items(
         case: Makes what the judge reads of an item.
         hear: `judge.label` or `judge.compare`.
         record: Makes the record of an item and the judge's finding; a failure is kept as it is.
+
+    Raises:
+        RunError: The judge's model was out of reach too often.
     """
 
     async def work(group: Sequence[tuple[str, T]]) -> tuple[list[Outcome], Usage]:
@@ -56,3 +59,4 @@ async def judge_items(
         return outcomes, judge.take_usage()
 
     await map_items(stage, items, work, label=stage.name, group_size=judge.group_size, concurrency=judge.concurrency)
+    check_reached(stage, len(items))

@@ -1,8 +1,8 @@
 """A judge that is a vision-language model: it reads the picture, the question and the answers under a written rubric.
 
-The rubrics are the versioned files in `rubrics/`. What is judged is data: it stands in a fence that it cannot close, and
-only the last line of the judge's own reply counts. How often such a judge is right depends on the model behind it and
-is not measured here.
+The rubrics are the versioned files in `rubrics/`. What is judged is data: it stands in a fence that it cannot close,
+and only the last line of the judge's own reply counts. How often such a judge is right depends on the model behind it
+and is not measured here.
 """
 
 import hashlib
@@ -60,8 +60,8 @@ class RubricJudge:
         return JudgeCard(
             name=f"rubric:{self._name}",
             version=f"{SAFETY} {rubric_digest(SAFETY)}, {self._pairwise} {rubric_digest(self._pairwise)}",
-            description=f"The model '{self._name}' reads picture, question and answers under a written rubric and gives "
-            "its reasons before its verdict. Its sensitivity and specificity have not been measured.",
+            description=f"The model '{self._name}' reads picture, question and answers under a written rubric and "
+            "gives its reasons before its verdict. Its sensitivity and specificity have not been measured.",
             sees_image=True,
         )
 

@@ -1,8 +1,10 @@
 """One driver for every station that asks a model: make the request, read the completion, keep the outcome."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from spavl.errors import RunError
 from spavl.execution import map_items
 from spavl.models.base import Completion, Request
 from spavl.models.call_store import StoredModel
@@ -10,6 +12,8 @@ from spavl.records import Failure, Record
 from spavl.store import Outcome, StageDirectory, Usage
 
 T = TypeVar("T")
+MAX_UNREACHED = 0.1
+"""Share of a stage's items that may fail for a passing reason; beyond it the stage waits for the model to come back."""
 
 
 async def ask(
@@ -41,6 +45,23 @@ async def ask(
         return outcomes, model.take_usage()
 
     await map_items(stage, items, work, label=label, group_size=model.group_size, concurrency=model.concurrency)
+
+
+def check_reached(stage: StageDirectory, items: int) -> None:
+    """Refuses to finish a stage whose model was out of reach for more than `MAX_UNREACHED` of its items.
+
+    The stage stays open, so the same command asks those items again, and only those.
+
+    Raises:
+        RunError: The model was out of reach too often.
+    """
+    failures = [failure for failure in stage.failures().values() if failure.transient]
+    if len(failures) > MAX_UNREACHED * items:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(one.reason for one in failures).items())
+        raise RunError(
+            f"Stage {stage.name}: the model was out of reach for {len(failures)} of {items} items ({reasons}; "
+            f"{failures[-1].message}). Start the server and run the same command again: only these are asked again."
+        )
 
 
 def outcome(item: str, result: Record | Failure) -> Outcome:

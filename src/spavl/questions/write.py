@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from spavl.config import QuestionsConfig
-from spavl.models.ask import ask
+from spavl.models.ask import ask, check_reached
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
 from spavl.questions.prompts import QuestionPrompt, everyday_topics, load_prompts
@@ -42,7 +42,11 @@ async def write_questions(
     writer: StoredModel,
     stage: StageDirectory,
 ) -> Manifest:
-    """Runs the station: every picture, every question type."""
+    """Runs the station: every picture, every question type.
+
+    Raises:
+        RunError: The writer was out of reach too often.
+    """
     prompts = load_prompts(config.prompts)
     tasks = [Task(image, question_type) for question_type in config.types for image in images]
     items = [(task.item, task) for task in tasks]
@@ -62,6 +66,7 @@ async def write_questions(
         return read_question(task, completion, config.writer)
 
     await ask(stage, items, writer, request, read, label="questions")
+    check_reached(stage, len(items))
     return stage.finish([name for name, _ in items], facts={"prompts": config.prompts})
 
 

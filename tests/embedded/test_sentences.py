@@ -1,0 +1,40 @@
+"""The packaged sentence encoder, for real."""
+
+import numpy as np
+import pytest
+
+from spavl.embedded import sentences
+from spavl.embedded.sentences import BATCH_SIZE, DIMENSION, sentence_encoder, sentence_encoder_folder
+from spavl.errors import UserError
+
+
+def test_vectors_have_length_one_and_meaning() -> None:
+    kitten, cat, bread = sentence_encoder().encode(["a kitten", "a young cat", "how to bake bread"])
+    assert kitten.dtype == np.float32
+    assert kitten.shape == (DIMENSION,)
+    assert np.linalg.norm(kitten) == pytest.approx(1, abs=1e-5)
+    assert kitten @ cat > 0.7 > 0.3 > kitten @ bread
+
+
+def test_order_and_number_are_kept_over_batches() -> None:
+    texts = [f"number {number}" for number in range(BATCH_SIZE + 3)]
+    vectors = sentence_encoder().encode(texts)
+    alone = np.concatenate([sentence_encoder().encode([text]) for text in (texts[0], texts[-1])])
+    assert vectors.shape == (BATCH_SIZE + 3, DIMENSION)
+    assert np.abs(vectors[[0, -1]] - alone).max() < 1e-5
+    assert sentence_encoder().encode([]).shape == (0, DIMENSION)
+
+
+def test_the_same_texts_give_the_same_bits() -> None:
+    texts = ["a red ball", "a much longer sentence about a red ball on a green table"]
+    assert np.array_equal(sentence_encoder().encode(texts), sentence_encoder().encode(texts))
+
+
+def test_the_encoder_is_loaded_once() -> None:
+    assert sentence_encoder() is sentence_encoder()
+
+
+def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentences, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"pip install 'spavl\[embedded\]'"):
+        sentence_encoder_folder()
