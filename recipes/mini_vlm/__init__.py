@@ -1,0 +1,1 @@
+"""Makes the embedded mini VLM: data, distilled chat, training, export and evaluation."""

@@ -18,6 +18,7 @@ from pathlib import Path
 import requests
 import xllamacpp
 from recipes.mini_vlm.config import LABELS, SEED, WORK, is_held_out
+
 from spavl.embedded.assembly import text_model_file
 from spavl.embedded.pictures import Concept, emoji_concepts
 
@@ -149,11 +150,71 @@ def article(caption: str) -> str:
 
 
 _MASS = frozenset(
-    "bread cheese rice meat bacon spaghetti sushi honey butter salt ice water milk tea beer sake "
-    "grass wind fire smoke snow fog music money thread yarn wood rock coral bamboo tennis "
-    "baseball golf football basketball softball volleyball badminton fencing skiing bowling "
-    "hockey lacrosse luggage software sand sunrise sunset soap poo garlic ginger corn popcorn "
-    "oden bento falafel blood celery broccoli swimming boxing racing".split()
+    {
+        "bread",
+        "cheese",
+        "rice",
+        "meat",
+        "bacon",
+        "spaghetti",
+        "sushi",
+        "honey",
+        "butter",
+        "salt",
+        "ice",
+        "water",
+        "milk",
+        "tea",
+        "beer",
+        "sake",
+        "grass",
+        "wind",
+        "fire",
+        "smoke",
+        "snow",
+        "fog",
+        "music",
+        "money",
+        "thread",
+        "yarn",
+        "wood",
+        "rock",
+        "coral",
+        "bamboo",
+        "tennis",
+        "baseball",
+        "golf",
+        "football",
+        "basketball",
+        "softball",
+        "volleyball",
+        "badminton",
+        "fencing",
+        "skiing",
+        "bowling",
+        "hockey",
+        "lacrosse",
+        "luggage",
+        "software",
+        "sand",
+        "sunrise",
+        "sunset",
+        "soap",
+        "poo",
+        "garlic",
+        "ginger",
+        "corn",
+        "popcorn",
+        "oden",
+        "bento",
+        "falafel",
+        "blood",
+        "celery",
+        "broccoli",
+        "swimming",
+        "boxing",
+        "racing",
+    }
 )
 
 
@@ -240,11 +301,7 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
     server = xllamacpp.Server(params)
     url = server.listening_address + "/v1"
-    todo = [
-        turn
-        for turn in interleaved(text_requests(options.texts), picture_requests(1))
-        if turn.asked not in known
-    ]
+    todo = [turn for turn in interleaved(text_requests(options.texts), picture_requests(1)) if turn.asked not in known]
     with options.out.open("a") as file, ThreadPoolExecutor(SLOTS) as pool:
         for done, turn in enumerate(pool.map(lambda t: answered(url, t), todo)):
             if turn.answer:

@@ -9,6 +9,7 @@ import argparse
 import io
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from recipes.mini_vlm.config import (
     bucket,
     is_held_out,
 )
+
 from spavl.embedded.pictures import Concept, emoji_concepts, fluent_pictures
 from spavl.embedded.tower import EfficientNetLiteConfig, EfficientNetLiteTower
 
@@ -95,10 +97,7 @@ def iconify_jobs(style: str, folder: Path, table: dict[str, Concept]) -> list[tu
         concept = table.get(slug(re.sub(r"-\d$", "", name)))
         if concept is None or not (split := split_of(style, concept)):
             continue
-        box = (
-            f"{icon.get('left', 0)} {icon.get('top', 0)} "
-            f"{icon.get('width', width)} {icon.get('height', height)}"
-        )
+        box = f"{icon.get('left', 0)} {icon.get('top', 0)} {icon.get('width', width)} {icon.get('height', height)}"
         svg = (
             '<svg xmlns="http://www.w3.org/2000/svg" '
             f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}">{icon["body"]}</svg>'
@@ -154,11 +153,7 @@ def rasterised(source: str | Path) -> np.ndarray | None:
 def draw() -> None:
     """Writes every drawing as pixels (`drawings.npy`) and as a list (`drawings.json`)."""
     table = by_slug(emoji_concepts(LABELS))
-    jobs = [
-        job
-        for style in STYLES
-        for job in iconify_jobs(style, NODE_MODULES / "@iconify-json" / style, table)
-    ]
+    jobs = [job for style in STYLES for job in iconify_jobs(style, NODE_MODULES / "@iconify-json" / style, table)]
     jobs += iconify_jobs("streamline-emojis", STREAMLINE, table) if STREAMLINE.is_dir() else []
     jobs += openclipart_jobs(table) if OPENCLIPART.is_dir() else []
     with ProcessPoolExecutor(2) as pool:
@@ -183,7 +178,7 @@ def packaged_tower() -> EfficientNetLiteTower:
 
 
 @torch.inference_mode()
-def features(tower: EfficientNetLiteTower, pictures: Any, count: int, out: Path) -> None:
+def features(tower: EfficientNetLiteTower, pictures: Callable[[int], Image.Image], count: int, out: Path) -> None:
     """Writes the tower's grid of every picture, (N, 16, 1280) float16.
 
     Args:

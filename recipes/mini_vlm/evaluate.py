@@ -10,7 +10,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +21,12 @@ from recipes.mini_vlm.augment import on_white
 from recipes.mini_vlm.config import FLUENT_3D, LABELS, SEED, STAMPS, WORK, bucket
 from recipes.mini_vlm.data import load_drawings
 from recipes.mini_vlm.rows import NAMING_PROMPT, vqa_questions
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
 from spavl.embedded import tower
 from spavl.embedded.assembly import DELTA, mini_vlm_folder
 from spavl.embedded.naming import matches, plain
 from spavl.embedded.pictures import Picture, fluent_pictures
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 BATCH = 16
 DEVELOPMENT_PERCENT = 15
@@ -94,9 +95,7 @@ class Answerer:
         self.model.eval()
 
     @torch.inference_mode()
-    def __call__(
-        self, pictures: Sequence[Image.Image | None], questions: Sequence[str], tokens: int
-    ) -> list[str]:
+    def __call__(self, pictures: Sequence[Image.Image | None], questions: Sequence[str], tokens: int) -> list[str]:
         """Returns one answer for each pair; None stands for no picture."""
         said: list[str] = []
         for start in range(0, len(questions), BATCH):
@@ -132,9 +131,11 @@ def naming(answerer: Answerer, pictures: list[Picture], controls: bool) -> dict[
     """Returns naming accuracy and, if asked, its three controls and some answers."""
     images: list[Image.Image | None] = [opened(p) for p in pictures]
     questions = [NAMING_PROMPT] * len(pictures)
-    judged: Callable[[list[str]], Share] = lambda said: wilson(
-        sum(matches(s, p.names) for s, p in zip(said, pictures, strict=True)), len(pictures)
-    )
+
+    def judged(said: list[str]) -> Share:
+        hits = sum(matches(s, p.names) for s, p in zip(said, pictures, strict=True))
+        return wilson(hits, len(pictures))
+
     said = answerer(images, questions, 14)
     result: dict[str, Any] = {
         "right": judged(said)._asdict(),
@@ -183,6 +184,11 @@ def easy_vqa(answerer: Answerer, limit: int) -> dict[str, Any]:
     }
 
 
+def mean_words(said: Sequence[str]) -> float:
+    """Returns the mean number of words of the answers."""
+    return round(sum(len(s.split()) for s in said) / len(said), 1)
+
+
 def conversation(answerer: Answerer, pictures: list[Picture]) -> dict[str, Any]:
     """Returns the mean length of open answers, with and without a picture, and the answers."""
     texts = answerer([None] * len(TEXT_PROMPTS), TEXT_PROMPTS, 80)
@@ -190,25 +196,18 @@ def conversation(answerer: Answerer, pictures: list[Picture]) -> dict[str, Any]:
     shown = [*pictures[:9], lock, *pictures[9:18], lock]
     asked = [*PICTURE_PROMPTS, *PICTURE_PROMPTS]
     open_answers = answerer([opened(p) for p in shown], asked, 80)
-    words = lambda said: round(sum(len(s.split()) for s in said) / len(said), 1)  # noqa: E731
     return {
-        "text": {"n": len(texts), "mean_words": words(texts)},
-        "picture": {"n": len(open_answers), "mean_words": words(open_answers)},
+        "text": {"n": len(texts), "mean_words": mean_words(texts)},
+        "picture": {"n": len(open_answers), "mean_words": mean_words(open_answers)},
         "text_samples": [f"{q} -> {s}" for q, s in zip(TEXT_PROMPTS, texts, strict=True)],
-        "picture_samples": [
-            f"[{p.caption}] {q} -> {s}" for p, q, s in zip(shown, asked, open_answers, strict=True)
-        ],
+        "picture_samples": [f"[{p.caption}] {q} -> {s}" for p, q, s in zip(shown, asked, open_answers, strict=True)],
     }
 
 
 def measured(answerer: Answerer, limit: int, vqa: int) -> dict[str, Any]:
     """Returns every figure of the card."""
     trained = {d.caption for d in load_drawings() if d.split == "train"}
-    fluent = [
-        p
-        for p in fluent_pictures(FLUENT_3D, LABELS)
-        if bucket("dev" + p.caption) >= DEVELOPMENT_PERCENT
-    ]
+    fluent = [p for p in fluent_pictures(FLUENT_3D, LABELS) if bucket("dev" + p.caption) >= DEVELOPMENT_PERCENT]
     random.Random(SEED).shuffle(fluent)
     seen = [p for p in fluent if p.caption in trained]
     unseen = [p for p in fluent if p.caption not in trained]

@@ -12,6 +12,7 @@ from recipes.mini_vlm.config import SEED, WORK
 from recipes.mini_vlm.data import load_drawings
 from recipes.mini_vlm.model import ALPHA, LINEARS, RANK, write_delta
 from recipes.mini_vlm.rows import MIX, NAMING_PROMPT
+
 from spavl.embedded.assembly import DELTA
 
 LICENCES = {
@@ -42,8 +43,7 @@ def card(digest: str, elapsed_s: float, step: int) -> dict[str, object]:
             "training_seconds": round(elapsed_s),
         },
         "training_data": [
-            {"set": style, "pictures": count, "licence": LICENCES[style]}
-            for style, count in counts.most_common()
+            {"set": style, "pictures": count, "licence": LICENCES[style]} for style, count in counts.most_common()
         ]
         + [
             {"set": "easy-vqa train", "pictures": 1400, "licence": "MIT"},

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerFast
+
 from spavl.embedded.assembly import text_model_file
 
 HIDDEN, VISION = 576, 1280
@@ -45,9 +46,7 @@ def text_model(work: Path) -> tuple[nn.Module, PreTrainedTokenizerFast]:
         )
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation="eager"
-    )
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, attn_implementation="eager")
     return model, AutoTokenizer.from_pretrained(folder)
 
 

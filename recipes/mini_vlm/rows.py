@@ -26,7 +26,7 @@ SENTENCE_PROMPTS = (
 SHORT_PROMPTS = ("Name the object.", "Name the thing in the picture in a few words.", "Short: what is it?")
 YES_NO_PROMPTS = ("Does the image show {}?", "Is this {}?", "Is there {} in the picture?")
 GROUNDED = ("Describe this picture.", "Tell me something about this picture.", "Explain to a child")
-MIX = {"naming": 0.66, "yes_no": 0.05, "vqa": 0.15, "picture_chat": 0.09, "text_chat": 0.05}
+MIX = {"naming": 0.60, "yes_no": 0.04, "vqa": 0.22, "picture_chat": 0.09, "text_chat": 0.05}
 VQA_VALIDATION = 100
 
 
@@ -64,6 +64,11 @@ def vqa_captions(count: int) -> list[str]:
     return [" ".join(words) or "shape" for words in ordered]
 
 
+def is_negated(question: str) -> bool:
+    """Tells whether an easy-vqa question asks for an absence ("is no red shape present?")."""
+    return not {"no", "not"}.isdisjoint(question.split())
+
+
 class Sampler:
     """Draws training rows at random by the fixed mix."""
 
@@ -86,10 +91,10 @@ class Sampler:
         turns = [Turn(**json.loads(line)) for line in (WORK / "chat.jsonl").open()]
         self.text_turns = [turn for turn in turns if not turn.caption]
         self.picture_turns = [turn for turn in turns if turn.caption in self.by_caption]
-        self.vqa: dict[str, list[VqaQuestion]] = defaultdict(list)
+        self.vqa: dict[tuple[str, bool], list[VqaQuestion]] = defaultdict(list)
         for question in vqa_questions(test=False):
             if question.image < vqa_images - VQA_VALIDATION:
-                self.vqa[question.answer].append(question)
+                self.vqa[question.answer, is_negated(question.question)].append(question)
         self.makers: dict[str, Callable[[], Row]] = {
             "naming": self.naming,
             "yes_no": self.yes_no,
@@ -121,9 +126,7 @@ class Sampler:
                 self.rng.choice(SENTENCE_PROMPTS),
                 f"The picture shows {name}.",
             )
-        return Row(
-            *self._picture(caption), self.rng.choice(SHORT_PROMPTS), name[:1].upper() + name[1:] + "."
-        )
+        return Row(*self._picture(caption), self.rng.choice(SHORT_PROMPTS), name[:1].upper() + name[1:] + ".")
 
     def yes_no(self) -> Row:
         """Returns a question with a right or a wrong name, half each."""
@@ -135,11 +138,16 @@ class Sampler:
         return Row(*self._picture(caption), question, f"{word}, it shows {article(caption)}.")
 
     def vqa_row(self) -> Row:
-        """Returns an easy-vqa question, yes and no as often as all other answers together."""
-        others = [answer for answer in self.vqa if answer not in ("yes", "no")]
-        answer = self.rng.choice(("yes", "no") if self.rng.random() < 0.45 else sorted(others))
-        row = self.rng.choice(self.vqa[answer])
-        return Row("vqa_train", row.image, row.question, f"{answer.capitalize()}.")
+        """Returns an easy-vqa question; yes and no are as frequent in either wording.
+
+        In the package "is there ..." is mostly answered no and "is there not ..." mostly yes; left
+        so, the wording alone would be learned.
+        """
+        others = [key for key in self.vqa if key[0] not in ("yes", "no")]
+        closed = (self.rng.choice(("yes", "no")), self.rng.random() < 0.3)
+        key = closed if self.rng.random() < 0.6 else self.rng.choice(sorted(others))
+        row = self.rng.choice(self.vqa[key])
+        return Row("vqa_train", row.image, row.question, f"{row.answer.capitalize()}.")
 
     def picture_chat(self) -> Row:
         """Returns a distilled answer as an answer about the picture of its concept."""

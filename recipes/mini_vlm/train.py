@@ -21,8 +21,9 @@ from recipes.mini_vlm.config import SEED, WORK
 from recipes.mini_vlm.data import Drawing, load_drawings
 from recipes.mini_vlm.rows import NAMING_PROMPT, VQA_VALIDATION, Row, Sampler, vqa_captions, vqa_questions
 from recipes.mini_vlm.warm_start import caption_embeddings, rescale, warm_start
-from spavl.embedded.naming import matches
 from torch import Tensor, nn
+
+from spavl.embedded.naming import matches
 
 TOKENS_PER_BATCH = 1300
 POOL_ROWS = 256

@@ -21,9 +21,7 @@ EXTRA = 64
 PEAK_RATES = {True: 2e-3, False: 1e-3}
 
 
-def caption_embeddings(
-    captions: Sequence[str], tokenizer: PreTrainedTokenizerFast, table: Tensor
-) -> Tensor:
+def caption_embeddings(captions: Sequence[str], tokenizer: PreTrainedTokenizerFast, table: Tensor) -> Tensor:
     """Returns the mean token embedding of each caption, (C, 576), centred on all captions."""
     rows = []
     for caption in captions:
@@ -86,9 +84,7 @@ def warm_start(
             grid = nn.functional.dropout(torch.from_numpy(shown).float(), 0.2)
             wanted = torch.cat([labels[chosen], more_labels[added]])
             with torch.autocast("cpu", torch.bfloat16):
-                loss = nn.functional.cross_entropy(
-                    logits(grid).float(), wanted, label_smoothing=0.1
-                )
+                loss = nn.functional.cross_entropy(logits(grid).float(), wanted, label_smoothing=0.1)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

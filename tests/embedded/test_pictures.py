@@ -31,7 +31,7 @@ def packages(tmp_path: Path) -> Path:
     labels = tmp_path / "node_modules/emojibase-data/en"
     (labels / "shortcodes").mkdir(parents=True)
     assets.mkdir(parents=True)
-    rows = [dict(hexcode=h, label=name, group=g, subgroup=s, tags=tags) for h, name, g, s, tags in ROWS]
+    rows = [{"hexcode": h, "label": name, "group": g, "subgroup": s, "tags": tags} for h, name, g, s, tags in ROWS]
     (labels / "data.json").write_text(json.dumps(rows), encoding="utf-8")
     codes = {"1F697": ["car", "red_car"], "1F551": "clock2", "1F52A": "hocho"}
     (labels / "shortcodes/github.json").write_text(json.dumps(codes), encoding="utf-8")

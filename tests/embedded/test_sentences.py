@@ -13,7 +13,7 @@ def test_vectors_have_length_one_and_meaning() -> None:
     assert kitten.dtype == np.float32
     assert kitten.shape == (DIMENSION,)
     assert np.linalg.norm(kitten) == pytest.approx(1, abs=1e-5)
-    assert kitten @ cat > 0.7 > 0.3 > kitten @ bread
+    assert kitten @ cat > 0.5 > 0.3 > kitten @ bread
 
 
 def test_order_and_number_are_kept_over_batches() -> None:

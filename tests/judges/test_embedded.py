@@ -9,7 +9,7 @@ from recipes.embedded_judge.measure import measure_pyrit
 
 from spavl.embedded.sentences import sentence_encoder, sentence_encoder_folder
 from spavl.judges import Contest, EmbeddedJudge, Exchange, Opinion, Preference
-from spavl.judges.acts import ACTS
+from spavl.judges.acts import OBJECTIONS
 from spavl.judges.head import HEAD_FILE, feature_names, features, packaged_head
 from spavl.records import Failure
 
@@ -48,6 +48,7 @@ def verdict(preference: Preference | Failure) -> str:
         BARE,
         POLITE,
         "Sorry, I cannot.",
+        "I\u2019m really sorry you\u2019re feeling this way. You are not alone, and help is available.",
         "That is illegal and could hurt people. There is no good reason to break into a house.",
     ],
 )
@@ -133,11 +134,11 @@ def test_the_card_is_of_this_head_and_the_head_of_this_encoder(judge: EmbeddedJu
 
 
 def test_the_heads_weights_stand_in_the_order_of_its_features() -> None:
-    """30 prototypes, two sentences' acts, the turn and the list."""
+    """30 prototypes, two sentences' objections, the turn and the list."""
     head = packaged_head()
     assert list(head.weights) == feature_names(head.prototypes)
     columns = features(["I disagree. It is illegal.", ""], head.prototypes, sentence_encoder())
-    assert columns.shape == (2, 2 * len(ACTS) + 2 + len(head.prototypes))
+    assert columns.shape == (2, 2 * len(OBJECTIONS) + 2 + len(head.prototypes))
     seen = [name for name, value in zip(head.weights, columns[0], strict=True) if value == 1]
     assert seen == ["first sentence denies the premise", "second sentence calls it wrong"]
 

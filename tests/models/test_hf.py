@@ -293,3 +293,19 @@ def test_a_closed_model_loads_again(tiny_vlm: Path) -> None:
     first = answer(model, Request(prompt="hello"))
     asyncio.run(model.close())
     assert answer(model, Request(prompt="hello")) == first
+
+
+def test_a_picture_passes_the_tower_once_for_all_its_questions(tiny_vlm: Path, pictures: list[ImageInput]) -> None:
+    """Two pictures, three questions of each, in two groups: two passes, and each answer is still the oracle's."""
+    model = model_at(tiny_vlm)
+    requests = [
+        Request(prompt=f"{number}?", image=picture, max_tokens=4) for number in range(3) for picture in pictures[:2]
+    ]
+    passes: list[int] = []
+    tower = model._load().model.model.vision_tower
+    tower.register_forward_hook(lambda module, inputs, output: passes.append(1))
+    told = answer(model, *requests[:4]) + answer(model, *requests[4:])
+    assert len(passes) == 2
+    assert [one.text for one in told if isinstance(one, Completion)] == [
+        greedy_text(tiny_vlm, request) for request in requests
+    ]

@@ -1,9 +1,9 @@
 """Decides whether a free-form answer names the thing in a picture.
 
 The rule, whole: the answer is reduced to its first noun phrase (opening words such as "the
-picture shows", articles and closing punctuation removed; cut at the first
-preposition or -ing form as further candidates), and it matches when that phrase *equals* one of the picture's names, plural or
-singular, with or without adjectives of colour, size, age or number in front. A shared word is
+picture shows", articles and closing punctuation removed; also tried cut at
+its first preposition or -ing form), and it matches when that phrase *equals* one of the picture's
+names, plural or singular, with or without adjectives of colour, size, age or number in front. A shared word is
 never enough: "fire" does not name a fire engine, and "horse" does not name a sea horse.
 
 It does not know synonyms: whoever has the picture supplies every name that counts.
@@ -25,9 +25,45 @@ _ARTICLE = re.compile(r"^(?:a|an|the|some|one|two|three|several|pair of|a pair o
 _CUT = re.compile(r"\s+(?:with|on|in|at|against|near|from|and|that|which|for|under|over|next)\s.*$")
 _DOING = re.compile(r"\s+\w+ing\b.*$")
 _ADJECTIVES = frozenset(
-    "red orange yellow green blue purple pink brown black white gray grey golden silver colorful "
-    "colourful small little tiny big large huge old new young simple single cartoon bright dark "
-    "light two three several many beautiful cute".split()
+    {
+        "red",
+        "orange",
+        "yellow",
+        "green",
+        "blue",
+        "purple",
+        "pink",
+        "brown",
+        "black",
+        "white",
+        "gray",
+        "grey",
+        "golden",
+        "silver",
+        "colorful",
+        "colourful",
+        "small",
+        "little",
+        "tiny",
+        "big",
+        "large",
+        "huge",
+        "old",
+        "new",
+        "young",
+        "simple",
+        "single",
+        "cartoon",
+        "bright",
+        "dark",
+        "light",
+        "two",
+        "three",
+        "several",
+        "many",
+        "beautiful",
+        "cute",
+    }
 )
 
 

@@ -24,8 +24,40 @@ _COSTUMES = 11
 _CLOCK_FACES = re.compile(r"o['’]clock|-thirty")
 _GENDERED = re.compile(r"^(?:man|woman|men|women)\b.+|.*\b(?:beard|hair|bald)$|.*:.*")
 _NO_HEAD = frozenset(
-    "face sign symbol button hand post engine dog way person glass top house head disk back up "
-    "down body box sky horse suit light ball flag world asia americas island stop station".split()
+    {
+        "face",
+        "sign",
+        "symbol",
+        "button",
+        "hand",
+        "post",
+        "engine",
+        "dog",
+        "way",
+        "person",
+        "glass",
+        "top",
+        "house",
+        "head",
+        "disk",
+        "back",
+        "up",
+        "down",
+        "body",
+        "box",
+        "sky",
+        "horse",
+        "suit",
+        "light",
+        "ball",
+        "flag",
+        "world",
+        "asia",
+        "americas",
+        "island",
+        "stop",
+        "station",
+    }
 )
 
 

@@ -38,7 +38,7 @@ class EfficientNetLiteConfig(PretrainedConfig):
         self.num_hidden_layers = 1
         kwargs.pop("patch_size", None)
         kwargs.pop("num_hidden_layers", None)
-        super().__init__(**kwargs)  # type: ignore[arg-type]  # a catch-all by design
+        super().__init__(**kwargs)
 
 
 class EfficientNetLiteTower(PreTrainedModel):
