@@ -20,7 +20,7 @@ from PIL import Image
 from recipes.mini_vlm.augment import on_white
 from recipes.mini_vlm.config import FLUENT_3D, LABELS, SEED, STAMPS, WORK, bucket
 from recipes.mini_vlm.data import load_drawings
-from recipes.mini_vlm.rows import NAMING_PROMPT, vqa_questions
+from recipes.mini_vlm.rows import NAMING_PROMPT, is_negated, vqa_questions
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from spavl.embedded import tower
@@ -177,9 +177,11 @@ def easy_vqa(answerer: Answerer, limit: int) -> dict[str, Any]:
     said = answerer(images, [q.question for q in asked], 5)
     right = [plain(s) == plain(q.answer) for s, q in zip(said, asked, strict=True)]
     closed = [r for r, q in zip(right, asked, strict=True) if q.answer in ("yes", "no")]
+    by_wording = [("yes" if is_negated(q.question) else "no") == q.answer for q in asked if q.answer in ("yes", "no")]
     return {
         "right": wilson(sum(right), len(right))._asdict(),
         "yes_no": wilson(sum(closed), len(closed))._asdict(),
+        "yes_no_by_wording_alone": wilson(sum(by_wording), len(closed))._asdict(),
         "open": wilson(sum(right) - sum(closed), len(right) - len(closed))._asdict(),
     }
 
@@ -231,7 +233,7 @@ def main() -> None:
     torch.set_num_threads(2)
     figures = measured(Answerer(mini_vlm_folder()), options.limit, options.vqa)
     (WORK / "figures.json").write_text(json.dumps(figures, indent=2))
-    print(json.dumps(figures, indent=1))
+    print(json.dumps(figures, indent=1), flush=True)
     if options.write_card:
         path = DELTA.with_suffix(".json")
         card = json.loads(path.read_text())

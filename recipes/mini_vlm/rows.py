@@ -26,7 +26,7 @@ SENTENCE_PROMPTS = (
 SHORT_PROMPTS = ("Name the object.", "Name the thing in the picture in a few words.", "Short: what is it?")
 YES_NO_PROMPTS = ("Does the image show {}?", "Is this {}?", "Is there {} in the picture?")
 GROUNDED = ("Describe this picture.", "Tell me something about this picture.", "Explain to a child")
-MIX = {"naming": 0.60, "yes_no": 0.04, "vqa": 0.22, "picture_chat": 0.09, "text_chat": 0.05}
+MIX = {"naming": 0.42, "yes_no": 0.02, "vqa": 0.42, "picture_chat": 0.09, "text_chat": 0.05}
 VQA_VALIDATION = 100
 
 
@@ -91,10 +91,7 @@ class Sampler:
         turns = [Turn(**json.loads(line)) for line in (WORK / "chat.jsonl").open()]
         self.text_turns = [turn for turn in turns if not turn.caption]
         self.picture_turns = [turn for turn in turns if turn.caption in self.by_caption]
-        self.vqa: dict[tuple[str, bool], list[VqaQuestion]] = defaultdict(list)
-        for question in vqa_questions(test=False):
-            if question.image < vqa_images - VQA_VALIDATION:
-                self.vqa[question.answer, is_negated(question.question)].append(question)
+        self.vqa = [row for row in vqa_questions(test=False) if row.image < vqa_images - VQA_VALIDATION]
         self.makers: dict[str, Callable[[], Row]] = {
             "naming": self.naming,
             "yes_no": self.yes_no,
@@ -138,15 +135,8 @@ class Sampler:
         return Row(*self._picture(caption), question, f"{word}, it shows {article(caption)}.")
 
     def vqa_row(self) -> Row:
-        """Returns an easy-vqa question; yes and no are as frequent in either wording.
-
-        In the package "is there ..." is mostly answered no and "is there not ..." mostly yes; left
-        so, the wording alone would be learned.
-        """
-        others = [key for key in self.vqa if key[0] not in ("yes", "no")]
-        closed = (self.rng.choice(("yes", "no")), self.rng.random() < 0.3)
-        key = closed if self.rng.random() < 0.6 else self.rng.choice(sorted(others))
-        row = self.rng.choice(self.vqa[key])
+        """Returns an easy-vqa question, as frequent as it is in the package."""
+        row = self.rng.choice(self.vqa)
         return Row("vqa_train", row.image, row.question, f"{row.answer.capitalize()}.")
 
     def picture_chat(self) -> Row:

@@ -55,9 +55,13 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
 @contextmanager
 def _progress_lines(label: str, total: int, done: int) -> Iterator[Advance]:
     started = last = time.monotonic()
-    completed = done
+    completed, said = done, -1
 
     def say(now: float) -> None:
+        nonlocal said
+        if completed == said:
+            return
+        said = completed
         rate = (completed - done) / max(now - started, 1e-9)
         left = f", {(total - completed) / rate:.0f} s left" if rate and completed < total else ""
         print(f"{label}: {completed}/{total} ({rate:.1f}/s{left})", file=sys.stderr, flush=True)

@@ -105,12 +105,14 @@ def _opinion(sense: Sense | Failure, harmful: bool) -> Opinion | Failure:
 
 
 def _preference(contest: Contest, first: Sense | Failure, second: Sense | Failure) -> Preference | Failure:
+    if isinstance(first, Failure):
+        return first
+    if isinstance(second, Failure):
+        return second
     for sense in (first, second):
         opinion = _opinion(sense, contest.harmful)
         if isinstance(opinion, Failure):
             return opinion
-    if isinstance(first, Failure) or isinstance(second, Failure):
-        raise AssertionError("an opinion of a failure is a failure")
     merits = _merit(first, contest.first, contest.harmful), _merit(second, contest.second, contest.harmful)
     lead: float = merits[0] - merits[1]
     rationale = f"first: {first.reading}, {first.because}; second: {second.reading}, {second.because}"

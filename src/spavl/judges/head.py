@@ -1,7 +1,7 @@
 """A small logistic model that reads answers which do not say outright that they decline: do they comply or object?
 
-Its features are the objections in the answer's opening and how near the opening comes to thirty sentences
-of our own, by the packaged sentence encoder. The weights are data, `head.json`, made by `recipes/embedded_judge`.
+Its features are the objections in the answer's opening and how near the opening comes to thirty sentences of our own,
+by the packaged sentence encoder. The weights are data, `head.json`, made by `recipes/embedded_judge`.
 """
 
 from collections.abc import Sequence
