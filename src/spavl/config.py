@@ -220,6 +220,8 @@ class TrainConfig(Config):
     lora: LoraSettings = LoraSettings()
     beta: float = Field(0.1, gt=0)
     """Strength of the pull towards the reference model (DPO, eq. 7)."""
+    sft_weight: float = Field(0.0, ge=0)
+    """Weight of the chosen answer's own loss per token beside the preference loss; 0 is DPO as published."""
     learning_rate: float = Field(2e-4, gt=0)
     warmup_steps: int = Field(5, ge=0)
     epochs: int = Field(1, ge=1)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from spavl.train.losses import PairLogprobs, dpo_losses, summed
+from spavl.train.losses import PairLogprobs, dpo_losses, sft_losses, summed
 
 
 def pair(chosen: float, rejected: float) -> PairLogprobs:
@@ -56,3 +56,9 @@ def test_what_lies_outside_the_mask_does_not_count() -> None:
     per_token = torch.tensor([[-1.0, -2.0, torch.nan], [0.0, -4.0, -torch.inf]])
     mask = torch.tensor([[True, True, False], [True, True, False]])
     assert summed(per_token, mask).tolist() == [-3.0, -4.0]
+
+
+def test_the_chosen_answers_own_loss_is_its_mean_over_tokens() -> None:
+    """-(-12) / 4 = 3 and -(-5) / 10 = 0.5; the rejected answers do not count."""
+    policy = PairLogprobs(torch.tensor([-12.0, -5.0]), torch.tensor([-99.0, torch.inf]))
+    assert torch.equal(sft_losses(policy, torch.tensor([4, 10])), torch.tensor([3.0, 0.5]))

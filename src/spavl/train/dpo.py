@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spavl.config import TrainConfig
 from spavl.train.logprobs import Features, length_sorted_groups, pair_logprobs
-from spavl.train.losses import PairLogprobs, dpo_losses
+from spavl.train.losses import PairLogprobs, dpo_losses, sft_losses
 from spavl.train.policy import Policy
 from spavl.train.render import Row
 
@@ -32,6 +32,7 @@ class BatchMetrics(NamedTuple):
     """Means over the pairs of a batch, before its update."""
 
     loss: float
+    """The preference loss, and the weighted loss of the chosen answer where there is one."""
     reward_margin: float
     """Chosen minus rejected reward, in nats times β."""
     accuracy: float
@@ -59,11 +60,13 @@ def accumulate_gradients(policy: Policy, batch: TrainingPairs, config: TrainConf
         device = logprobs.chosen.device
         reference = PairLogprobs(*(side.to(device) for side in group.reference))
         losses = dpo_losses(logprobs, reference, config.beta)
-        (losses.loss.sum() / count).backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        lengths = torch.tensor([len(row.chosen) for row in group.rows], device=device)
+        total = losses.loss + config.sft_weight * sft_losses(logprobs, lengths)  # (B,)
+        (total.sum() / count).backward()  # type: ignore[no-untyped-call]  # untyped in torch
         margin = losses.chosen_reward - losses.rejected_reward
         shift = logprobs.chosen - reference.chosen
         columns.append(
-            torch.stack([losses.loss, margin, (margin > 0).float(), logprobs.chosen, logprobs.rejected, shift]).detach()
+            torch.stack([total, margin, (margin > 0).float(), logprobs.chosen, logprobs.rejected, shift]).detach()
         )
     means = torch.cat(columns, dim=1).double().mean(dim=1).tolist()  # (6,)
     return BatchMetrics._make([*means, sum(row_tokens(row) for row in batch.rows)])

@@ -49,3 +49,16 @@ def dpo_losses(policy: PairLogprobs, reference: PairLogprobs, beta: float) -> Pa
     rejected_reward = beta * (policy.rejected - reference.rejected)
     loss = -logsigmoid(chosen_reward - rejected_reward)  # logsigmoid, not log(sigmoid + ε), which saturates
     return PairLosses(loss, chosen_reward.detach(), rejected_reward.detach())
+
+
+def sft_losses(policy: PairLogprobs, chosen_tokens: Tensor) -> Tensor:
+    """The chosen answer's own loss, that holds its likelihood up while the pair is told apart.
+
+    L = -log π(y_w|x) / |y_w|, one value a pair: the supervised term of RPO (Pang et al. 2024, arXiv 2404.19733, eq. 1)
+    and of InternVL's mixed preference optimisation.
+
+    Args:
+        policy: Log-probabilities under the model that is trained.
+        chosen_tokens: (B,), the tokens of each chosen answer, its end token among them.
+    """
+    return -policy.chosen / chosen_tokens  # (B,)
