@@ -60,6 +60,13 @@ def test_loss_of_the_first_batch_is_log_2(policy: Policy, pairs: TrainingPairs) 
     assert metrics.tokens == sum(row_tokens(row) for row in pairs.rows)
 
 
+def test_the_sft_weight_adds_the_chosen_answers_loss(policy: Policy, pairs: TrainingPairs) -> None:
+    """Before any update the policy is the reference, so the sum is log 2 + 0.5 · mean(-log π_ref(y_w|x) / |y_w|)."""
+    own = [-float(value) / len(row.chosen) for value, row in zip(pairs.reference.chosen, pairs.rows, strict=True)]
+    metrics = accumulate_gradients(policy, pairs, settings(sft_weight=0.5))
+    assert metrics.loss == pytest.approx(math.log(2) + 0.5 * sum(own) / len(own), abs=1e-4)
+
+
 def test_gradients_do_not_depend_on_how_a_batch_is_cut(tiny: Path, pairs: TrainingPairs) -> None:
     """Ten pairs at once, and in groups of 3, 3, 3 and 1: the mean is over ten pairs either way."""
 
