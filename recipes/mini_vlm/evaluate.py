@@ -66,6 +66,9 @@ PICTURE_PROMPTS = (
 )
 
 
+_NO_THING = re.compile(r"cartoon|/symbols/|/people/face")
+
+
 class Share(NamedTuple):
     """A share with its sample size and Wilson 95 % interval."""
 
@@ -159,7 +162,7 @@ def stamps(limit: int) -> list[Picture]:
     found = []
     for path in sorted(STAMPS.rglob("*.png")):
         text = path.with_suffix(".txt")
-        if "cartoon" in str(path) or not text.is_file() or "mirror" in path.stem:
+        if _NO_THING.search(str(path)) or not text.is_file() or "mirror" in path.stem:
             continue
         caption = re.split(r"[.,!(]", text.read_text(encoding="utf-8").splitlines()[0])[0].strip()
         caption = re.sub(r"^(?:An?|The|Some) ", "", caption)
