@@ -41,7 +41,7 @@ def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_text_met_before_is_not_computed_again() -> None:
-    """Of five texts in two calls three are different, so three are computed; the order of the answer is the question's."""
+    """Of five texts in two calls three are different, so three are computed; answers stand in the order asked."""
     computed: list[str] = []
 
     def embed(texts: list[str]) -> np.ndarray:
