@@ -217,6 +217,8 @@ class TrainConfig(Config):
 
     model: str
     """A name from `models`, of kind `embedded` or `hf`."""
+    max_benign_share: float = Field(1.0, ge=0, le=1)
+    """Largest share of benign questions' pairs in training; those beyond it are left out, drawn by the seed."""
     lora: LoraSettings = LoraSettings()
     beta: float = Field(0.1, gt=0)
     """Strength of the pull towards the reference model (DPO, eq. 7)."""

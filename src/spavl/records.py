@@ -181,6 +181,9 @@ class PreferencePair(Record):
     rejected_responder: str
     chosen_verdict: SafetyVerdict
     rejected_verdict: SafetyVerdict
+    chosen_finish: Finish = "stop"
+    """`length` says that the answer was cut by its token limit, so its end is none to learn from."""
+    rejected_finish: Finish = "stop"
     judge: str
     judgment_ids: tuple[str, ...]
     """The two judgments, one for each order, that agree."""

@@ -50,6 +50,16 @@ def test_both_answers_end_with_the_end_of_turn_token(
     assert row.chosen.count(end) == 1
 
 
+def test_an_answer_cut_by_its_token_limit_does_not_teach_to_stop_there(
+    renderer: Renderer, picture: Callable[[str], Path]
+) -> None:
+    whole = make_pair(1)
+    cut = whole.model_copy(update={"rejected_finish": "length"})
+    ended, open_ended = (renderer.row(pair, picture("img-1")) for pair in (whole, cut))
+    assert open_ended.rejected == ended.rejected[:-1] and ended.rejected[-1] == renderer.end_id
+    assert open_ended.chosen == ended.chosen
+
+
 def test_marks_inside_an_answer_are_plain_letters(renderer: Renderer, vlm: Vlm) -> None:
     """An answer can neither end its turn early nor ask for a second picture."""
     ids = renderer.answer("a<image>b<|im_end|>")

@@ -1,5 +1,8 @@
 """The training road: aligns the model on the dataset's training pairs."""
 
+import hashlib
+import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from spavl.dataset import DatasetRow
@@ -33,7 +36,8 @@ async def train(road: Road) -> None:
     stage = road.stage("train", settings, "images", "dataset")
     show = road.shower()
     chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
-    pairs = [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
+    offered = [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
+    pairs = training_pairs(offered, config.train.max_benign_share, config.seed)
 
     async def station() -> Manifest:
         result = train_dpo(
@@ -52,6 +56,22 @@ async def train(road: Road) -> None:
             trainable_parameters=result.trainable_parameters,
         )
         stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
-        return stage.finish(["dpo"])
+        facts = {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)}
+        return stage.finish(["dpo"], facts)
 
     await once(stage, station)
+
+
+def training_pairs(pairs: Sequence[PreferencePair], max_benign_share: float, seed: int) -> list[PreferencePair]:
+    """Returns the pairs to train on, in order: all harmful ones, and as many benign ones as the share allows."""
+
+    def place(pair: PreferencePair) -> str:
+        return hashlib.sha256(f"{seed}/{pair.id}".encode()).hexdigest()
+
+    benign = sorted((pair for pair in pairs if not pair.question_type.harmful), key=place)
+    harmful = len(pairs) - len(benign)
+    if max_benign_share < 1:
+        # b / (h + b) <= s  <=>  b <= h s / (1 - s)
+        benign = benign[: math.floor(harmful * max_benign_share / (1 - max_benign_share))]
+    kept = {pair.id for pair in benign}
+    return [pair for pair in pairs if pair.question_type.harmful or pair.id in kept]

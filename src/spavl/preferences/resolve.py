@@ -68,6 +68,8 @@ def resolve_pair(
         rejected_responder=rejected.responder,
         chosen_verdict=labels[chosen.id].verdict,
         rejected_verdict=labels[rejected.id].verdict,
+        chosen_finish=chosen.finish,
+        rejected_finish=rejected.finish,
         judge=judgment.judge,
         judgment_ids=tuple(one.id for one in judged),
         rationales=tuple(one.rationale for one in judged),

@@ -1,7 +1,7 @@
 """Log-probabilities of answers: the one place where a model is run for training.
 
 Only the positions that predict an answer token are projected to the vocabulary, and the softmax is taken in float32
-or better. Masks come from lengths, never from token values: the padding is the end token itself.
+or better. Masks come from lengths, never from token values: an end token may be the padding.
 Shapes: B sequences, T tokens, R answer positions, N answer tokens of the batch, H hidden, P picture tokens.
 """
 
@@ -40,13 +40,13 @@ class Batch(NamedTuple):
 
 
 def collate(sequences: Sequence[PromptAnswer]) -> Batch:
-    """Pads the sequences on the right with their end token."""
+    """Pads the sequences on the right; what the padding is does not matter, for masks come from lengths."""
     prompts = torch.tensor([len(sequence.prompt) for sequence in sequences])
     answers = torch.tensor([len(sequence.answer) for sequence in sequences])
-    end_id = sequences[0].answer[-1]
+    filler = sequences[0].answer[-1]
 
     def padded(rows: list[tuple[int, ...]]) -> Tensor:
-        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=end_id)
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
 
     input_ids = padded([sequence.prompt + sequence.answer for sequence in sequences])  # (B, T)
     answer_ids = padded([sequence.answer for sequence in sequences])  # (B, R)

@@ -1,8 +1,9 @@
 """Turns a question about a picture and its answers into token ids, with the model's own chat template.
 
 The prompt is rendered as it is for generation: no system turn, the picture before the question, and the opening of
-the assistant's turn. An answer is tokenised apart and closed by the token that ends a turn, so what is trained is
-what the model will be asked to continue. It decodes pictures only to learn how many tokens each takes.
+the assistant's turn. An answer is tokenised apart and, unless it was cut short, closed by the token that ends a turn,
+so what is trained is what the model will be asked to continue. It decodes pictures only to learn how many tokens each
+takes.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ class Row(NamedTuple):
     image_id: str
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
-    """The preferred answer and the end-of-turn token."""
+    """The preferred answer and the end-of-turn token, which an answer that was cut short has not."""
     rejected: tuple[int, ...]
 
     @property
@@ -69,8 +70,10 @@ class Renderer:
             UserError: The pair does not fit `max_length`, has an empty answer, or the picture cannot be opened.
         """
         prompt = self.prompt(pair.question, open_picture(picture))
-        row = Row(pair.id, pair.image_id, prompt, self.answer(pair.chosen), self.answer(pair.rejected))
-        if min(len(row.chosen), len(row.rejected)) < 2:
+        chosen = self.answer(pair.chosen, ended=pair.chosen_finish == "stop")
+        rejected = self.answer(pair.rejected, ended=pair.rejected_finish == "stop")
+        row = Row(pair.id, pair.image_id, prompt, chosen, rejected)
+        if not pair.chosen.strip() or not pair.rejected.strip():
             raise UserError(f"Pair {pair.id}: an answer is empty. Leave the pair out of the training data.")
         if row.length > self._max_length:
             raise UserError(
@@ -88,11 +91,14 @@ class Renderer:
         encoded = self._processor(text=[text], images=[[picture]], add_special_tokens=special, return_tensors="pt")
         return tuple(encoded["input_ids"][0].tolist())
 
-    def answer(self, text: str) -> tuple[int, ...]:
-        """Returns the ids of an answer and the token that ends the turn; marks within the text are plain letters."""
+    def answer(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
+        """Returns the ids of an answer and the token that ends the turn; marks within the text are plain letters.
+
+        An answer that its token limit cut short gets no end token: to stop there must not be learned.
+        """
         tokenizer = self._processor.tokenizer
         ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return (*ids, self.end_id)
+        return (*ids, self.end_id) if ended else tuple(ids)
 
 
 def end_of_turn(processor: Any, stop_ids: Sequence[int]) -> int:  # noqa: ANN401  # untyped library

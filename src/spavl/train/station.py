@@ -123,7 +123,10 @@ def _align(
 
 
 def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder: Path, seed: int) -> dict[str, Any]:
-    trained_on = [(pair.id, pair.image_id, pair.question, pair.chosen, pair.rejected) for pair in pairs]
+    trained_on = [
+        (pair.id, pair.image_id, pair.question, pair.chosen, pair.rejected, pair.chosen_finish, pair.rejected_finish)
+        for pair in pairs
+    ]
     return config.model_dump(mode="json", exclude=set(NOT_IDENTITY)) | {
         "pairs": hashlib.sha256(json.dumps(trained_on).encode()).hexdigest(),
         "weights": weights_digest(model_folder),
