@@ -9,6 +9,8 @@ import pytest
 import yaml
 from tests.road.conftest import Server, write_config
 
+from spavl.store import RunDirectory
+
 
 def build(config: Path) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "spavl", "build", str(config)], capture_output=True, text=True)
@@ -56,10 +58,7 @@ def test_two_processes_on_one_run_are_one_clear_line(
     tmp_path: Path, server: Server, tiny_folder: Path, picture_folder: Path
 ) -> None:
     config = write_config(tmp_path / "run.yaml", server, tiny_folder, picture_folder)
-    first = subprocess.Popen([sys.executable, "-m", "spavl", "build", str(config)], stderr=subprocess.PIPE)
-    while not (tmp_path / "run" / ".lock").exists() and first.poll() is None:
-        pass
-    second = build(config)
-    first.communicate()
-    assert first.returncode == 0
-    assert second.returncode == 2 and "Another process" in second.stderr
+    with RunDirectory(tmp_path / "run").locked():
+        done = build(config)
+    assert done.returncode == 2 and "Another process" in done.stderr
+    assert server.requests() == []
