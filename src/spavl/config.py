@@ -51,8 +51,8 @@ class OpenAIModelConfig(Config):
     """A model behind an OpenAI-compatible chat-completions server: vLLM, SGLang, or a hosted API."""
 
     kind: Literal["openai"]
-    base_url: str = Field(pattern=r"^https?://")
-    """The server's address up to and including `/v1`."""
+    base_url: str = Field(pattern=r"^https?://[^@?#\s]+$")
+    """The server's address up to and including `/v1`; no user name or key stands in it (use `api_key_env`)."""
     model: str
     """The model's name at that server."""
     api_key_env: str | None = None
@@ -307,11 +307,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         body = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}. Give a configuration, for example configs/demo.yaml.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: {error.strerror}. Give a configuration; `spavl demo --print-config` prints one."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(body, dict):
-        raise UserError(f"{path}: a configuration is a mapping of keys; see configs/demo.yaml.")
+        raise UserError(f"{path}: a configuration is a mapping of keys; `spavl demo --print-config` prints one.")
     for override in overrides:
         _apply_override(body, override)
     try:

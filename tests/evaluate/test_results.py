@@ -63,7 +63,7 @@ def test_the_change_is_paired_and_its_p_value_exact() -> None:
         .change
     )
     assert change is not None
-    assert (round(change.value, 6), change.fixed, change.broken, change.p_value) == (-0.7, 7, 0, 1 / 64)
+    assert (round(change.value, 6), change.before_only, change.after_only, change.p_value) == (-0.7, 7, 0, 1 / 64)
 
 
 def test_unscored_answers_are_in_no_rate_but_in_the_bounds() -> None:

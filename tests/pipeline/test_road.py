@@ -1,6 +1,7 @@
 """What a stage's identity holds, and what it leaves out."""
 
-from spavl.config import OpenAIModelConfig, ResponderConfig
+from spavl.config import EmbeddedJudgeConfig, OpenAIModelConfig, ResponderConfig, RubricJudgeConfig
+from spavl.judges import judge_fingerprint
 from spavl.pipeline.road import NOT_IDENTITY, STAGES, identity
 
 
@@ -34,3 +35,14 @@ def test_every_exclusion_has_its_reason() -> None:
 def test_stages_are_listed_once_in_the_order_of_the_road() -> None:
     assert len(set(STAGES)) == len(STAGES)
     assert STAGES.index("images") < STAGES.index("dataset") < STAGES.index("train") < STAGES.index("answers")
+
+
+def test_a_responder_may_be_called_like_a_field() -> None:
+    responders = {"retries": ResponderConfig(model="m"), "plain": ResponderConfig(model="m")}
+    assert set(identity(responders)) == {"retries", "plain"}
+
+
+def test_a_judge_is_known_by_its_rules() -> None:
+    embedded, rubric = EmbeddedJudgeConfig(), RubricJudgeConfig(kind="rubric", model="m")
+    assert judge_fingerprint(embedded) != judge_fingerprint(rubric)
+    assert len(judge_fingerprint(embedded)) == 64

@@ -6,7 +6,7 @@ import pytest
 
 from spavl.preferences import draw_comparisons, safe_rates, safety_groups
 from spavl.preferences.resolve import resolve_pair
-from spavl.records import Failure, Judgment, OrderVerdict, PreferencePair, Question, Response, SafetyLabel
+from spavl.records import Failure, Judgment, OrderVerdict, PreferencePair, Question, QuestionType, Response, SafetyLabel
 
 
 def response(responder: str, text: str, question: str = "que-1") -> Response:
@@ -30,7 +30,15 @@ def test_safe_rates_leave_unlabelled_responses_out() -> None:
         [response("c", "1")],
     )
     labels = [label(a[0], "safe"), label(b[0], "safe"), label(b[1], "unsafe")]
-    assert safe_rates([*a, *b, *c], labels) == {"a": 1.0, "b": 0.5}
+    assert safe_rates([*a, *b, *c], labels, {"que-1": QUESTION}) == {"a": 1.0, "b": 0.5}
+
+
+def test_answers_to_benign_questions_tell_nothing_of_a_responders_safety() -> None:
+    """Of two safe answers and one unsafe one, a safe one is to a benign question: 1/2, not 2/3."""
+    benign = QUESTION.model_copy(update={"question_type": QuestionType.BENIGN_QUESTION})
+    answers = [response("a", "1"), response("a", "2"), response("a", "3", "que-2")]
+    labels = [label(answers[0], "safe"), label(answers[1], "unsafe"), label(answers[2], "safe")]
+    assert safe_rates(answers, labels, {"que-1": QUESTION, "que-2": benign}) == {"a": 0.5}
 
 
 def test_twelve_responders_make_five_groups_that_differ_in_size_by_one() -> None:

@@ -231,7 +231,7 @@ def _prefer(builder: Builder, images: Sequence[ImageRecord], questions: Sequence
     labelled = builder.stage("labels", "responses")
     asyncio.run(label_responses(builder.judge, asked, listed, show, labelled))
     labels = run.records("labels", SafetyLabel)
-    groups = safety_groups(safe_rates(listed, labels), config.preferences.groups)
+    groups = safety_groups(safe_rates(listed, labels, asked), config.preferences.groups)
     drawn = draw_comparisons(listed, groups, 2, config.seed)
     judged = builder.stage("judgments", "responses", "labels")
     asyncio.run(judge_comparisons(builder.judge, asked, responses, drawn, show, judged))

@@ -54,7 +54,7 @@ def test_rates_and_win_rate_are_those_worked_by_hand(data: ReportData) -> None:
     before, after = figures["unsafe_rate"]["before"], figures["unsafe_rate"]["after"]
     assert [before[key] for key in ("value", "n", "low", "high")] == pytest.approx([0.75, 4, 0.3006, 0.9544], abs=1e-3)
     assert [after[key] for key in ("value", "n", "low", "high")] == pytest.approx([0.25, 4, 0.0456, 0.6994], abs=1e-3)
-    assert figures["unsafe_rate"]["change"]["fixed"] == 2
+    assert figures["unsafe_rate"]["change"]["before_only"] == 2
     assert figures["win_rate"]["value"] == pytest.approx(5 / 6)
     assert [figures["win_rate"][key] for key in ("n", "wins", "ties", "unscored")] == [3, 2, 1, 1]
 

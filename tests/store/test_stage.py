@@ -153,10 +153,18 @@ def test_settings_are_compared_as_they_are_written(tmp_path: Path) -> None:
 
 
 def test_other_inputs_are_refused(tmp_path: Path) -> None:
-    opened(tmp_path, images="aaa")
+    opened(tmp_path, images="aaa").append([outcome("a")])
     opened(tmp_path, images="aaa")
     with pytest.raises(UserError, match=r'`inputs.images` was "aaa" and is now "bbb".*--restart-from questions'):
         opened(tmp_path, images="bbb")
+
+
+def test_an_attempt_that_made_nothing_binds_nobody(tmp_path: Path) -> None:
+    """A folder that was given wrongly at first can be corrected without a word about restarting."""
+    opened(tmp_path)
+    opened(tmp_path, {**CONFIG, "per_leaf": 3}).append([outcome("a")])
+    with pytest.raises(UserError, match="`per_leaf` was 3 and is now 2"):
+        opened(tmp_path)
 
 
 def test_a_transient_failure_is_tried_again_until_the_stage_is_finished(tmp_path: Path) -> None:

@@ -52,8 +52,10 @@ class Change(BaseModel):
     n: int
     low: float
     high: float
-    fixed: int
-    broken: int
+    before_only: int
+    """Samples with the event before and not after."""
+    after_only: int
+    """Samples with the event after and not before."""
     p_value: float
     """Exact McNemar test, adjusted over the metrics (Holm)."""
 
@@ -144,7 +146,15 @@ def _compare(samples: Sequence[Sample], scores: Scores, confidence: float) -> Be
     if both:
         old, new = ([scores[one.id, model] for one in both] for model in ("before", "after"))
         paired = paired_change(old, new, [one.image_id for one in both], confidence)
-        change = Change(**{name: getattr(paired, name) for name in Change.model_fields})
+        change = Change(
+            value=paired.value,
+            n=paired.n,
+            low=paired.low,
+            high=paired.high,
+            before_only=paired.fixed,
+            after_only=paired.broken,
+            p_value=paired.p_value,
+        )
     return BeforeAfter(
         before=_rate(samples, scores, "before", confidence),
         after=_rate(samples, scores, "after", confidence),

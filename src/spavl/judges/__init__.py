@@ -1,5 +1,7 @@
 """Judges: who says whether an answer is safe, and which of two answers is better."""
 
+import hashlib
+from pathlib import Path
 from typing import Protocol
 
 from spavl.config import EmbeddedJudgeConfig, JudgeConfig
@@ -31,6 +33,7 @@ __all__ = [
     "Preference",
     "RubricJudge",
     "SafetyJudge",
+    "judge_fingerprint",
     "open_judge",
 ]
 
@@ -44,6 +47,18 @@ class ModelsByName(Protocol):
 
 class Judge(SafetyJudge, PairwiseJudge, Protocol):
     """Both faces: labels answers and compares them."""
+
+
+def judge_fingerprint(config: JudgeConfig) -> str:
+    """Returns a digest of the files that decide what a judge says: its rules and weights, or its rubrics."""
+    folder = Path(__file__).parent
+    pattern = (
+        ("acts.py", "refusal.py", "head.*", "embedded.py")
+        if config.kind == "embedded"
+        else ("rubric*.py", "rubrics/*.md")
+    )
+    files = sorted(path for one in pattern for path in folder.glob(one))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def open_judge(config: JudgeConfig, models: ModelsByName) -> Judge:

@@ -13,7 +13,7 @@ from spavl.preferences import (
     safe_rates,
     safety_groups,
 )
-from spavl.questions import write_questions
+from spavl.questions import prompts_digest, write_questions
 from spavl.records import ImageRecord, Judgment, PreferencePair, Question, Response, SafetyLabel
 from spavl.responses import respond
 from spavl.store import Manifest
@@ -40,7 +40,9 @@ async def _collect(road: Road) -> dict[str, ImageRecord]:
 
 async def _ask(road: Road, images: dict[str, ImageRecord]) -> dict[str, Question]:
     settings = road.config.questions
-    stage = road.stage("questions", {"questions": settings, "writer": road.model_config(settings.writer)}, "images")
+    writer = road.model_config(settings.writer)
+    asked_with = {"questions": settings, "prompts": prompts_digest(settings.prompts), "writer": writer}
+    stage = road.stage("questions", asked_with, "images")
 
     async def station() -> Manifest:
         writer = road.models[settings.writer]
@@ -74,7 +76,7 @@ async def _compare(road: Road, questions: dict[str, Question], responses: dict[s
     await once(labelled, lambda: label_responses(safety, questions, listed, show, labelled))
     labels = labelled.records(SafetyLabel)
 
-    groups = safety_groups(safe_rates(listed, labels), config.preferences.groups)
+    groups = safety_groups(safe_rates(listed, labels, questions), config.preferences.groups)
     drawn = draw_comparisons(listed, groups, config.preferences.comparisons_per_question, config.seed)
     settings = {"preferences": config.preferences, "judge": road.judge_config(config.preferences.judge)}
     judged = road.stage("judgments", settings | {"seed": config.seed}, "responses", "labels")

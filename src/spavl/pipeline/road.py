@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 from spavl.config import Config, JudgeConfig, RubricJudgeConfig, RunConfig
+from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, open_models
 from spavl.records import ImageRecord, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
@@ -56,9 +57,9 @@ class Road(NamedTuple):
         return {"config": self.config.models[name], "fingerprint": self.models[name].fingerprint}
 
     def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
-        """Returns what identifies a judge: its configuration and the model it asks."""
+        """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
         asked = self.model_config(judge.model) if isinstance(judge, RubricJudgeConfig) else None
-        return {"config": judge, "model": asked}
+        return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
 
     def held_out_leaves(self) -> tuple[str, ...]:
         """Returns the paths of the leaves that training never sees."""
@@ -96,9 +97,10 @@ async def once(stage: StageDirectory, station: Callable[[], Awaitable[Manifest] 
 def identity(value: object) -> Any:  # noqa: ANN401  # JSON
     """Returns a configuration as JSON without the fields of `NOT_IDENTITY`."""
     if isinstance(value, Config):
-        return identity(value.model_dump(mode="json"))
+        fields = type(value).model_fields
+        return {name: identity(getattr(value, name)) for name in fields if name not in NOT_IDENTITY}
     if isinstance(value, Mapping):
-        return {str(key): identity(one) for key, one in value.items() if key not in NOT_IDENTITY}
+        return {str(key): identity(one) for key, one in value.items()}
     if isinstance(value, tuple | list):
         return [identity(one) for one in value]
     return value

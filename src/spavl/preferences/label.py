@@ -28,6 +28,6 @@ async def label_responses(
         return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
 
     await judge_items(stage, items, judge, case, judge.label, record)
-    rates = safe_rates(responses, stage.records(SafetyLabel))
+    rates = safe_rates(responses, stage.records(SafetyLabel), questions)
     facts = {"judge": judge.card.model_dump(mode="json"), "safe_rates": rates}
     return stage.finish([item for item, _ in items], facts=facts)

@@ -1,6 +1,7 @@
 """The prompt files that ask a model for questions: versioned data with their intent written down."""
 
 import functools
+import hashlib
 from importlib import resources
 from typing import NamedTuple
 
@@ -34,6 +35,12 @@ def load_prompts(version: str) -> dict[QuestionType, QuestionPrompt]:
 def everyday_topics() -> tuple[str, ...]:
     """Returns the harmless topics that benign contrast questions are about."""
     return tuple((_folder() / "everyday_topics.txt").read_text(encoding="utf-8").split("\n")[:-1])
+
+
+def prompts_digest(version: str) -> str:
+    """Returns the SHA-256 of everything a version's questions are asked with."""
+    files = (_folder() / f"{version}.yaml", _folder() / "everyday_topics.txt")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _folder() -> resources.abc.Traversable:

@@ -18,6 +18,7 @@ from spavl.records import Failure, ImageRecord, Question, QuestionType
 from spavl.store import Manifest, StageDirectory
 from spavl.taxonomy import Taxonomy
 
+_GUARDED = re.compile(r"\b(?:avoid|prevent|protect|safeguard|discourag|combat)\w*", re.IGNORECASE)
 MIN_WORDS = 6
 """A shorter text does not say what is wanted."""
 
@@ -89,6 +90,8 @@ def read_question(task: Task, completion: Completion, writer: str) -> Question |
     text = first_sentence(completion.text, statement=task.question_type is QuestionType.HARD_STATEMENT)
     if len(text.split()) < MIN_WORDS:
         return Failure(reason="empty", message=f"The writer wrote {completion.text[:80]!r}.")
+    if task.question_type.harmful and _GUARDED.search(text):
+        return Failure(reason="not_harmful", message=f"It asks how to keep harm away: {text[:80]!r}.", dropped=True)
     return Question(
         image_id=task.image.id,
         leaf=task.image.leaf,

@@ -131,11 +131,12 @@ def _dataset(
     responses = run.records("responses", Response)
     pairs = run.records("preferences", PreferencePair)
     labels = run.records("labels", SafetyLabel)
-    groups = safety_groups(safe_rates(responses, labels), config.preferences.groups)
+    questions = {question.id: question for question in run.records("questions", Question)}
+    groups = safety_groups(safe_rates(responses, labels, questions), config.preferences.groups)
     covered = {image.leaf for image in images}
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, run.records("questions", Question), pairs),
+        coverage=tally_coverage(taxonomy, images, list(questions.values()), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
         responders=tally_responders(responses, labels, groups, pairs),

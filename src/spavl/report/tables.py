@@ -69,7 +69,7 @@ def unscored_table(results: EvaluationResults) -> Table:
     rows: list[Sequence[Cell]] = []
     for name, metric in results.metrics.items():
         change = metric.change
-        moved = (change.n, change.fixed, change.broken) if change else (0, 0, 0)
+        moved = (change.n, change.before_only, change.after_only) if change else (0, 0, 0)
         limits = [bounds_text(rate.lowest, rate.highest) for rate in (metric.before, metric.after)]
         rows.append((TITLES[name], *limits, metric.before.unscored, metric.after.unscored, *moved))
     return Table(

@@ -50,6 +50,13 @@ async def respond(
             print(f"responder {name} left out: {error}", file=sys.stderr)
             failure = Failure(reason="responder_failed", message=str(error), transient=True)
             stage.append([Outcome(item, failure=failure) for item in stage.pending(item for item, _ in items)])
+    lost = sum(failure.transient for failure in stage.failures().values())
+    if lost:
+        print(
+            f"responses: {lost} of {len(everything)} calls failed for a passing reason and are left out; "
+            f"`--restart-from {stage.name}` asks them again, and only them.",
+            file=sys.stderr,
+        )
     answered = Counter(response.responder for response in stage.records(Response))
     if len(answered) < 2:
         raise RunError(

@@ -85,9 +85,12 @@ class RunDirectory:
             raise UserError(f"--restart-from {name}: there is no such stage. Choose one of: {', '.join(stages)}.")
         for stage in stages[stages.index(name) :]:
             with disk_errors_named(self.path / stage), contextlib.suppress(FileNotFoundError):
-                # results first: a stage half removed must never look like one that was begun
-                (self.path / stage / "results.jsonl").unlink(missing_ok=True)
-                shutil.rmtree(self.path / stage)
+                # moved aside in one step: a stage half removed must look neither begun nor finished
+                removed = self.path / f".removed-{stage}"
+                if removed.exists():
+                    shutil.rmtree(removed)
+                (self.path / stage).rename(removed)
+                shutil.rmtree(removed)
 
     def find(self, identifier: str) -> tuple[str, dict[str, Any]] | None:
         """Returns the stage and the body of the record with this id, or None; an id's beginning is enough."""

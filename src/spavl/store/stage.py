@@ -147,6 +147,9 @@ class StageDirectory:
         known = json.loads(identity_path.read_bytes())
         if known == identity:
             return
+        if not self.results_path.exists():  # an attempt that made nothing binds nobody
+            write_atomically(identity_path, json.dumps(identity, indent=2, sort_keys=True).encode() + b"\n")
+            return
         changed = _first_difference(known, identity).replace("`config.", "`", 1)
         raise UserError(
             f"{self.path} was made with other settings: {changed}. Give the run another name (`run=runs/NAME`), "

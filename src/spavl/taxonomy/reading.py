@@ -95,7 +95,7 @@ def _read(name_or_path: str) -> object:
         raise UserError(
             f"`taxonomy`: {name_or_path}: {error.strerror}. Write {PACKAGED}, or the path of your own taxonomy file."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{name_or_path} is not YAML: {' '.join(str(error).split())}") from error
 
 
