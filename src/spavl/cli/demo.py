@@ -17,7 +17,7 @@ def demo(
     restart_from: RestartFrom = None,
     as_json: AsJson = False,
 ) -> None:
-    """Align the embedded model on packaged pictures and write a report, in ten minutes on two cores."""
+    """Align the embedded model on packaged pictures and write a report, in minutes on two cores."""
     with resources.as_file(resources.files("spavl.cli") / "demo.yaml") as path:
         if print_config:
             print(Path(path).read_text(encoding="utf-8"), end="")
