@@ -14,7 +14,7 @@ def rate(value: float | None, n: int = 50, unscored: int = 0) -> MeasuredRate:
 
 
 def change(value: float, low: float, high: float, p_value: float = 0.01) -> Change:
-    return Change(value=value, n=50, low=low, high=high, fixed=1, broken=1, p_value=p_value)
+    return Change(value=value, n=50, low=low, high=high, before_only=1, after_only=1, p_value=p_value)
 
 
 def results(*changes: Change | None) -> EvaluationResults:

@@ -15,6 +15,7 @@ PARENTS = (
     "comparison_id",
     "judgment_ids",
     "answer_id",
+    "sample_id",
     "before_id",
     "after_id",
     "pair_id",
@@ -28,6 +29,7 @@ PARENTS = (
 )
 """Fields that name what a record was made from, nearest first."""
 LONGEST = 160
+DIGEST_LENGTH = 64
 
 
 def show(
@@ -50,8 +52,9 @@ def show(
             text = str(value).replace("\n", " ")
             if name != "id" and text:
                 lines.append(f"{'  ' * min(depth, 1)}  {name}: {text[:LONGEST]}{'…' if len(text) > LONGEST else ''}")
-        if stage == "images":
-            picture = ImageStore(run / "pictures").path(record["sha256"], record["format"])
+        digest = record.get("sha256") or record.get("image_id", "")
+        if len(digest) == DIGEST_LENGTH:  # an image record, or a sample about a picture that has none
+            picture = ImageStore(run / "pictures").path(digest)
             lines.append(f"    file: {picture}")
     say({"lineage": [{"stage": stage} | record for stage, record in chain]}, lines, as_json)
 

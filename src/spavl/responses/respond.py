@@ -1,7 +1,7 @@
 """Asks every responder every question.
 
 Responders loop outside questions: a local model loads once, and a failing server cannot hide another's answers. A
-refusal, a filter stop and a truncated answer are responses; only a call that brought no answer is a failure.
+refusal and a truncated answer are responses; a call that brought no words is a failure, a filter stop by its own name.
 """
 
 import sys
@@ -89,7 +89,9 @@ async def _ask_responder(
 
     def read(question: Question, completion: Completion) -> Response | Failure:
         if not completion.text.strip():
-            return Failure(reason="empty", message="The model gave an empty answer.")
+            stopped = completion.finish in ("refusal", "content_filter")
+            reason = completion.finish if stopped else "empty"
+            return Failure(reason=reason, message=f"The model gave no words and stopped with {completion.finish}.")
         return Response(
             question_id=question.id,
             image_id=question.image_id,
