@@ -110,6 +110,7 @@ class Answerer:
                 text=texts,
                 return_tensors="pt",
                 padding=True,
+                padding_side="left",
                 add_special_tokens=False,
             )
             ids = self.model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
