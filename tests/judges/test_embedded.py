@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from importlib.util import find_spec
 
 import pytest
 from recipes.embedded_judge.measure import measure_pyrit
@@ -149,9 +148,6 @@ def test_the_card_says_what_order_invariance_is_worth(judge: EmbeddedJudge) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    find_spec("pyrit") is None, reason="needs pyrit's labelled rows: pip install --no-deps pyrit==1.1.0"
-)
 def test_the_cards_numbers_come_out_again(judge: EmbeddedJudge) -> None:
     """A rate may move by two rows where another machine's arithmetic rounds differently."""
     carded = {row.dataset: row for row in judge.card.measurements}

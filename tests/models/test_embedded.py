@@ -10,7 +10,7 @@ from PIL import Image
 from transformers import AutoProcessor, CLIPImageProcessorPil, LlavaConfig, LlavaForConditionalGeneration
 
 from spavl.config import EmbeddedModelConfig
-from spavl.embedded.assembly import CACHE_VARIABLE, DELTA
+from spavl.embedded.assembly import CACHE_VARIABLE
 from spavl.embedded.tower import EfficientNetLiteConfig
 from spavl.models import Completion, ImageInput, Request
 from spavl.models.embedded import EmbeddedModel
@@ -52,7 +52,6 @@ def test_a_checkpoint_with_our_own_tower_loads_by_its_folder_alone(tiny_vlm: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DELTA.exists(), reason="the embedded model's trained part is not in this checkout")
 def test_the_embedded_model_answers_about_a_picture(tmp_path: Path) -> None:
     path = tmp_path / "red.png"
     Image.new("RGB", (64, 64), "red").save(path)
