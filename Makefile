@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install pictures demo check format test test-fast clean
+.PHONY: help install pictures demo check format test test-fast bench-dpo clean
 
 help:             ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: install pictures    ## Run every test
 
 test-fast: install pictures    ## Run the tests that take seconds
 	$(BIN)/pytest -m "not slow"
+
+bench-dpo: install    ## Train with spavl and with TRL, equal losses; about an hour, BENCH=--quick for five minutes
+	$(BIN)/python -m benchmarks.dpo_vs_trl $(BENCH)
 
 clean:            ## Remove what make made, runs excepted
 	rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache

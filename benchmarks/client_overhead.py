@@ -4,7 +4,7 @@ The bare loop is the floor, not a rival: it neither retries, nor reads outcomes,
 in its own process; only this process's user and system time is counted. The three clients take turns, so that other
 work on the machine falls on all of them, and each ratio is taken within one round.
 
-    python benchmarks/client_overhead.py [--quick] [--json PATH]
+    python -m benchmarks.client_overhead [--quick] [--json PATH]
 """
 
 import argparse

@@ -3,7 +3,7 @@
 The pictures are made here, from a seed: JPEG photographs of 640 x 480 with noise, every tenth a re-encoded copy of an
 earlier one. Reading them into the file cache is not counted, nor is writing to the store. One process, one thread.
 
-    python benchmarks/images_dedup.py [--quick] [--json PATH]
+    python -m benchmarks.images_dedup [--quick] [--json PATH]
 """
 
 import argparse

@@ -81,6 +81,18 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("models.server.base_url=server:80", "`models.server.base_url`: String should match pattern"),
         ("train.learning_rate=.inf", "`train.learning_rate`: Input should be a finite number (value: inf)"),
         ("train.learning_rate=.nan", "`train.learning_rate`: Input should be"),
+        ("train.loss=[]", "`train.loss`: List should have at least 1 item"),
+        ("train.loss=[{kind: sigmod}]", "`train.loss.0.kind`: 'sigmod' is none of 'sigmoid', 'robust', 'ipo', 'hinge'"),
+        ("train.loss=[{kind: sft}, {weight: 2}]", "`train.loss.1.kind` is missing"),
+        ("train.loss=[{kind: hinge, gamma: 1}]", "`train.loss.0.gamma` is not a known key"),
+        ("train.loss=[{kind: sft, weight: 0}]", "`train.loss.0.weight`: Input should be greater than 0 (value: 0)"),
+        ("train.loss=[{kind: robust, label_smoothing: 0.5}]", "`train.loss.0.label_smoothing`: Input should be less"),
+        ("train.loss=[{kind: sft}, {kind: sft}]", "`train.loss`: sft stands in it 2 times; give each kind once"),
+        ("train.loss=[{kind: mdpo}, {kind: safe_dpo}]", "`train.loss`: mdpo and safe_dpo exclude each other"),
+        ("images.leaves=theft", "`images.leaves`: Input should be a list, for example [a, b] (value: 'theft')"),
+        ("train.loss={kind: sft}", "`train.loss`: Input should be a list, for example [a, b]"),
+        ("run=runs/" + 300 * "a", "`run`: the name aaaaaaaaaaaaaaaaaaaa... is too long; a file or folder's has 255"),
+        ("calls=" + 128 * "ä" + "/c.sqlite", "`calls`: the name ääää"),
         ("questions.types=[riddle]", "`questions.types.0`: Input should be 'easy_question'"),
         ("questions.writer=giant", "questions.writer: there is no model 'giant'; `models` has server, tiny"),
         ("responses.responders.plain.model=giant", "responses.responders.plain.model: there is no model 'giant'"),
@@ -129,3 +141,28 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: byt
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     assert "No such file" in complaint(tmp_path / "none.yaml")
     assert "Is a directory" in complaint(tmp_path)
+
+
+def test_what_trains_can_be_said_as_the_paper_says_it(minimal: Path) -> None:
+    train = load_config(
+        minimal, ["train.lora={rank: 256, alpha: 512, targets: all_linear}", "train.projector=true", "train.epochs=3"]
+    ).train
+    assert train.lora == LoraSettings(rank=256, alpha=512) and train.projector
+    assert load_config(minimal, ["train.lora=null", "train.vision_blocks=all"]).train.lora is None
+    assert load_config(minimal, ["train.lora.targets=[q_proj, v_proj]"]).train.lora == LoraSettings(
+        targets=("q_proj", "v_proj")
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.projector_learning_rate=1e-6", "projector is frozen; set projector: true, or remove it"),
+        ("train.vision_learning_rate=1e-6", "vision is frozen; set vision_blocks to 1 or more, or all"),
+        ("train.vision_blocks=-1", "`train.vision_blocks`: Input should be greater than or equal to 0 (value: -1)"),
+        ("train.lora.targets=q_proj", "`train.lora.targets`: Input should be 'all_linear' (value: 'q_proj')"),
+        ("train.micro_batch_size=4", "`train.micro_batch_size` is not a known key"),
+    ],
+)
+def test_what_cannot_train_is_said_before_anything_starts(minimal: Path, override: str, words: str) -> None:
+    assert words in complaint(minimal, override)

@@ -122,16 +122,19 @@ def openclipart_jobs(table: dict[str, Concept]) -> list[tuple[Drawing, Any]]:
 
 
 def cut_out(source: str | Path) -> Image.Image | None:
-    """Returns the drawing as RGBA, cropped to what is drawn; None when it cannot be drawn."""
-    try:
-        if isinstance(source, Path):
+    """Returns the drawing as RGBA, cropped to what is drawn; None when a file is damaged or too large to decode.
+
+    An SVG text that cairosvg cannot draw is an error: it can draw every icon of the sets in use.
+    """
+    if isinstance(source, Path):
+        try:
             data = Image.open(source).convert("RGBA")
-        else:
-            png = cairosvg.svg2png(source.encode(), output_width=SIDE, output_height=SIDE)
-            data = Image.open(io.BytesIO(png)).convert("RGBA")
-    except Exception as error:  # cairosvg raises whatever the malformed drawing led to
-        print(f"not drawn: {type(error).__name__}: {str(error)[:80]}")
-        return None
+        except (OSError, Image.DecompressionBombError) as error:
+            print(f"not drawn: {type(error).__name__}: {str(error)[:80]}")
+            return None
+    else:
+        png = cairosvg.svg2png(source.encode(), output_width=SIDE, output_height=SIDE)
+        data = Image.open(io.BytesIO(png)).convert("RGBA")
     box = data.getchannel("A").getbbox()
     if box is None:
         return None

@@ -7,11 +7,11 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
 from recipes.mini_vlm.config import SEED, WORK
 from recipes.mini_vlm.data import load_drawings
 from recipes.mini_vlm.model import ALPHA, LINEARS, RANK, write_delta
 from recipes.mini_vlm.rows import MIX, NAMING_PROMPT
+from recipes.mini_vlm.state import read_state
 
 from spavl.embedded.assembly import DELTA
 
@@ -63,11 +63,11 @@ def main() -> None:
     parser.add_argument("--state", default="best")
     parser.add_argument("--out", type=Path, default=DELTA)
     options = parser.parse_args()
-    state = torch.load(WORK / f"{options.state}.pt", weights_only=True)
-    write_delta(state["tensors"], options.out)
+    state = read_state(WORK / f"{options.state}.safetensors")
+    write_delta(state.tensors, options.out)
     digest = hashlib.sha256(options.out.read_bytes()).hexdigest()
-    elapsed_s, step, _ = state["progress"]
-    described = card(digest, elapsed_s, step)
+    step = state.progress.step
+    described = card(digest, state.progress.elapsed_s, step)
     options.out.with_suffix(".json").write_text(json.dumps(described, indent=2) + "\n")
     note = f"{described['exported']} exported {options.state} step {step} sha256 {digest[:16]}"
     with (WORK / "STATUS.txt").open("a") as status:

@@ -20,7 +20,9 @@ from recipes.mini_vlm import model as parts
 from recipes.mini_vlm.config import SEED, WORK
 from recipes.mini_vlm.data import Drawing, load_drawings
 from recipes.mini_vlm.rows import NAMING_PROMPT, VQA_VALIDATION, Row, Sampler, vqa_captions, vqa_questions
+from recipes.mini_vlm.state import Progress, read_state, write_state
 from recipes.mini_vlm.warm_start import caption_embeddings, rescale, warm_start
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spavl.embedded.naming import matches
@@ -165,20 +167,16 @@ class Trainer:
 
     def save(self, name: str) -> None:
         """Writes the state atomically."""
-        state = {
-            "tensors": parts.trainable(self.projector, self.adapted),
-            "optimiser": self.optimiser.state_dict(),
-            "progress": (self.elapsed_s, self.step, self.best),
-        }
-        torch.save(state, WORK / f"{name}.tmp")
-        (WORK / f"{name}.tmp").rename(WORK / f"{name}.pt")
+        tensors = parts.trainable(self.projector, self.adapted)
+        progress = Progress(self.elapsed_s, self.step, self.best)
+        write_state(WORK / f"{name}.safetensors", tensors, self.optimiser, progress)
 
     def resume(self, path: Path) -> None:
         """Continues from a saved state."""
-        state = torch.load(path, weights_only=True)
-        parts.load_trainable(self.projector, self.adapted, state["tensors"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.elapsed_s, self.step, self.best = state["progress"]
+        state = read_state(path)
+        parts.load_trainable(self.projector, self.adapted, state.tensors)
+        state.restore(self.optimiser)
+        self.elapsed_s, self.step, self.best = state.progress
 
 
 def batches(trainer: Trainer, sampler: Sampler) -> Iterator[list[Encoded]]:
@@ -218,22 +216,22 @@ def prepared(budget_s: float, passes: int, drawings: list[Drawing], epochs: int)
     torch.manual_seed(SEED)
     lm, tokenizer = parts.text_model(WORK)
     table = lm.get_input_embeddings().weight.detach()
-    projector, warm = parts.Projector(), WORK / "warm.pt"
+    projector, pooled, warm = parts.Projector(), WORK / "warm_pooled.safetensors", WORK / "warm.safetensors"
     paths = [WORK / f"pass_{n}.npy" for n in range(passes)]
     if warm.is_file():
-        projector.load_state_dict(torch.load(warm, weights_only=True))
+        projector.load_state_dict(load_file(warm))
     else:
         vqa = vqa_captions(len(np.load(WORK / "vqa_train.npy", mmap_mode="r")))
         captions = sorted({d.caption for d in drawings} | set(vqa))
         targets = (captions, caption_embeddings(captions, tokenizer, table))
-        if (WORK / "warm_pooled.pt").is_file():
-            projector.load_state_dict(torch.load(WORK / "warm_pooled.pt", weights_only=True))
+        if pooled.is_file():
+            projector.load_state_dict(load_file(pooled))
         else:
             warm_start(projector, drawings, paths[:1], targets, epochs)
-            torch.save(projector.state_dict(), WORK / "warm_pooled.pt")
+            save_file(projector.state_dict(), pooled)
         warm_start(projector, drawings, paths, targets, WHOLE_EPOCHS, (WORK / "vqa_train.npy", vqa))
         rescale(projector, torch.from_numpy(np.load(paths[0], mmap_mode="r")[:256]).float(), table)
-        torch.save(projector.state_dict(), warm)
+        save_file(projector.state_dict(), warm)
     adapted = parts.with_lora(lm)
     groups = [
         {"params": list(projector.parameters()), "weight_decay": 0.02},
@@ -255,8 +253,8 @@ def main() -> None:
     torch.set_num_threads(2)
     drawings = load_drawings()
     trainer = prepared(options.minutes * 60, options.passes, drawings, options.warm_epochs)
-    if (WORK / "last.pt").is_file():
-        trainer.resume(WORK / "last.pt")
+    if (WORK / "last.safetensors").is_file():
+        trainer.resume(WORK / "last.safetensors")
     vqa_images = len(trainer.stores["vqa_train"])
     sampler = Sampler(drawings, options.passes, vqa_images, SEED + trainer.step)
     trainer.adapted.train()

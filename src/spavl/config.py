@@ -3,15 +3,33 @@
 Nothing here opens a model or a picture; `load_config` only reads the file and checks it.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
+from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
 from spavl.records import QuestionType
+
+MAX_NAME_BYTES = 255
+"""Longest name of a file or folder that Linux's file systems take."""
+
+
+def _nameable(path: Path) -> Path:
+    for name in path.parts:
+        if len(os.fsencode(name)) > MAX_NAME_BYTES:
+            raise ValueError(
+                f"the name {name[:20]}... is too long; a file or folder's has {MAX_NAME_BYTES} bytes at most"
+            )
+    return path
+
+
+NamedPath = Annotated[Path, AfterValidator(_nameable)]
+"""A path that a file system can have."""
 
 
 class Config(BaseModel):
@@ -57,6 +75,10 @@ class OpenAIModelConfig(Config):
     """The model's name at that server."""
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself never stands in a file."""
+    length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What this server calls the longest answer; newer hosted APIs refuse `max_tokens`."""
+    prefill: bool = False
+    """Whether the server continues a begun answer (vLLM, SGLang: `continue_final_message`); others may garble it."""
     concurrency: int = Field(16, ge=1)
     """Requests in flight."""
     timeout_s: float = Field(120.0, gt=0)
@@ -119,7 +141,7 @@ class FolderSource(Config):
     """A folder of pictures; captions from `metadata.csv` or `metadata.jsonl` (file_name, caption, licence) or names."""
 
     kind: Literal["folder"]
-    path: Path
+    path: NamedPath
     licence: str = "unknown"
     """Licence of pictures whose metadata names none."""
 
@@ -158,6 +180,8 @@ class QuestionsConfig(Config):
     """Question types written for every picture."""
     prompts: Literal["standard_v1", "small_v1"] = "standard_v1"
     """Prompt files: `standard_v1` for capable writers, `small_v1` for small ones, which complete given openings."""
+    benign_per_image: int = Field(1, ge=1)
+    """Benign questions about each picture, each on an everyday topic of its own."""
     max_tokens: int = Field(40, ge=4)
     """Longest question, in tokens."""
     temperature: float = Field(0.0, ge=0)
@@ -205,41 +229,81 @@ class DatasetConfig(Config):
 
 
 class LoraSettings(Config):
-    """A low-rank adapter on every linear layer of the language model."""
+    """A low-rank adapter on linear layers of the language model, the head left out."""
 
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
+    """The adapter's product is scaled by alpha / rank."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    targets: Literal["all_linear"] | tuple[str, ...] = "all_linear"
+    """`all_linear`, or endings of the layers' names, for example `[q_proj, v_proj]` or `[mlp.down_proj]`."""
 
 
-class TrainConfig(Config):
-    """Direct preference optimisation of one model."""
+class TrainSettings(Config):
+    """How preferences are optimised, whatever the model."""
 
-    model: str
-    """A name from `models`, of kind `embedded` or `hf`."""
     max_benign_share: float = Field(1.0, ge=0, le=1)
     """Largest share of benign questions' pairs in training; those beyond it are left out, drawn by the seed."""
-    lora: LoraSettings = LoraSettings()
+    lora: LoraSettings | None = LoraSettings()
+    """Adapters in the language model; `null` trains all of its weights. SPA-VL's are `{rank: 256, alpha: 512}`."""
+    projector: bool = False
+    """Whether the projector between vision tower and language model is trained, all of its weights."""
+    projector_learning_rate: float | None = Field(None, gt=0)
+    """The projector's own rate; `null` means `learning_rate`."""
+    vision_blocks: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    """Blocks of the vision tower that are trained, the last ones of those that reach the projector: 0 freezes the
+    tower, `all` trains its embeddings too."""
+    vision_learning_rate: float | None = Field(None, gt=0)
+    """The tower's own rate; `null` means `learning_rate`."""
     beta: float = Field(0.1, gt=0)
     """Strength of the pull towards the reference model (DPO, eq. 7)."""
-    sft_weight: float = Field(0.0, ge=0)
-    """Weight of the chosen answer's own loss per token beside the preference loss; 0 is DPO as published."""
+    loss: PreferenceLossConfigs = (SigmoidLossConfig(),)
+    """The losses whose weighted sum is minimised; alone `{kind: sigmoid}` is DPO as published. InternVL's mix (MPO) is
+    `[{kind: sigmoid, weight: 0.8}, {kind: bco_pair, weight: 0.2}, {kind: sft}]`."""
     learning_rate: float = Field(2e-4, gt=0)
+    """The highest rate, reached after the warm-up; it then falls along half a cosine."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decay of weight matrices; vectors (norms, biases) have none."""
     warmup_steps: int = Field(5, ge=0)
     epochs: int = Field(1, ge=1)
     batch_size: int = Field(8, ge=1)
     """Pairs of one optimiser step."""
-    micro_batch_size: int = Field(4, ge=1)
-    """Pairs of one forward and backward; fewer need less memory and change nothing but rounding."""
+    questions_per_tree: int | None = Field(None, ge=1)
+    """Most questions about one picture that stay together in a step; `null` for all, 1 to draw them one by one."""
+    tokens_per_forward: int = Field(4096, ge=8)
+    """Most tokens of one forward and backward, shared prompts counted once; fewer need less memory and change nothing
+    but rounding. A picture's prompt with one pair has to fit."""
+    gradient_checkpointing: bool = False
+    """Whether layers are run again in the backward pass: about a third more work, for a fraction of the memory."""
     max_length: int = Field(2048, ge=8)
     """Longest prompt with answer, in tokens; a longer pair is an error, never cut."""
     max_grad_norm: float = Field(1.0, gt=0)
     save_every: int = Field(20, ge=1)
     """Optimiser steps between two checkpoints."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    """Precision of the frozen weights and activations; adapters are always float32."""
+    """Precision of frozen weights and of computing; trained weights are always kept in float32."""
     device: str = "cpu"
-    """Where training runs: `cpu`, `cuda`, or `cuda:N`."""
+    """Where training runs: `cpu`, `cuda`, or `cuda:N`; several processes take a GPU each."""
+    parallel: Literal["replicate", "zero2", "zero3"] = "replicate"
+    """What each of several processes (torchrun, accelerate launch) holds: `replicate` the whole model; with FSDP2
+    `zero3` a part of weights, gradients and optimiser, `zero2` too, but weights stay whole through a pass."""
+    cache: NamedPath = Path("runs/training_cache")
+    """Pictures' features and reference log-probabilities, shared between runs and made again when lost."""
+
+    @model_validator(mode="after")
+    def _rates_have_a_part(self) -> "TrainSettings":
+        for name, trained in (("projector", self.projector), ("vision", self.vision_blocks != 0)):
+            if getattr(self, f"{name}_learning_rate") is not None and not trained:
+                switch = "projector: true" if name == "projector" else "vision_blocks to 1 or more, or all"
+                raise ValueError(f"{name}_learning_rate is set, and the {name} is frozen; set {switch}, or remove it")
+        return self
+
+
+class TrainConfig(TrainSettings):
+    """Direct preference optimisation of one model."""
+
+    model: str
+    """A name from `models`, of kind `embedded` or `hf`."""
 
 
 class EvaluateConfig(Config):
@@ -257,10 +321,10 @@ class EvaluateConfig(Config):
 class RunConfig(Config):
     """A whole run: build, train, evaluate, report."""
 
-    run: Path
+    run: NamedPath
     """The run's directory."""
     seed: int = 0
-    calls: Path = Path("runs/calls.sqlite")
+    calls: NamedPath = Path("runs/calls.sqlite")
     """The store of model calls, shared between runs."""
     taxonomy: str = "spa_vl"
     """`spa_vl`, or a path to your own taxonomy file."""
@@ -302,78 +366,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Reads a run's YAML file and applies `key.path=value` overrides.
 
     Raises:
-        UserError: The file is missing, is not YAML, or a field is unknown, missing or out of range.
+        UserError: The file is missing, is not YAML, or a field is unknown, repeated, missing or out of range.
     """
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror}. Give a configuration; `spavl demo --print-config` prints one."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(body, dict):
-        raise UserError(f"{path}: a configuration is a mapping of keys; `spavl demo --print-config` prints one.")
-    for override in overrides:
-        _apply_override(body, override)
-    try:
-        return RunConfig.model_validate(body)
-    except ValidationError as error:
-        raise UserError(f"{path}: {describe_errors(error, body)}") from error
-
-
-def describe_errors(error: ValidationError, body: object = None) -> str:
-    """Returns one line for a validation error: each field, what is wrong, and the value.
-
-    Args:
-        error: What pydantic raised.
-        body: What was validated; with it, fields are named as they stand in the file.
-    """
-    return "; ".join(_describe(detail, body) for detail in error.errors())
-
-
-def _describe(detail: Any, body: object) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
-    where = ".".join(_keys(detail["loc"], body)) or "configuration"
-    if detail["type"] == "extra_forbidden":
-        return f"`{where}` is not a known key; look for a typing error"
-    if detail["type"] == "missing":
-        return f"`{where}` is missing"
-    if detail["type"] == "union_tag_not_found":
-        return f"`{where}.kind` is missing"
-    if detail["type"] == "union_tag_invalid":
-        return f"`{where}.kind`: {detail['ctx']['tag']!r} is none of {detail['ctx']['expected_tags']}"
-    value = "" if isinstance(detail["input"], dict) else f" (value: {detail['input']!r})"
-    return f"`{where}`: {detail['msg'].removeprefix('Value error, ')}{value}"
-
-
-def _keys(location: Sequence[str | int], body: object) -> list[str]:
-    """Leaves out of pydantic's location the kinds it puts between the keys of a union."""
-    keys: list[str] = []
-    node: Any = body
-    for part in location[:-1]:
-        if isinstance(node, dict):
-            if part not in node:
-                continue
-            node = node[part]
-        keys.append(str(part))
-    return [*keys, *map(str, location[-1:])]
-
-
-def _apply_override(body: dict[str, Any], override: str) -> None:
-    path, separator, text = override.partition("=")
-    if not separator or not path:
-        raise UserError(f"'{override}' is not an override; write key.path=value, for example train.epochs=2.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"The value of '{override}' is not YAML: {' '.join(str(error).split())}") from error
-    *parents, last = path.split(".")
-    node = body
-    for parent in parents:
-        if node.get(parent) is None:
-            node[parent] = {}
-        child = node[parent]
-        if not isinstance(child, dict):
-            raise UserError(f"'{override}': {parent} is a value, it has no keys below it.")
-        node = child
-    node[last] = value
+    body = read_body(path, overrides)
+    if "data" in body:
+        raise UserError(f"{path}: `data` is a key of training recipes; only `spavl train` takes such a file.")
+    return validate_body(RunConfig, body, path)

@@ -171,7 +171,8 @@ class PreferencePair(Record):
     question_id: str
     image_id: str
     leaf: str
-    question_type: QuestionType
+    question_type: QuestionType | None
+    """None where the data does not say."""
     question: str
     chosen_id: str
     rejected_id: str
@@ -179,8 +180,9 @@ class PreferencePair(Record):
     rejected: str
     chosen_responder: str
     rejected_responder: str
-    chosen_verdict: SafetyVerdict
-    rejected_verdict: SafetyVerdict
+    chosen_verdict: SafetyVerdict | None
+    """None where nobody has judged it."""
+    rejected_verdict: SafetyVerdict | None
     chosen_finish: Finish = "stop"
     """`length` says that the answer was cut by its token limit, so its end is none to learn from."""
     rejected_finish: Finish = "stop"

@@ -11,8 +11,14 @@ import yaml
 
 from spavl.cli.main import VERBS
 from spavl.config import load_config
+from spavl.records import Question
+from spavl.store import Outcome, RunDirectory
 
 ROOT = Path(__file__).parents[2]
+MINI_AND_SERVED = {
+    "mini": {"kind": "embedded"},
+    "served": {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "m"},
+}
 
 
 def spavl(*arguments: str, cwd: Path = ROOT, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -53,7 +59,7 @@ def test_taxonomy_prints_the_tree_and_its_counts() -> None:
     assert json.loads(spavl("taxonomy", "--json").stdout)["counts"]["subcategories"] == 53
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_configuration_loads(path: Path) -> None:
     assert load_config(path).models
 
@@ -69,10 +75,18 @@ def test_check_says_what_a_good_configuration_will_do(tmp_path: Path) -> None:
     [
         ({"sed": 3}, ["`sed`", "not a known key"]),
         ({"images": {"leaves": ["thefd"]}}, ["thefd", "theft"]),
+        ({"images": {"leaves": ["theft", "weapon"]}}, ["dataset.held_out_leaves", "'gamble'", "images.leaves"]),
         ({"images": {"source": {"kind": "folder", "path": "no/such/folder"}}}, ["no/such/folder", "not a folder"]),
         ({"questions": {"writer": "nobody"}}, ["questions.writer", "nobody", "mini"]),
         ({"taxonomy": "no/such/file.yaml"}, ["no/such/file.yaml"]),
+        ({"images": {"leaves": "theft"}}, ["images.leaves", "a list", "'theft'"]),
+        ({"run": "runs/" + 300 * "a"}, ["`run`", "too long", "255"]),
+        (
+            {"models": MINI_AND_SERVED, "questions": {"writer": "served", "prompts": "small_v1"}},
+            ["served.prefill=true"],
+        ),
         ({"train": {"model": "mini", "beta": -1}}, ["train.beta", "-1"]),
+        ({"train": {"model": "mini", "loss": [{"kind": "dpo"}]}}, ["train.loss.0.kind", "'dpo'", "'sigmoid'"]),
     ],
 )
 def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, change: dict, words: list[str]) -> None:
@@ -80,6 +94,15 @@ def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, change: dict, wo
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_a_build_that_begins_answers_for_a_server_ends_before_it_makes_anything(tmp_path: Path) -> None:
+    responders = {"plain": {"model": "mini"}, "begun": {"model": "served", "answer_prefix": "Sure,"}}
+    path = demo_config(tmp_path, models=MINI_AND_SERVED, responses={"responders": responders})
+    done = spavl("build", str(path))
+    assert done.returncode == 2
+    assert "responses.responders.begun.answer_prefix" in done.stderr and "served.prefill=true" in done.stderr
+    assert not (tmp_path / "run" / "images").exists()
 
 
 def test_a_missing_key_names_the_variable_and_a_set_one_is_not_printed(tmp_path: Path) -> None:
@@ -110,3 +133,17 @@ def test_no_pictures_is_one_line_and_leaves_no_stage_half_done(tmp_path: Path) -
 def test_show_needs_a_run_that_is_there(tmp_path: Path) -> None:
     done = spavl("show", "img-0", "--run", str(tmp_path / "none"))
     assert done.returncode == 2 and "no such run" in done.stderr
+
+
+def test_show_lists_the_ids_that_begin_alike(tmp_path: Path) -> None:
+    questions = [
+        Question(image_id="img-1", leaf="a/b/c", question_type="easy_question", text=f"placeholder {n}", writer="w")
+        for n in range(2)
+    ]
+    stage = RunDirectory(tmp_path).stage("questions", {})
+    stage.append([Outcome(question.text, record=question) for question in questions])
+    done = spavl("show", "que-", "--run", str(tmp_path))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert all(question.id in done.stderr for question in questions)
+    assert spavl("show", questions[1].id, "--run", str(tmp_path)).returncode == 0

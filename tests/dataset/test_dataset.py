@@ -47,6 +47,7 @@ def pair(image: ImageRecord, number: int = 0) -> PreferencePair:
         rejected_responder="plain",
         chosen_verdict="safe",
         rejected_verdict="unsafe",
+        rejected_finish="length",
         judge="j",
         judgment_ids=("jud-1", "jud-2"),
         rationales=("one", "two"),
@@ -110,6 +111,7 @@ def test_datasets_opens_it_with_decoded_pictures_and_trl_columns(tmp_path: Path)
         "content": [{"type": "text", "text": "I cannot help with that."}],
     }
     assert (row["class1"], row["class2"], row["class3"]) == ("Malicious Use", "Illegal activities", "theft")
+    assert (row["chosen_finish"], row["rejected_finish"]) == ("stop", "length")
     assert loaded["validation"].num_rows == 1
 
 
@@ -132,6 +134,7 @@ def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
     card = (built(tmp_path) / "README.md").read_text(encoding="utf-8")
     assert "2 preference pairs about 2 pictures, and 1 test questions" in card
     assert "| drawn, CC0 | 3 |" in card
+    assert "| stop, length | 2 |" in card
 
 
 def test_a_pair_on_a_test_picture_is_refused(tmp_path: Path) -> None:

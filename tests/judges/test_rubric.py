@@ -10,7 +10,7 @@ from spavl.config import EmbeddedJudgeConfig, RubricJudgeConfig
 from spavl.judges import Contest, EmbeddedJudge, Exchange, Opinion, Preference, RubricJudge, open_judge
 from spavl.judges.rubric import RUBRICS, fill, parse, rubric_text
 from spavl.models import CallStore, Completion, ImageInput, Reply, StoredModel
-from spavl.records import Failure
+from spavl.records import Failure, Finish
 
 QUESTION = "placeholder harmful question 3"
 
@@ -114,6 +114,17 @@ def test_a_failed_call_stays_the_failure_it_was(tmp_path: Path) -> None:
     down = Failure(reason="server_error", message="503")
     judge, _ = rubric_judge(tmp_path, down)
     assert asyncio.run(judge.compare([Contest(QUESTION, "one", "two", True)])) == [down]
+
+
+@pytest.mark.parametrize("finish", ["content_filter", "refusal"])
+def test_a_judge_that_was_stopped_is_counted_by_what_stopped_it(tmp_path: Path, finish: Finish) -> None:
+    model = ScriptedModel(lambda _: Completion(text="", finish=finish))
+    judge = RubricJudge(StoredModel(model, CallStore(tmp_path / "calls.sqlite")), "big", 64)
+    (preference,) = asyncio.run(judge.compare([Contest(QUESTION, "one", "two", True)]))
+    (opinion,) = asyncio.run(judge.label([Exchange(QUESTION, "one", True)]))
+    assert isinstance(preference, Failure)
+    assert isinstance(opinion, Failure)
+    assert preference.reason == opinion.reason == f"judge_{finish}"
 
 
 def test_the_card_says_that_nothing_was_measured(tmp_path: Path) -> None:

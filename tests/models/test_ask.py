@@ -7,8 +7,12 @@ from typing import ClassVar
 import pytest
 from tests.models.scripted import ScriptedModel, echo
 
+from spavl.errors import RunError
+from spavl.judges.base import Exchange, Opinion
+from spavl.judges.judge_items import judge_items
+from spavl.judges.rubric import RubricJudge
 from spavl.models import CallStore, Completion, Reply, Request, StoredModel
-from spavl.models.ask import ask
+from spavl.models.ask import ask, check_reached
 from spavl.records import Failure, Record
 from spavl.store import StageDirectory
 
@@ -77,3 +81,54 @@ def test_a_finished_item_is_not_asked_about_again(tmp_path: Path) -> None:
     model = ScriptedModel()
     run(tmp_path, model)
     assert model.groups == [["5"], ["6"]]
+
+
+REFUSED = Failure(reason="bad_request", message=f"The server refuses the request: HTTP 400 {'unknown field ' * 40}")
+NAMES = [item for item, _ in ITEMS]
+
+
+def test_a_stage_of_failures_alone_is_one_line_and_the_same_command_asks_again(tmp_path: Path) -> None:
+    """All 7 are refused; then all are answered, of which `read` cannot use one."""
+    stage = run(tmp_path, ScriptedModel(lambda _: REFUSED))
+    with pytest.raises(RunError) as caught:
+        check_reached(stage, len(ITEMS))
+    said = str(caught.value)
+    assert said.startswith("Stage stage: none of 7 items has a result, and 7 failed; the commonest reason is bad_")
+    assert "HTTP 400 unknown field" in said and "run the same command again" in said
+    assert "\n" not in said and len(said) < 500
+    model = ScriptedModel()
+    again = run(tmp_path, model)
+    check_reached(again, len(ITEMS))
+    assert sum(map(len, model.groups)) == 7
+    assert again.finish(NAMES).counts.records == 6
+
+
+def test_failures_beside_a_record_stay_failures(tmp_path: Path) -> None:
+    """One of 7 is answered, so the others' refusals are theirs: the stage ends, and none is asked twice."""
+    check_reached(run(tmp_path, ScriptedModel(lambda r: echo(r) if r.prompt == "0" else REFUSED)), len(ITEMS))
+    model = ScriptedModel()
+    assert run(tmp_path, model).finish(NAMES).counts.failures == 6
+    assert model.groups == []
+
+
+@pytest.mark.parametrize(
+    "left", [Failure(reason="not_harmful", message="", dropped=True), Failure(reason="unscored", message="")]
+)
+def test_what_a_rule_left_out_or_a_judge_cannot_tell_is_an_end(tmp_path: Path, left: Failure) -> None:
+    check_reached(run(tmp_path, ScriptedModel(lambda _: left)), len(ITEMS))
+
+
+def test_a_judge_whose_server_refuses_everything_does_not_finish_its_stage(tmp_path: Path) -> None:
+    refusing = ScriptedModel(lambda _: REFUSED)
+    judge = RubricJudge(StoredModel(refusing, CallStore(tmp_path / "calls.sqlite")), "judge", 64)
+    stage = StageDirectory(tmp_path / "labels", {}, {})
+    items = [(f"item {number}", str(number)) for number in range(3)]
+
+    def exchange(text: str) -> Exchange:
+        return Exchange(text, text, True)
+
+    def note(item: str, opinion: Opinion) -> Note:
+        return Note(text=opinion.rationale)
+
+    with pytest.raises(RunError, match="Stage labels: none of 3 items has a result"):
+        asyncio.run(judge_items(stage, items, judge, exchange, judge.label, note))

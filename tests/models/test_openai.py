@@ -50,6 +50,13 @@ def test_a_request_says_what_decides_the_answer_and_nothing_else() -> None:
     assert server.bodies == [{"model": "tiny", "messages": messages, **decoding}]
 
 
+def test_a_server_may_call_the_longest_answer_otherwise() -> None:
+    server = ChatServer(says("ok"))
+    ask(server, Request(prompt="Where?", max_tokens=9), length_field="max_completion_tokens")
+    assert server.bodies[0]["max_completion_tokens"] == 9
+    assert "max_tokens" not in server.bodies[0]
+
+
 @pytest.mark.parametrize(("name", "kind"), [("a.png", "image/png"), ("b.jpg", "image/jpeg")])
 def test_an_image_request_carries_the_bytes_of_the_picture(tmp_path: Path, name: str, kind: str) -> None:
     picture = tmp_path / name
@@ -73,11 +80,24 @@ def test_a_picture_that_is_gone_is_that_requests_failure(tmp_path: Path) -> None
 def test_a_begun_answer_is_continued_and_its_beginning_stands_once_in_the_text(said: str) -> None:
     """What was begun is repeated by llama.cpp and left out by vLLM."""
     server = ChatServer(says(said))
-    replies = ask(server, Request(prompt="Give it.", answer_prefix="Sure,"))
+    replies = ask(server, Request(prompt="Give it.", answer_prefix="Sure,"), prefill=True)
     assert replies[0] == Completion(text="Sure, here it is", prompt_tokens=7, completion_tokens=3)
     body = server.bodies[0]
     assert body["messages"][-1] == {"role": "assistant", "content": "Sure,"}
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+
+
+def test_a_begun_answer_is_not_sent_to_a_server_that_may_not_know_how_to_continue_it() -> None:
+    server = ChatServer(says("Sure, what would you like?"))
+    with pytest.raises(UserError, match="prefill"):
+        ask(server, Request(prompt="Give it.", answer_prefix="Sure,"))
+    assert server.bodies == []
+
+
+def test_calls_that_were_stored_before_prefill_was_said_stay_valid() -> None:
+    """What is sent is the same, so the call's key is."""
+    assert model_at("http://x/v1", prefill=True).fingerprint == model_at("http://x/v1").fingerprint
+    assert "prefill" not in model_at("http://x/v1", prefill=True).fingerprint
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def base_url() -> Iterator[str]:
 
 
 def ask(base_url: str, *requests: Request) -> list[Reply]:
-    model = OpenAIModel(OpenAIModelConfig(kind="openai", base_url=base_url, model="smollm2"))
+    model = OpenAIModel(OpenAIModelConfig(kind="openai", base_url=base_url, model="smollm2", prefill=True))
     return asyncio.run(model.generate(requests))
 
 

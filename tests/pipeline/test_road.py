@@ -12,7 +12,7 @@ def served(**changes: object) -> OpenAIModelConfig:
 
 
 def test_how_a_server_is_asked_is_not_part_of_what_it_answers() -> None:
-    assert identity(served(concurrency=1, timeout_s=5, retries=0, api_key_env="A")) == identity(served())
+    assert identity(served(concurrency=1, timeout_s=5, retries=0, api_key_env="A", prefill=True)) == identity(served())
 
 
 def test_which_model_is_asked_is() -> None:

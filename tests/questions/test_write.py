@@ -2,9 +2,10 @@
 
 import pytest
 
+from spavl.config import QuestionsConfig
 from spavl.models import Completion
 from spavl.questions.prompts import everyday_topics, load_prompts
-from spavl.questions.write import Task, first_sentence, opening, read_question, topic
+from spavl.questions.write import Task, deal_topics, first_sentence, opening, plan_tasks, read_question
 from spavl.records import Failure, ImageRecord, Question, QuestionType
 from spavl.taxonomy import load_taxonomy
 
@@ -40,13 +41,32 @@ def test_benign_questions_share_every_opening_with_harmful_ones() -> None:
     """Otherwise the form, and not the topic, would tell them apart, and refusing by form would look like safety."""
     prompts = load_prompts("small_v1")
     harmful = {one for kind, prompt in prompts.items() if kind.harmful for one in prompt.openings}
-    assert set(prompts[QuestionType.BENIGN_QUESTION].openings) <= harmful
+    assert set(prompts[QuestionType.BENIGN_QUESTION].openings) == harmful
 
 
-def test_a_harmful_question_is_about_the_leaf_and_a_benign_one_about_an_everyday_topic() -> None:
-    taxonomy = load_taxonomy("spa_vl")
-    assert topic(Task(picture(), QuestionType.EASY_QUESTION), taxonomy) == "theft"
-    assert topic(Task(picture(), QuestionType.BENIGN_QUESTION), taxonomy) in everyday_topics()
+def test_a_picture_gets_as_many_benign_questions_as_asked_for_and_one_of_each_harmful_type() -> None:
+    """Two pictures, three harmful types and twice a benign one: 2 x (3 + 2) tasks with names of their own."""
+    config = QuestionsConfig(writer="w", benign_per_image=2)
+    tasks = plan_tasks(config, [picture("a" * 64), picture("b" * 64)])
+    assert len(tasks) == len({task.item for task in tasks}) == 10
+    assert sum(not task.question_type.harmful for task in tasks) == 4
+
+
+def test_no_two_questions_share_an_everyday_topic_while_there_are_enough() -> None:
+    """Else a benign question about a held-out picture could be on a topic that was trained on."""
+    topics = everyday_topics()
+    pictures = [f"img-{number}" for number in range(len(topics) + 5)]
+    dealt = deal_topics(pictures[: len(topics)])
+    assert sorted(dealt.values()) == sorted(topics)
+    assert deal_topics(list(reversed(pictures[: len(topics)]))) == dealt
+    again = list(deal_topics(pictures).values())
+    assert max(again.count(topic) for topic in again) == 2
+
+
+def test_everyday_topics_are_many_and_none_is_a_leaf() -> None:
+    topics = everyday_topics()
+    assert len(set(topics)) == len(topics) > 180
+    assert not set(topics) & {leaf.name for leaf in load_taxonomy("spa_vl").leaves}
 
 
 def test_the_opening_depends_on_the_picture_and_the_type_alone() -> None:

@@ -24,12 +24,12 @@ from spavl.judges.base import (
     Preference,
 )
 from spavl.models.base import ImageInput
+from spavl.pipeline.train import training_pairs
 from spavl.preferences import (
     draw_comparisons,
     judge_comparisons,
     label_responses,
     resolve,
-    safe_rates,
     safety_groups,
 )
 from spavl.records import (
@@ -56,6 +56,8 @@ CARD = JudgeCard(
     version="1",
     description="Calls an answer unsafe that holds the word UNSAFE, and refused one that begins with I cannot.",
     sees_image=False,
+    order_invariant=True,
+    unsafe_means="An answer counts as unsafe where it holds the word UNSAFE.",
     measurements=(
         Measurement(
             dataset="placeholder labels 1.0 (CC0)",
@@ -128,7 +130,7 @@ class Builder:
     """One run in the making."""
 
     def __init__(self, folder: Path, wishes: Wishes) -> None:
-        overrides = [f"run={folder / 'demo'}", "evaluate.naming_pictures=24"]
+        overrides = [f"run={folder / 'demo'}", "evaluate.naming_pictures=24", "train.max_benign_share=0.04"]
         self.config = load_config(Path(spavl.cli.__file__).with_name("demo.yaml"), overrides)
         self.run = RunDirectory(self.config.run, self.config.seed)
         self.wishes = wishes
@@ -140,7 +142,13 @@ class Builder:
     def stage(self, name: str, *upstream: str) -> StageDirectory:
         return self.run.stage(name, {"fixture": 1}, upstream)
 
-    def fill(self, name: str, upstream: Sequence[str], outcomes: dict[str, Record | Failure]) -> None:
+    def fill(
+        self,
+        name: str,
+        upstream: Sequence[str],
+        outcomes: dict[str, Record | Failure],
+        facts: dict[str, int] | None = None,
+    ) -> None:
         stage = self.stage(name, *upstream)
         stage.append(
             [
@@ -148,7 +156,7 @@ class Builder:
                 for item, one in outcomes.items()
             ]
         )
-        stage.finish(list(outcomes))
+        stage.finish(list(outcomes), facts)
 
 
 def build_finished_run(folder: Path, wishes: Wishes = ORDINARY) -> tuple[RunDirectory, RunConfig]:
@@ -157,7 +165,7 @@ def build_finished_run(folder: Path, wishes: Wishes = ORDINARY) -> tuple[RunDire
     images = _collect(builder)
     questions = _ask(builder, images)
     pairs = _prefer(builder, images, questions)
-    _train(builder, len(pairs))
+    _train(builder, pairs)
     asyncio.run(_evaluate(builder, images, questions))
     return builder.run, builder.config
 
@@ -229,9 +237,9 @@ def _prefer(builder: Builder, images: Sequence[ImageRecord], questions: Sequence
     listed = list(responses.values())
     show = _show(builder)
     labelled = builder.stage("labels", "responses")
-    asyncio.run(label_responses(builder.judge, asked, listed, show, labelled))
+    labelling = asyncio.run(label_responses(builder.judge, asked, listed, show, labelled))
     labels = run.records("labels", SafetyLabel)
-    groups = safety_groups(safe_rates(listed, labels, asked), config.preferences.groups)
+    groups = safety_groups(labelling.facts["safe_rates"], config.preferences.groups)
     drawn = draw_comparisons(listed, groups, 2, config.seed)
     judged = builder.stage("judgments", "responses", "labels")
     asyncio.run(judge_comparisons(builder.judge, asked, responses, drawn, show, judged))
@@ -256,9 +264,12 @@ def _response(question: Question, responder: str) -> Response | Failure:
     return Response(question_id=question.id, image_id=question.image_id, responder=responder, text=text, finish="stop")
 
 
-def _train(builder: Builder, pairs: int) -> None:
-    builder.fill("train", ("dataset",), {"dpo": Checkpoint(weights="0" * 64, steps=math.ceil(pairs / 8))})
-    lines = [_training_line(step, builder.wishes.falling) for step in range(1, math.ceil(pairs / 8) + 1)]
+def _train(builder: Builder, offered: Sequence[PreferencePair]) -> None:
+    pairs = training_pairs(offered, builder.config.train.max_benign_share, builder.config.seed)
+    steps = math.ceil(len(pairs) / 8)
+    facts = {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)}
+    builder.fill("train", ("dataset",), {"dpo": Checkpoint(weights="0" * 64, steps=steps)}, facts)
+    lines = [_training_line(step, builder.wishes.falling) for step in range(1, steps + 1)]
     metrics = builder.run.path / "train" / "metrics.jsonl"
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
 

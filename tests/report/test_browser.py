@@ -109,6 +109,19 @@ def test_the_policy_stops_a_script_even_if_it_got_into_the_page(visit: Visit) ->
     assert any("Content Security Policy" in complaint for complaint in visit.complaints)
 
 
+def test_the_judge_takes_a_part_of_a_phones_screen_and_opens(
+    browser: "playwright.Browser", report: ReportPaths
+) -> None:
+    visit = Visit(browser, report.page, 390, "light")
+    banner = visit.page.locator("aside[aria-label='The judge']")
+    assert banner.bounding_box()["height"] < 844 / 3
+    details = banner.locator("details > p").first
+    assert banner.locator("summary").is_visible() and not details.is_visible()
+    banner.locator("summary").click()
+    assert details.is_visible()
+    visit.page.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 768, 900, 1280])
 def test_nothing_scrolls_sideways(browser: "playwright.Browser", report: ReportPaths, width: int, scheme: str) -> None:

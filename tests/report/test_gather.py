@@ -1,5 +1,6 @@
 """Reading a finished run."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from tests.report.conftest import FinishedRun
 
 from spavl.errors import UserError
 from spavl.pipeline import STAGES
+from spavl.records import PreferencePair
 from spavl.report.gather import ReportData, gather
 from spavl.store import RunDirectory
 
@@ -37,6 +39,14 @@ def test_responders_stand_in_order_of_safety_with_their_groups(data: ReportData)
     assert [responder.group for responder in responders] == [0, 1, 2, 3, 4]
     assert responders[0].name == "jailbroken"
     assert sum(responder.chosen for responder in responders) == data.dataset.pairs.total
+
+
+def test_the_responders_of_harmful_pairs_are_counted_apart(data: ReportData, finished: FinishedRun) -> None:
+    """Every pair is harmful or benign, and only answers of the harmful ones are counted."""
+    harmful = [one for one in finished[0].records("preferences", PreferencePair) if one.question_type.harmful]
+    counted = data.dataset.pairs.harmful_chosen
+    assert 0 < sum(counted.values()) == len(harmful) < data.dataset.pairs.total
+    assert next(iter(counted)) == "declining"
 
 
 def test_judging_adds_up_to_the_pairs_drawn(data: ReportData) -> None:
@@ -72,3 +82,17 @@ def test_a_run_without_its_training_log_has_no_steps(finished: FinishedRun, tmp_
     copy = shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("pictures"))
     (copy / "train" / "metrics.jsonl").unlink()
     assert gather(RunDirectory(copy), config).steps == ()
+
+
+def test_safety_groups_are_those_of_the_rates_that_the_labels_station_wrote(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    """With the rates turned round, the least safe group is the other end's; nothing is counted a second time."""
+    run, config = finished
+    copy = shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("pictures"))
+    path = copy / "labels" / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    manifest["facts"]["safe_rates"] = {name: 1 - rate for name, rate in manifest["facts"]["safe_rates"].items()}
+    path.write_text(json.dumps(manifest))
+    responders = gather(RunDirectory(copy), config).dataset.responders
+    assert [responder.group for responder in responders] == [4, 3, 2, 1, 0]

@@ -77,6 +77,7 @@ def test_the_file_has_the_promised_keys(report: ReportPaths, data: ReportData) -
             assert {"value", "n", "low", "high"} <= set(written["evaluation"][metric][side])
     assert {"value", "n", "low", "high"} <= set(written["evaluation"]["win_rate"])
     assert "python" in written["versions"]
+    assert (written["training"]["pairs"], written["training"]["benign_pairs_left_out"]) == data.trained_on
     assert written == report.summary
 
 

@@ -3,7 +3,21 @@
 import pytest
 
 from spavl.evaluate.results import BeforeAfter, Change, EvaluationResults, MeasuredRate, Wins
-from spavl.report.wording import change_text, headline, p_text, percent, rate_text, verdict_line
+from spavl.judges import JudgeCard, Measurement
+from spavl.judges import MeasuredRate as JudgeRate
+from spavl.loss_config import SftLossConfig, SigmoidLossConfig, SimpoLossConfig
+from spavl.report.wording import (
+    change_text,
+    headline,
+    held_out_lines,
+    losses_text,
+    p_text,
+    percent,
+    rate_text,
+    teacher_sentence,
+    verdict_line,
+    weakest_measurements,
+)
 from spavl.stats import Rate
 
 
@@ -90,3 +104,51 @@ def test_the_verdict_counts_every_question_asked_and_the_answers_that_could_not_
     said = verdict_line(measured.model_copy(update={"metrics": {"unsafe_rate": metric}}), 0.95)
     assert said.startswith("On 50 held-out harmful questions")
     assert "4 of the 100 answers could not be scored." in said
+
+
+def test_held_out_kinds_have_a_line_each_and_one_without_questions_is_not_measured() -> None:
+    """0.7 and 0.2, each ± 0.1; 47 scored and 3 unscored are 50 questions."""
+    kinds = {
+        "image": BeforeAfter(before=rate(0.7, 47, 3), after=rate(0.2), change=None),
+        "leaf": BeforeAfter(before=rate(None, 0), after=rate(None, 0), change=None),
+    }
+    image, leaf = held_out_lines(results(None, None, None).model_copy(update={"by_held_out": kinds}))
+    assert image == (
+        "On 50 harmful questions of kinds that were trained on, about other pictures: "
+        "unsafe rate from 70\u00a0% (60–80) to 20\u00a0% (10–30)."
+    )
+    assert leaf == "On 0 harmful questions of kinds that were never trained on: not measured."
+
+
+def test_a_loss_is_written_with_its_weight_unless_that_is_one() -> None:
+    assert losses_text((SigmoidLossConfig(),)) == "sigmoid"
+    mixed = (SigmoidLossConfig(weight=0.8), SftLossConfig(weight=0.5), SimpoLossConfig())
+    assert losses_text(mixed) == "0.8\u00a0×\u00a0sigmoid + 0.5\u00a0×\u00a0sft + simpo"
+
+
+def test_the_responder_most_chosen_answers_come_from_is_named_with_its_share() -> None:
+    """103 of 104 is 99 %, and more than half: it teaches. 2 of 5 is 40 %, and no more than the first among several."""
+    assert teacher_sentence({"declining": 103, "plain": 1}).startswith(
+        "In 103 of 104 harmful pairs (99\u00a0%) the chosen answer comes from declining: above all the model is taught"
+    )
+    several = (
+        "In 2 of 5 harmful pairs (40\u00a0%) the chosen answer comes from a, and from no other responder more often."
+    )
+    assert teacher_sentence({"a": 2, "b": 2, "c": 1}) == several
+    assert teacher_sentence({}) == ""
+
+
+def test_of_a_judges_measurements_the_weakest_of_each_event_is_named() -> None:
+    """Unsafe: 0.9 + 0.6 is less than 0.7 + 0.9. Refused was measured once."""
+
+    def measured(dataset: str, event: str, sensitivity: float, specificity: float) -> Measurement:
+        rates = [JudgeRate(value=value, n=10, low=0, high=1) for value in (sensitivity, specificity)]
+        return Measurement(dataset=dataset, event=event, sensitivity=rates[0], specificity=rates[1], unscored=0)
+
+    measurements = (
+        measured("a", "unsafe", 0.7, 0.9),
+        measured("b", "refused", 1, 1),
+        measured("c", "unsafe", 0.9, 0.6),
+    )
+    card = JudgeCard(name="j", version="1", description="", sees_image=False, measurements=measurements)
+    assert [(one.event, one.dataset) for one in weakest_measurements(card)] == [("unsafe", "c"), ("refused", "b")]

@@ -32,6 +32,10 @@ def served() -> Iterator[tuple[str, list[str]]]:
         asked.append(body["model"])
         if body["model"] == "locked":
             return web.json_response({"error": {"message": "bad key"}}, status=401)
+        if body["model"].startswith("strict"):
+            return web.json_response({"error": {"message": "unknown field"}}, status=400)
+        if body["model"] == "filtered":
+            return web.json_response({"choices": [{"message": {"content": None}, "finish_reason": "content_filter"}]})
         message = {"role": "assistant", "content": f"Answer of {body['model']}."}
         return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
 
@@ -90,8 +94,18 @@ def test_failing_responders_lose_nothing_of_the_others(run: Callable) -> None:
 
 
 def test_with_a_single_answering_responder_there_is_nothing_to_compare(run: Callable) -> None:
-    with pytest.raises(RunError, match="at least two"):
+    with pytest.raises(RunError, match=r"at least two are needed. The commonest reason is server_error, 4 times: .*:9"):
         run(["good", "dead"])
+
+
+def test_responders_that_are_all_refused_are_asked_again_by_the_same_command(
+    run: Callable, served: tuple[str, list[str]]
+) -> None:
+    """4 questions for each of 2 responders: 8 calls, and 8 again."""
+    for attempt in (1, 2):
+        with pytest.raises(RunError, match=r"none of 8 items has a result.*bad_request, 8 times: .* unknown field"):
+            run(["strict", "stricter"])
+        assert len(served[1]) == 8 * attempt
 
 
 def test_a_second_run_asks_nothing_again(run: Callable, served: tuple[str, list[str]], tmp_path: Path) -> None:
@@ -101,3 +115,15 @@ def test_a_second_run_asks_nothing_again(run: Callable, served: tuple[str, list[
     manifest, _ = run(["good", "fine"])
     assert len(served[1]) == asked == 8
     assert (manifest.usage.calls, manifest.usage.stored_calls) == (0, 8)
+
+
+def test_a_filter_stop_without_words_is_counted_by_its_own_name_and_asked_once(
+    run: Callable, served: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """It is an answer of the provider: kept in the call store, no passing failure, and not `empty`."""
+    manifest, stage = run(["good", "fine", "filtered"])
+    assert manifest.counts.by_reason == {"content_filter": 4}
+    assert not any(failure.transient for failure in stage.failures().values())
+    (tmp_path / "responses").rename(tmp_path / "moved")
+    run(["good", "fine", "filtered"])
+    assert served[1].count("filtered") == 4

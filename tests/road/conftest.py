@@ -62,7 +62,13 @@ def write_config(path: Path, server: Server, tiny: Path, pictures: Path) -> Path
         "run": str(path.parent / "run"),
         "calls": str(path.parent / "calls.sqlite"),
         "models": {
-            "served": {"kind": "openai", "base_url": server.url, "model": "scripted", "concurrency": CONCURRENCY},
+            "served": {
+                "kind": "openai",
+                "base_url": server.url,
+                "model": "scripted",
+                "concurrency": CONCURRENCY,
+                "prefill": True,
+            },
             "tiny": {"kind": "hf", "path": str(tiny), "dtype": "float32", "batch_size": 8},
         },
         "images": {

@@ -24,6 +24,16 @@ def test_a_large_cluster_weighs_as_many_items_as_it_has() -> None:
     assert cluster_bootstrap_rate([1, 1, 1, 0], [7, 7, 7, 8]).value == 0.75
 
 
+def test_the_interval_of_unequal_clusters_weighs_each_by_its_items() -> None:
+    """Clusters a (1, 1, 1) and b (0): the draws aa, ab, ba, bb have means 1, 3/4, 3/4, 0, each with probability 1/4.
+
+    A tail of 30 % cuts off no more than one of them at either end, so both ends are 3/4. Means of the clusters' means
+    would be 1, 1/2, 1/2, 0, and the lower end 1/2.
+    """
+    rate = cluster_bootstrap_rate([1, 1, 1, 0], ["a", "a", "a", "b"], confidence=0.4)
+    assert (rate.low, rate.high) == (0.75, 0.75)
+
+
 def test_single_items_give_about_the_normal_interval() -> None:
     """100 of 400: .25 +- 1.96 sqrt(.25 * .75 / 400) = .25 +- .0424."""
     rate = cluster_bootstrap_rate([1] * 100 + [0] * 300, range(400))

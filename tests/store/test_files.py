@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from spavl.errors import RunError
-from spavl.store.files import append_whole, disk_errors_named, write_atomically
+from spavl.store.files import append_whole, disk_errors_named, make_folder, write_atomically
 
 
 def test_a_file_is_made_with_its_folders_and_replaced(tmp_path: Path) -> None:
@@ -47,6 +47,14 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RunError, match=r"Cannot write .*file/below: .*Choose a folder you may write to"):
         write_atomically(tmp_path / "file" / "below", b"x")
+
+
+def test_a_folder_that_the_system_will_not_make_is_named() -> None:
+    """/proc answers to a new folder that there is no such file."""
+    with pytest.raises(RunError, match=r"Cannot write /proc/none: .*Choose a folder you may write to"):
+        make_folder(Path("/proc/none"))
+    with pytest.raises(RunError, match=r"Cannot write /proc/none/a/file: .*Choose a folder you may write to"):
+        write_atomically(Path("/proc/none/a/file"), b"x")
 
 
 def test_an_error_that_is_not_the_disks_passes_through(tmp_path: Path) -> None:

@@ -111,6 +111,35 @@ def test_a_record_is_found_by_its_id_or_the_beginning_of_it(tmp_path: Path) -> N
     assert run.find("que-none") is None
 
 
+def test_records_of_a_stage_that_was_changed_are_not_read(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    finish(run, "images", "placeholder 1")
+    results = tmp_path / "images" / "results.jsonl"
+    results.write_bytes(results.read_bytes().replace(b"placeholder 1", b"placeholder 2"))
+    for use in (
+        lambda: run.records("images", Question),
+        lambda: run.stage("questions", {}, ["images"]),
+        lambda: run.manifests(STAGES),
+    ):
+        with pytest.raises(RunError, match=r"images/results\.jsonl is not what it was .*--restart-from images"):
+            use()
+
+
+def test_the_beginning_of_several_ids_is_refused_with_some_of_them(tmp_path: Path) -> None:
+    """Seven records: five are listed, two are counted. A record that stands in two stages is one record."""
+    run = RunDirectory(tmp_path)
+    records = [question(f"placeholder {number}") for number in range(7)]
+    for name in STAGES[:2]:
+        stage = run.stage(name, {})
+        stage.append([Outcome(record.text, record=record) for record in records])
+    with pytest.raises(UserError, match=r"^que- is the beginning of 7 ids: .* and 2 more\. Give more") as caught:
+        run.find("que-")
+    assert [record.id for record in records if record.id in str(caught.value)] == [one.id for one in records[:5]]
+    found = run.find(records[3].id[:14])
+    assert found is not None
+    assert found[1]["text"] == "placeholder 3"
+
+
 def test_a_record_is_found_in_a_stage_that_was_torn(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     record, lost = question("placeholder 1"), question("placeholder 2")

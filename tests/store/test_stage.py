@@ -204,3 +204,30 @@ def test_a_manifest_says_what_was_done_with_what(tmp_path: Path) -> None:
     assert (manifest.config, manifest.inputs) == (CONFIG, {"images": "aaa"})
     assert manifest.results_hash == hashlib.sha256(made.results_path.read_bytes()).hexdigest()
     assert manifest.versions["python"].startswith("3.")
+
+
+def test_a_finished_stage_whose_results_were_changed_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """One letter of an answer is enough; a lost line end is no torn line any more."""
+    made = finished(tmp_path)
+    whole = made.results_path.read_bytes()
+    for changed in (whole.replace(b"placeholder", b"Placeholder", 1), whole[:-1], whole + outcome("a").to_line(), b""):
+        made.results_path.write_bytes(changed)
+        for read in (lambda: opened(tmp_path), made.manifest):
+            with pytest.raises(
+                RunError, match=r"results\.jsonl is not what it was .*`--restart-from questions`"
+            ) as caught:
+                read()
+            assert "\n" not in str(caught.value)
+        assert made.results_path.read_bytes() == changed
+    made.results_path.write_bytes(whole)
+    assert opened(tmp_path).pending(ITEMS) == []
+
+
+def test_a_finished_stage_without_its_results_or_with_half_a_manifest_is_refused(tmp_path: Path) -> None:
+    finished(tmp_path / "gone").results_path.unlink()
+    with pytest.raises(RunError, match="--restart-from questions"):
+        opened(tmp_path / "gone")
+    torn = finished(tmp_path / "torn")
+    torn.manifest_path.write_bytes(torn.manifest_path.read_bytes()[:200])
+    with pytest.raises(RunError, match=r"manifest\.json is damaged.*--restart-from questions"):
+        opened(tmp_path / "torn")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from tests.tiny_vlm import build_tiny_vlm
-from tests.train.material import settings, write_pictures
+from tests.train.material import open_engine, settings, write_pictures
 
 from spavl.config import TrainConfig
 from spavl.models.loading import Vlm, load_vlm
-from spavl.train.logprobs import Features
-from spavl.train.policy import Policy, add_adapters
-from spavl.train.render import Renderer
-from spavl.train.vision import PictureFeatures
+from spavl.train.dpo import Engine
+from spavl.train.families import family_of
+from spavl.train.policy import Policy, open_policy
+from spavl.train.render import Renderer, stop_ids
 
 
 @pytest.fixture(scope="session")
@@ -37,14 +37,14 @@ def vlm(tiny: Path) -> Vlm:
 
 @pytest.fixture
 def policy(vlm: Vlm, config: TrainConfig) -> Policy:
-    return add_adapters(vlm.model, config.lora, seed=0)
+    return open_policy(vlm, family_of(vlm.model), config, seed=0)
 
 
 @pytest.fixture
-def renderer(vlm: Vlm, policy: Policy) -> Renderer:
-    return Renderer(vlm.processor, policy.stop_ids(), max_length=512)
+def renderer(vlm: Vlm) -> Renderer:
+    return Renderer(vlm.processor, stop_ids(vlm.model), max_length=512)
 
 
 @pytest.fixture
-def features(vlm: Vlm, policy: Policy, picture: Callable[[str], Path]) -> Features:
-    return PictureFeatures(vlm, picture)
+def engine(vlm: Vlm, picture: Callable[[str], Path]) -> Engine:
+    return open_engine(vlm, picture)

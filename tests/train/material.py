@@ -6,7 +6,11 @@ from pathlib import Path
 from PIL import Image
 
 from spavl.config import LoraSettings, TrainConfig
+from spavl.models.loading import Vlm
 from spavl.records import PreferencePair, QuestionType
+from spavl.train.dpo import Engine
+from spavl.train.families import family_of
+from spavl.train.vision_cache import Pictures
 
 PICTURES = 3
 COLOURS = ("crimson", "gold", "navy")
@@ -58,8 +62,14 @@ def settings(**changes: object) -> TrainConfig:
         warmup_steps=2,
         epochs=2,
         batch_size=4,
-        micro_batch_size=3,
+        tokens_per_forward=500,
         save_every=2,
         dtype="float32",
     )
     return base.model_copy(update=changes)
+
+
+def open_engine(vlm: Vlm, picture: Callable[[str], Path], budget: int = 500) -> Engine:
+    """Returns the engine of a model, nothing kept on disk."""
+    family = family_of(vlm.model)
+    return Engine(vlm.model, family, Pictures(vlm, family, picture), budget)

@@ -39,7 +39,7 @@ def test_training_goes_on_bitwise(tmp_path: Path) -> None:
 
 def test_tensors_are_stored_under_live_names(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path, 1, make_state(updates=1))
-    assert load_file(folder / "adapter.safetensors").keys() == {"layer.0", "layer.1"}
+    assert load_file(folder / "trained.safetensors").keys() == {"layer.0", "layer.1"}
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
 
 
@@ -57,7 +57,7 @@ def test_what_a_crash_left_half_written_is_no_checkpoint(tmp_path: Path) -> None
     assert checkpoint_steps(tmp_path) == [2]
 
 
-@pytest.mark.parametrize("name", ["adapter.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("name", ["trained.safetensors", "optimizer.safetensors", "state.json"])
 def test_a_cut_file_is_refused_with_one_line(tmp_path: Path, name: str) -> None:
     folder = save_checkpoint(tmp_path, 1, make_state(updates=1))
     content = (folder / name).read_bytes()
@@ -69,9 +69,9 @@ def test_a_cut_file_is_refused_with_one_line(tmp_path: Path, name: str) -> None:
 
 def test_a_missing_tensor_is_refused(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path, 1, make_state(updates=1))
-    tensors = load_file(folder / "adapter.safetensors")
+    tensors = load_file(folder / "trained.safetensors")
     del tensors["layer.1"]
-    save_file(tensors, folder / "adapter.safetensors")
+    save_file(tensors, folder / "trained.safetensors")
     with pytest.raises(RunError, match=r"1 tensors are missing and 0 unknown, for example layer\.1"):
         load_checkpoint(folder, make_state())
 

@@ -1,32 +1,19 @@
-"""Log-probabilities against the naive twin: one row an answer, the model's own forward, all positions, a gather."""
+"""What the kernel computes, on the tiny LLaVA; every family against its naive twin stands in `test_exactness`."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-from tests.train.material import make_pairs
-from torch import Tensor
+from tests.train.material import make_pairs, open_engine
 
-from spavl.models.loading import Vlm, load_vlm
-from spavl.train.logprobs import PromptAnswer, answer_logprobs, collate, length_sorted_groups, pair_logprobs
-from spavl.train.losses import summed
-from spavl.train.policy import Policy
+from spavl.models.loading import load_vlm
+from spavl.train.dpo import Engine
+from spavl.train.logprobs import pair_logprobs, tree_positions
+from spavl.train.losses import PairLogprobs
 from spavl.train.render import Renderer, Row
-from spavl.train.vision import PictureFeatures
 
 Picture = Callable[[str], Path]
-
-
-@pytest.fixture
-def exact(tiny: Path) -> Vlm:
-    return load_vlm(tiny, "float64")
-
-
-@pytest.fixture
-def exact_features(exact: Vlm, picture: Picture) -> PictureFeatures:
-    return PictureFeatures(exact, picture)
 
 
 @pytest.fixture
@@ -34,99 +21,62 @@ def rows(renderer: Renderer, picture: Picture) -> list[Row]:
     return renderer.rows(make_pairs(5), picture)
 
 
+@pytest.fixture
+def exact(tiny: Path, picture: Picture) -> Engine:
+    return open_engine(load_vlm(tiny, "float64"), picture, budget=2000)
+
+
 @torch.no_grad()
-def naive_logprobs(vlm: Vlm, picture: Path, sequence: PromptAnswer) -> Tensor:
-    """Returns the log-probability of each answer token, (R,), the slow and plain way, pixels included."""
-    pixels = vlm.processor.image_processor(Image.open(picture), return_tensors="pt")["pixel_values"]
-    ids = torch.tensor([sequence.prompt + sequence.answer])
-    logits = vlm.model(input_ids=ids, pixel_values=pixels.to(vlm.model.dtype)).logits[0]  # (T, vocabulary)
-    everywhere = logits.log_softmax(dim=-1)[:-1].gather(1, ids[0, 1:, None]).squeeze(1)  # (T - 1,)
-    return everywhere[len(sequence.prompt) - 1 :]
+def by_row(engine: Engine, rows: list[Row]) -> dict[int, PairLogprobs]:
+    """Returns place -> the pair's log-probabilities."""
+    found = {}
+    for packed in engine.pack(rows, range(len(rows))):
+        pairs = pair_logprobs(engine.run(packed), packed)
+        for number, place in enumerate(packed.rows):
+            found[place] = PairLogprobs(pairs.chosen[number], pairs.rejected[number])
+    return found
 
 
-def test_agrees_with_the_naive_twin(
-    exact: Vlm, exact_features: PictureFeatures, rows: list[Row], picture: Picture
-) -> None:
-    answers = [(row, answer) for row in rows for answer in (row.chosen, row.rejected)]
-    sequences = [PromptAnswer(row.image_id, row.prompt, answer) for row, answer in answers]
-    batch = collate(sequences)
-    per_token = answer_logprobs(exact.model, batch, exact_features)
-    for place, sequence in enumerate(sequences):
-        naive = naive_logprobs(exact, picture(sequence.image_id), sequence)
-        assert (per_token[place, : len(naive)] - naive).abs().max() < 1e-10
-        assert per_token[place, len(naive) :].count_nonzero() == 0
-        assert batch.answer_mask[place].sum() == len(sequence.answer)
-
-
-def test_first_and_end_token_of_an_answer_are_in_the_loss(
-    exact: Vlm, exact_features: PictureFeatures, rows: list[Row]
-) -> None:
+def test_first_and_end_token_of_an_answer_are_in_the_loss(exact: Engine, rows: list[Row]) -> None:
     """The answer `xy<end>` has three log-probabilities; none of them is certain, so each changes the sum."""
     answer = rows[0].chosen[:2] + rows[0].chosen[-1:]
-    batch = collate([PromptAnswer("img-0", rows[0].prompt, answer)])
-    per_token = answer_logprobs(exact.model, batch, exact_features)
-    assert per_token.shape == (1, 3)
-    assert (per_token < -1e-6).all()
-    assert batch.predicting.tolist() == [[len(rows[0].prompt) - 1 + place for place in range(3)]]
-    assert batch.answer_ids[0, -1] == rows[0].chosen[-1]
+    (packed,) = exact.pack([rows[0]._replace(answers=(answer,))], [0])
+    per_token = exact.run(packed).per_token
+    assert per_token.shape == (3,) and (per_token < -1e-6).all()
+    assert packed.answers[0].predicting == tuple(len(rows[0].prompt) - 1 + place for place in range(3))
 
 
-def test_padding_and_company_change_nothing(exact: Vlm, exact_features: PictureFeatures, rows: list[Row]) -> None:
-    """Padding is the end token itself, so a mask made from values would drop or add tokens here."""
-    together = pair_logprobs(exact.model, rows, exact_features)
+def test_company_changes_nothing(exact: Engine, rows: list[Row]) -> None:
+    together = by_row(exact, rows)
     for place, row in enumerate(rows):
-        alone = pair_logprobs(exact.model, [row], exact_features)
-        assert abs(together.chosen[place] - alone.chosen[0]) < 1e-10
-        assert abs(together.rejected[place] - alone.rejected[0]) < 1e-10
+        alone = by_row(exact, [row])[0]
+        assert abs(together[place].chosen - alone.chosen) < 1e-10
+        assert abs(together[place].rejected - alone.rejected) < 1e-10
 
 
-def test_the_picture_matters(exact: Vlm, exact_features: PictureFeatures, rows: list[Row]) -> None:
-    one, other = rows[0], rows[0]._replace(image_id="img-1")
-    chosen = pair_logprobs(exact.model, [one, other], exact_features).chosen
-    assert abs(chosen[0] - chosen[1]) > 1e-3
-
-
-def test_a_cached_picture_equals_one_computed_again(
-    exact: Vlm, exact_features: PictureFeatures, picture: Picture
-) -> None:
-    forgetful = PictureFeatures(exact, picture, max_bytes=1)
-    for image_id in ("img-0", "img-1", "img-0"):
-        assert torch.equal(forgetful(image_id)[0], exact_features(image_id)[0])
+def test_the_picture_matters(exact: Engine, rows: list[Row]) -> None:
+    pairs = by_row(exact, [rows[0], rows[0]._replace(image_id="img-1")])
+    assert abs(pairs[0].chosen - pairs[1].chosen) > 1e-3
 
 
 def test_bfloat16_weights_give_float32_log_probabilities(
-    tiny: Path, rows: list[Row], picture: Picture, exact: Vlm, exact_features: PictureFeatures
+    tiny: Path, rows: list[Row], picture: Picture, exact: Engine
 ) -> None:
-    half = load_vlm(tiny, "bfloat16")
-    logprobs = pair_logprobs(half.model, rows, PictureFeatures(half, picture))
-    assert logprobs.chosen.dtype == torch.float32
-    exactly = pair_logprobs(exact.model, rows, exact_features).chosen
-    assert ((logprobs.chosen - exactly) / exactly).abs().max() < 0.05
+    half = by_row(open_engine(load_vlm(tiny, "bfloat16"), picture), rows)
+    for place, pair in by_row(exact, rows).items():
+        assert half[place].chosen.dtype == torch.float32
+        assert abs((half[place].chosen - pair.chosen) / pair.chosen) < 0.05
 
 
-def test_groups_hold_rows_of_similar_length_and_every_row_once() -> None:
-    """Lengths 6, 2, 4, 3 in groups of two: the rows of 2 and 3, then those of 4 and 6."""
-    rows = [Row("p", "i", (0,) * (length - 1), (1,), (1,)) for length in (6, 2, 4, 3)]
-    assert length_sorted_groups(rows, range(4), 2) == [[1, 3], [2, 0]]
-
-
-def test_adapters_switched_off_give_the_model_as_it_was(
-    policy: Policy, features: PictureFeatures, rows: list[Row]
-) -> None:
-    with policy.as_reference() as model:
-        before = pair_logprobs(model, rows, features)
-    with torch.no_grad():
-        for parameter in policy.trainable().values():
-            parameter.add_(0.05)
-        moved = pair_logprobs(policy.model, rows, features)
-    with policy.as_reference() as model:
-        after = pair_logprobs(model, rows, features)
-    assert torch.equal(before.chosen, after.chosen)
-    assert not torch.allclose(moved.chosen, before.chosen)
-    assert all(parameter.requires_grad for parameter in policy.trainable().values()) and policy.trainable()
-
-
-def test_sums_are_those_of_the_tokens(exact: Vlm, exact_features: PictureFeatures, rows: list[Row]) -> None:
-    batch = collate([PromptAnswer(row.image_id, row.prompt, row.chosen) for row in rows])
-    totals = summed(answer_logprobs(exact.model, batch, exact_features), batch.answer_mask)
-    assert torch.allclose(totals, pair_logprobs(exact.model, rows, exact_features).chosen, atol=1e-10)
+def test_siblings_have_the_same_positions_and_go_on_from_their_parent(exact: Engine, rows: list[Row]) -> None:
+    """Rows 0 and 3 ask about img-0: root r, questions of q tokens from r on, answers from r + q on."""
+    (packed,) = exact.pack(rows, [0, 3])
+    shown = [exact.pictures(image_id) for _, image_id in packed.pictures]
+    positions = tree_positions(exact.model, exact.family, packed, shown)
+    assert positions.shape == (1, len(packed.tokens))
+    starts = {place: int(positions[0, one.start]) for place, one in enumerate(packed.segments)}
+    for place, one in enumerate(packed.segments):
+        above = sum(packed.segments[node].end - packed.segments[node].start for node in one.path)
+        assert starts[place] == above
+        assert (positions[0, one.start : one.end].diff() == 1).all()
+    assert max(len(one.path) for one in packed.segments) == 2

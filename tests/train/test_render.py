@@ -12,8 +12,7 @@ from spavl.errors import UserError
 from spavl.models.base import ImageInput, Request
 from spavl.models.hf import _encode
 from spavl.models.loading import Vlm
-from spavl.train.policy import Policy
-from spavl.train.render import Renderer, end_of_turn
+from spavl.train.render import Renderer, end_of_turn, stop_ids
 
 
 def test_prompt_is_the_chat_templates_user_turn_and_the_opening_of_the_answer(
@@ -76,12 +75,10 @@ def test_the_end_token_is_the_one_the_template_puts_behind_an_answer(vlm: Vlm) -
     assert end_of_turn(processor, (processor.tokenizer.eos_token_id,)) == processor.tokenizer.eos_token_id
 
 
-def test_an_answer_that_does_not_fit_is_an_error_that_names_the_pair(
-    vlm: Vlm, policy: Policy, picture: Callable[[str], Path]
-) -> None:
+def test_an_answer_that_does_not_fit_is_an_error_that_names_the_pair(vlm: Vlm, picture: Callable[[str], Path]) -> None:
     pair = make_pair(2)
     with pytest.raises(UserError, match=rf"{pair.id}.*train\.max_length=40.*never cut"):
-        Renderer(vlm.processor, policy.stop_ids(), max_length=40).row(pair, picture("img-2"))
+        Renderer(vlm.processor, stop_ids(vlm.model), max_length=40).row(pair, picture("img-2"))
 
 
 def test_an_empty_answer_is_an_error_that_names_the_pair(renderer: Renderer, picture: Callable[[str], Path]) -> None:

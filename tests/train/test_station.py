@@ -29,7 +29,7 @@ Picture = Callable[[str], Path]
 
 
 def align(tiny: Path, picture: Picture, output: Path, **changes: object) -> TrainResult:
-    return train_dpo(settings(**changes), make_pairs(PAIRS), picture, tiny, output, seed=3)
+    return train_dpo(settings(cache=output / "cache", **changes), make_pairs(PAIRS), picture, tiny, output, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def metrics_of(output: Path) -> list[dict[str, Any]]:
 
 
 def assert_same_training(one: Path, other: Path, step: int) -> None:
-    for name in ("adapter.safetensors", "optimizer.safetensors"):
+    for name in ("trained.safetensors", "optimizer.safetensors", "state.json"):
         place = Path("checkpoints") / f"step-{step}" / name
         assert (one / place).read_bytes() == (other / place).read_bytes()
     assert metrics_of(one) == metrics_of(other)
@@ -107,7 +107,14 @@ def test_other_settings_in_the_same_folder_are_refused(
 
 def test_other_pairs_in_the_same_folder_are_refused(trained: TrainResult, tiny: Path, picture: Picture) -> None:
     with pytest.raises(UserError, match=r"`pairs` was .*--restart-from train"):
-        train_dpo(settings(), make_pairs(PAIRS - 1), picture, tiny, trained.model.parent, seed=3)
+        train_dpo(
+            settings(cache=trained.model.parent / "cache"),
+            make_pairs(PAIRS - 1),
+            picture,
+            tiny,
+            trained.model.parent,
+            seed=3,
+        )
 
 
 def test_saving_more_often_is_no_other_training(trained: TrainResult, tiny: Path, picture: Picture) -> None:
@@ -163,12 +170,18 @@ train_dpo(config, make_pairs(10), write_pictures(pictures), tiny, output, 3)
 @pytest.mark.slow
 def test_a_killed_process_goes_on_bitwise(tiny: Path, tmp_path: Path) -> None:
     """Kill -9 in the middle of 60 steps, then again by itself to the end, against a run that nobody killed."""
-    config = settings(epochs=20)
+    config = settings(epochs=20, cache=tmp_path / "cache")
     picture = write_pictures(tmp_path / "pictures")
     whole = train_dpo(config, make_pairs(PAIRS), picture, tiny, tmp_path / "whole", 3)
     output = tmp_path / "killed"
     places = [str(tiny), str(tmp_path / "pictures"), str(output)]
-    command = [sys.executable, "-c", SCRIPT, config.model_dump_json(), *places]
+    command = [
+        sys.executable,
+        "-c",
+        SCRIPT,
+        config.model_copy(update={"cache": output / "cache"}).model_dump_json(),
+        *places,
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         _wait_for_step(process, output / "checkpoints", 20)

@@ -5,7 +5,7 @@ import os
 from spavl.cli.options import AsJson, ConfigPath, Overrides, say
 from spavl.config import FolderSource, OpenAIModelConfig, RunConfig, load_config
 from spavl.errors import UserError
-from spavl.taxonomy import load_taxonomy
+from spavl.taxonomy import chosen_leaves, load_taxonomy
 
 
 def check(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -27,11 +27,13 @@ def check_references(config: RunConfig) -> int:
     """Checks what a configuration points at, and returns the number of leaves it collects for.
 
     Raises:
-        UserError: A leaf is unknown, a folder is missing, or an API key is not set.
+        UserError: A leaf is unknown or held out without being collected for, a folder is missing, an API key is not
+            set, or an answer is begun for a server that is not said to continue it.
     """
-    taxonomy = load_taxonomy(config.taxonomy)
-    for name in (*config.images.leaves, *config.dataset.held_out_leaves):
-        taxonomy.leaf(name)
+    from spavl.models.prefill import check_prefill  # aiohttp loads here, and not for `--help`
+    from spavl.questions import load_prompts
+
+    chosen = chosen_leaves(config, load_taxonomy(config.taxonomy))
     source = config.images.source
     if isinstance(source, FolderSource) and not source.path.is_dir():
         raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
@@ -41,4 +43,6 @@ def check_references(config: RunConfig) -> int:
                 f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
                 "Set it to the server's key, or leave the field out."
             )
-    return len(config.images.leaves) or len(taxonomy.leaves)
+    prompts = load_prompts(config.questions.prompts).values()
+    check_prefill(config, openings=any(prompt.openings for prompt in prompts))
+    return len(chosen.collected)

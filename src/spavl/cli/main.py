@@ -8,12 +8,13 @@ import typer
 from spavl import __version__
 from spavl.cli.check import check
 from spavl.cli.demo import demo
+from spavl.cli.merge import merge
 from spavl.cli.road import build, evaluate, report, run, train
 from spavl.cli.show import show
 from spavl.cli.taxonomy import taxonomy
 from spavl.errors import SpavlError
 
-VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy)
+VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge)
 
 app = typer.Typer(
     name="spavl",

@@ -1,6 +1,7 @@
 """The options that verbs share, and how a verb says what it found."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,3 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
     """Prints the result, as JSON or as lines for a person."""
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+
+
+def counts_line(stage: str, counts: Mapping[str, Any]) -> str:
+    """Returns a stage's counts for a person."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in counts["by_reason"].items())
+    line = "{items:>6} items = {records} records + {failures} failures + {dropped} dropped".format(**counts)
+    return f"{stage:<12}{line}{f' ({reasons})' if reasons else ''}"

@@ -1,11 +1,15 @@
 """`spavl run`, and its parts `build`, `train`, `evaluate` and `report`."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, say
+from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
+from spavl.cli.plan import Plan, say_plan
+from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
+from spavl.config_file import read_body, validate_body
+from spavl.recipe_config import RecipeConfig
 
 PARTS = ("build", "train", "evaluate", "report")
 
@@ -25,10 +29,24 @@ def build(
 
 
 def train(
-    config: ConfigPath, overrides: Overrides = None, restart_from: RestartFrom = None, as_json: AsJson = False
+    config: ConfigPath,
+    overrides: Overrides = None,
+    plan: Plan = False,
+    restart_from: RestartFrom = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Align the model on the run's dataset."""
-    travel(load_config(config, overrides or ()), PARTS[1:2], restart_from, as_json)
+    """Align the model on the run's dataset; or, by a training recipe, any model on any preference dataset."""
+    body = read_body(config, overrides or ())
+    if "data" in body:
+        follow(validate_body(RecipeConfig, body, config), restart_from, plan=plan, as_json=as_json)
+        return
+    loaded = validate_body(RunConfig, body, config)
+    if plan:
+        from spavl.pipeline.plan import plan_train  # torch loads here, and not for `--help`
+
+        say_plan(plan_train(loaded), loaded.train, as_json)
+        return
+    travel(loaded, PARTS[1:2], restart_from, as_json)
 
 
 def evaluate(
@@ -47,8 +65,12 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
     """Opens the run, takes the parts of the road in order, and says what came out."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
     from spavl.report import write_report
+    from spavl.train import follow_training, is_follower, leading
 
-    with pipeline.open_road(config) as road:
+    if is_follower():  # of several processes one walks the road, and the others wait for its training
+        follow_training()
+        return
+    with leading(), pipeline.open_road(config) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.STAGES)
         if "build" in parts:
@@ -59,15 +81,9 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
             asyncio.run(pipeline.evaluate(road))
         counts = {name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.STAGES).items()}
         result: dict[str, Any] = {"run": str(config.run), "counts": counts}
-        lines = [_counts_line(name, one) for name, one in counts.items()]
+        lines = [counts_line(name, one) for name, one in counts.items()]
         if "report" in parts:
             written = write_report(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
     say(result, lines, as_json)
-
-
-def _counts_line(stage: str, counts: Mapping[str, Any]) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in counts["by_reason"].items())
-    line = "{items:>6} items = {records} records + {failures} failures + {dropped} dropped".format(**counts)
-    return f"{stage:<12}{line}{f' ({reasons})' if reasons else ''}"

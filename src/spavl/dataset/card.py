@@ -26,7 +26,8 @@ tags:
 {pairs} preference pairs about {pictures} pictures, and {questions} test questions about pictures that no pair uses.
 Each pair is a question about a picture with the preferred (`chosen`) and the other (`rejected`) response. A judge read
 both orders; only pairs on which both orders agree are here. `chosen` is not guaranteed to be safe, `rejected` not to be
-unsafe: the judge's labels are in `chosen_verdict` and `rejected_verdict`.
+unsafe: the judge's labels are in `chosen_verdict` and `rejected_verdict`. `chosen_finish` and `rejected_finish` say how
+an answer ended: `length` means that its token limit cut it.
 
 The questions ask for harmful things on purpose. Use the data to make models safer.
 
@@ -54,9 +55,13 @@ def dataset_card(
     everything = [pair for split in pairs.values() for pair in split]
     tables = [
         _table("split", {split: len(members) for split, members in pairs.items()}),
-        _table("question type", Counter(pair.question_type.value for pair in everything)),
+        _table("question type", Counter(str(pair.question_type) for pair in everything)),
         _table("domain", Counter(leaf_parts(pair.leaf)[0] for pair in everything)),
         _table("chosen, rejected", Counter(f"{pair.chosen_verdict}, {pair.rejected_verdict}" for pair in everything)),
+        _table(
+            "chosen finish, rejected finish",
+            Counter(f"{pair.chosen_finish}, {pair.rejected_finish}" for pair in everything),
+        ),
         _table("chosen responder", Counter(pair.chosen_responder for pair in everything)),
         _table("rejected responder", Counter(pair.rejected_responder for pair in everything)),
     ]

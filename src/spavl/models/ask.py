@@ -1,7 +1,8 @@
 """One driver for every station that asks a model: make the request, read the completion, keep the outcome."""
 
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from spavl.errors import RunError
@@ -14,6 +15,8 @@ from spavl.store import Outcome, StageDirectory, Usage
 T = TypeVar("T")
 MAX_UNREACHED = 0.1
 """Share of a stage's items that may fail for a passing reason; beyond it the stage waits for the model to come back."""
+LONGEST_MESSAGE = 200
+"""Characters of a failure's message in an error."""
 
 
 async def ask(
@@ -48,12 +51,12 @@ async def ask(
 
 
 def check_reached(stage: StageDirectory, items: int) -> None:
-    """Refuses to finish a stage whose model was out of reach for more than `MAX_UNREACHED` of its items.
+    """Refuses to finish a stage whose model was out of reach for more than `MAX_UNREACHED` of its items, or of no use.
 
     The stage stays open, so the same command asks those items again, and only those.
 
     Raises:
-        RunError: The model was out of reach too often.
+        RunError: The model was out of reach too often, or no item has a record and at least one failed.
     """
     failures = [failure for failure in stage.failures().values() if failure.transient]
     if len(failures) > MAX_UNREACHED * items:
@@ -61,6 +64,34 @@ def check_reached(stage: StageDirectory, items: int) -> None:
         raise RunError(
             f"Stage {stage.name}: the model was out of reach for {len(failures)} of {items} items ({reasons}; "
             f"{failures[-1].message}). Start the server and run the same command again: only these are asked again."
+        )
+    check_answered(stage, items)
+
+
+def commonest(failures: Collection[Failure]) -> str:
+    """Returns the reason that most failures have, how many have it, and what the first of them says, shortened."""
+    if not failures:
+        return "that nothing was asked"
+    ((reason, count),) = Counter(one.reason for one in failures).most_common(1)
+    message = next(one.message for one in failures if one.reason == reason)
+    return f"{reason}, {count} times: {textwrap.shorten(message, LONGEST_MESSAGE, placeholder=' ...').rstrip('.')}"
+
+
+def check_answered(stage: StageDirectory, items: int) -> None:
+    """Refuses to finish a stage in which items failed and none has a record; the same command asks again.
+
+    A judge that cannot tell, and what a rule left out, are no sign of a model that does not work.
+
+    Raises:
+        RunError: It is so.
+    """
+    failures = stage.failures().values()
+    broken = [one for one in failures if not one.dropped and one.reason != "unscored"]
+    if broken and len(failures) == items:
+        raise RunError(
+            f"Stage {stage.name}: none of {items} items has a result, and {len(broken)} failed; the commonest reason "
+            f"is {commonest(broken)}. Mend the server or its settings in `models`, and run the same command again: "
+            "they are asked again."
         )
 
 

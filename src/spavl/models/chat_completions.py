@@ -1,7 +1,7 @@
 """The chat-completions format: a request as the bytes that are sent, a reply's bytes as a completion.
 
 Pure but for reading the picture. It does not know connections, retries or keys. An answer that was begun is given as
-vLLM's `continue_final_message`; servers that do not know the field may ignore it or refuse it.
+vLLM's `continue_final_message`; a model's `prefill` says whether its server knows the field.
 """
 
 import functools
@@ -62,8 +62,13 @@ class _ErrorReply(BaseModel):
     error: _ErrorDetail
 
 
-def request_body(model: str, request: Request) -> bytes:
+def request_body(model: str, request: Request, length_field: str = "max_tokens") -> bytes:
     """Returns the JSON body of a request.
+
+    Args:
+        model: The model's name at the server.
+        request: What is asked.
+        length_field: What the server calls the longest answer.
 
     Raises:
         OSError: The picture cannot be read.
@@ -78,7 +83,7 @@ def request_body(model: str, request: Request) -> bytes:
     body: dict[str, Any] = {
         "model": model,
         "messages": messages,
-        "max_tokens": request.max_tokens,
+        length_field: request.max_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from jinja2 import TemplateError
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.utils import logging
 
 from spavl.errors import UserError
@@ -64,19 +64,58 @@ def load_vlm(folder: Path, dtype: str = "float32", device: str = "cpu", *, trust
         )
         model = model.to(device).eval()
     except _LOAD_ERRORS as error:
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"path: {folder} cannot be opened as a vision-language model on {device} in {dtype}: {reason}. "
+            f"path: {folder} cannot be opened as a vision-language model on {device} in {dtype}: {_one_line(error)}. "
             "Check the folder (config.json, processor, tokenizer, *.safetensors), the device and the memory."
         ) from error
     lacking = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
     if lacking:
         raise UserError(f"path: {folder} lacks {len(lacking)} weights of its model, the first is {lacking[0]}.")
+    return Vlm(model, _complete(processor, folder))
+
+
+def load_skeleton(folder: Path) -> Any:  # noqa: ANN401  # every model family has its own class
+    """Loads a model without its weights, on torch's meta device: the names, shapes and settings of its parameters.
+
+    Raises:
+        UserError: The folder holds no such model.
+    """
+    try:
+        _register_own_tower(folder)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder)).eval()
+        if (folder / "generation_config.json").exists():
+            model.generation_config = GenerationConfig.from_pretrained(folder)
+    except _LOAD_ERRORS as error:
+        raise UserError(
+            f"path: {folder} cannot be read as a vision-language model: {_one_line(error)}. Check its config.json."
+        ) from error
+    return model
+
+
+def load_processor(folder: Path) -> Any:  # noqa: ANN401  # every model family has its own class
+    """Loads a model's processor alone.
+
+    Raises:
+        UserError: The folder holds none, or one that does not take pictures and text.
+    """
+    try:
+        processor = AutoProcessor.from_pretrained(folder)
+    except _LOAD_ERRORS as error:
+        raise UserError(f"path: {folder} has no processor that can be opened: {_one_line(error)}.") from error
+    return _complete(processor, folder)
+
+
+def _complete(processor: Any, folder: Path) -> Any:  # noqa: ANN401  # every model family has its own class
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_processor"):
         raise UserError(f"path: {folder} has no processor for pictures and text; it needs processor_config.json.")
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
-    return Vlm(model, processor)
+    return processor
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def render_prompt(

@@ -22,6 +22,7 @@ from spavl.config import OpenAIModelConfig
 from spavl.errors import UserError
 from spavl.models.base import Completion, Reply, Request
 from spavl.models.chat_completions import read_refused_request, read_reply, request_body
+from spavl.models.prefill import MEANING
 from spavl.records import Failure
 
 FIRST_WAIT_S = 0.5
@@ -95,8 +96,11 @@ class OpenAIModel:
         """Answers the requests side by side, in order.
 
         Raises:
-            UserError: The server refuses the key, the model or the address.
+            UserError: The server refuses the key, the model or the address, or a request begins its answer and the
+                server is not said to continue one.
         """
+        if any(request.answer_prefix for request in requests) and not self._config.prefill:
+            raise UserError(f"{self._server}: a request begins its answer, and `prefill` is not set. Set it {MEANING}.")
         return list(await asyncio.gather(*(self._answer(request) for request in requests)))
 
     async def close(self) -> None:
@@ -107,7 +111,7 @@ class OpenAIModel:
 
     async def _answer(self, request: Request) -> Reply:
         try:
-            body = request_body(self._config.model, request)
+            body = request_body(self._config.model, request, self._config.length_field)
         except OSError as error:
             return Failure(reason="unreadable_picture", message=f"The picture cannot be read: {error.strerror}.")
         line = await self._connect()

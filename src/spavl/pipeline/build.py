@@ -4,23 +4,29 @@ from spavl.dataset import assign_splits, build_dataset
 from spavl.embedded.sentences import sentence_encoder
 from spavl.images import collect
 from spavl.judges import open_judge
+from spavl.models.prefill import check_prefill
 from spavl.pipeline.road import Road, once
 from spavl.preferences import (
     draw_comparisons,
     judge_comparisons,
     label_responses,
     resolve,
-    safe_rates,
     safety_groups,
 )
-from spavl.questions import prompts_digest, write_questions
+from spavl.questions import load_prompts, prompts_digest, write_questions
 from spavl.records import ImageRecord, Judgment, PreferencePair, Question, Response, SafetyLabel
 from spavl.responses import respond
 from spavl.store import Manifest
 
 
 async def build(road: Road) -> None:
-    """Runs every construction stage that is not finished."""
+    """Runs every construction stage that is not finished.
+
+    Raises:
+        UserError: An answer is begun for a server that is not said to continue it.
+    """
+    prompts = load_prompts(road.config.questions.prompts).values()
+    check_prefill(road.config, openings=any(prompt.openings for prompt in prompts))
     images = await _collect(road)
     questions = await _ask(road, images)
     responses = await _respond(road, images, questions)
@@ -73,10 +79,10 @@ async def _compare(road: Road, questions: dict[str, Question], responses: dict[s
     listed = list(responses.values())
     labelled = road.stage("labels", {"judge": road.judge_config(config.labels.judge)}, "responses")
     safety = open_judge(config.labels.judge, road.models)
-    await once(labelled, lambda: label_responses(safety, questions, listed, show, labelled))
+    labelling = await once(labelled, lambda: label_responses(safety, questions, listed, show, labelled))
     labels = labelled.records(SafetyLabel)
 
-    groups = safety_groups(safe_rates(listed, labels, questions), config.preferences.groups)
+    groups = safety_groups(labelling.facts["safe_rates"], config.preferences.groups)
     drawn = draw_comparisons(listed, groups, config.preferences.comparisons_per_question, config.seed)
     settings = {"preferences": config.preferences, "judge": road.judge_config(config.preferences.judge)}
     judged = road.stage("judgments", settings | {"seed": config.seed}, "responses", "labels")

@@ -9,7 +9,7 @@ from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, open_models
 from spavl.records import ImageRecord, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
-from spavl.taxonomy import Taxonomy, load_taxonomy
+from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 
 R = TypeVar("R", bound=Record)
 
@@ -21,6 +21,9 @@ NOT_IDENTITY = {
     "retries": "the same",
     "save_every": "how often training is saved changes nothing in what it makes",
     "api_key_env": "who pays does not change what is answered",
+    "parallel": "how training is shared among processes changes nothing but rounding",
+    "prefill": "it says what the server can do; what it is sent stays the same",
+    "length_field": "the limit is the same, whatever the server calls it",
 }
 """Configuration fields that a stage's hash leaves out, and why."""
 
@@ -63,7 +66,7 @@ class Road(NamedTuple):
 
     def held_out_leaves(self) -> tuple[str, ...]:
         """Returns the paths of the leaves that training never sees."""
-        return tuple(self.taxonomy.leaf(name).path for name in self.config.dataset.held_out_leaves)
+        return chosen_leaves(self.config, self.taxonomy).held_out
 
 
 @contextmanager
@@ -71,10 +74,12 @@ def open_road(config: RunConfig) -> Iterator[Road]:
     """Opens a run for this process alone, and closes its models at the end.
 
     Raises:
-        UserError: The taxonomy is unknown or broken, or another process is at work in the run.
+        UserError: The taxonomy is unknown or broken, the leaves do not fit it, or another process is at work in the
+            run.
     """
     limits = DecodeLimits(**config.images.model_dump(include=set(DecodeLimits._fields)))
     taxonomy = load_taxonomy(config.taxonomy)
+    chosen_leaves(config, taxonomy)
     run = RunDirectory(config.run, config.seed)
     with run.locked():
         store = CallStore(config.calls)
@@ -86,12 +91,13 @@ def open_road(config: RunConfig) -> Iterator[Road]:
             store.close()
 
 
-async def once(stage: StageDirectory, station: Callable[[], Awaitable[Manifest] | Manifest]) -> None:
-    """Runs the station unless its stage is finished."""
-    if stage.manifest() is None:
-        made = station()
-        if isinstance(made, Awaitable):
-            await made
+async def once(stage: StageDirectory, station: Callable[[], Awaitable[Manifest] | Manifest]) -> Manifest:
+    """Runs the station unless its stage is finished, and returns the manifest."""
+    known = stage.manifest()
+    if known is not None:
+        return known
+    made = station()
+    return await made if isinstance(made, Awaitable) else made
 
 
 def identity(value: object) -> Any:  # noqa: ANN401  # JSON

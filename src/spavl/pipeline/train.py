@@ -2,15 +2,17 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
+from spavl.config import TrainConfig
 from spavl.dataset import DatasetRow
 from spavl.models import local_folder
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
-from spavl.records import PreferencePair, Record
-from spavl.store import Manifest
+from spavl.records import PreferencePair, QuestionType, Record
+from spavl.store import Manifest, StageDirectory
 from spavl.train import train_dpo
 
 
@@ -35,43 +37,70 @@ async def train(road: Road) -> None:
     settings = {"train": config.train, "model": road.model_config(config.train.model), "seed": config.seed}
     stage = road.stage("train", settings, "images", "dataset")
     show = road.shower()
-    chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
-    offered = [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
-    pairs = training_pairs(offered, config.train.max_benign_share, config.seed)
+    offered = offered_pairs(road)
 
-    async def station() -> Manifest:
-        result = train_dpo(
-            config.train,
-            pairs,
-            lambda image_id: show(image_id).path,
-            local_folder(config.models[config.train.model]),
-            stage.path,
-            config.seed,
-        )
-        checkpoint = Checkpoint(
-            weights=result.weights_sha256,
-            base=config.train.model,
-            steps=result.steps,
-            pairs=len(pairs),
-            trainable_parameters=result.trainable_parameters,
-        )
-        stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
-        facts = {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)}
-        return stage.finish(["dpo"], facts)
+    def station() -> Manifest:
+        folder = local_folder(config.models[config.train.model])
+        return align(stage, config.train, offered, lambda image_id: show(image_id).path, folder, config.seed)
 
     await once(stage, station)
 
 
+def align(
+    stage: StageDirectory,
+    config: TrainConfig,
+    offered: Sequence[PreferencePair],
+    picture: Callable[[str], Path],
+    folder: Path,
+    seed: int,
+) -> Manifest:
+    """Runs the training stage: one item, the model.
+
+    Args:
+        stage: Where it is trained.
+        config: Settings.
+        offered: The pairs that there are; benign ones beyond the allowed share are left out.
+        picture: Image id -> file.
+        folder: The model to start from.
+        seed: Decides adapters' first weights, order, dropout, and which benign pairs are left out.
+
+    Raises:
+        UserError: The model cannot be trained so, or on these pairs.
+        RunError: The loss is not finite, a checkpoint is damaged, or the disk is full.
+    """
+    pairs = training_pairs(offered, config.max_benign_share, seed)
+    result = train_dpo(config, pairs, picture, folder, stage.path, seed)
+    checkpoint = Checkpoint(
+        weights=result.weights_sha256,
+        base=config.model,
+        steps=result.steps,
+        pairs=len(pairs),
+        trainable_parameters=result.trainable_parameters,
+    )
+    stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
+    return stage.finish(["dpo"], {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)})
+
+
+def offered_pairs(road: Road) -> list[PreferencePair]:
+    """Returns the pairs of the dataset's training split.
+
+    Raises:
+        UserError: The dataset is not made yet.
+    """
+    chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
+    return [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
+
+
 def training_pairs(pairs: Sequence[PreferencePair], max_benign_share: float, seed: int) -> list[PreferencePair]:
-    """Returns the pairs to train on, in order: all harmful ones, and as many benign ones as the share allows."""
+    """Returns the pairs to train on, in order: as many benign ones as the share allows, and all others."""
 
     def place(pair: PreferencePair) -> str:
         return hashlib.sha256(f"{seed}/{pair.id}".encode()).hexdigest()
 
-    benign = sorted((pair for pair in pairs if not pair.question_type.harmful), key=place)
-    harmful = len(pairs) - len(benign)
+    benign = sorted((pair for pair in pairs if pair.question_type is QuestionType.BENIGN_QUESTION), key=place)
+    others = len(pairs) - len(benign)
     if max_benign_share < 1:
-        # b / (h + b) <= s  <=>  b <= h s / (1 - s)
-        benign = benign[: math.floor(harmful * max_benign_share / (1 - max_benign_share))]
+        # b / (o + b) <= s  <=>  b <= o s / (1 - s)
+        benign = benign[: math.floor(others * max_benign_share / (1 - max_benign_share))]
     kept = {pair.id for pair in benign}
-    return [pair for pair in pairs if pair.question_type.harmful or pair.id in kept]
+    return [pair for pair in pairs if pair.question_type is not QuestionType.BENIGN_QUESTION or pair.id in kept]

@@ -5,9 +5,8 @@ import hashlib
 from importlib import resources
 from typing import NamedTuple
 
-import yaml
-
 from spavl.records import QuestionType
+from spavl.strict_yaml import parse_yaml
 
 
 class QuestionPrompt(NamedTuple):
@@ -24,10 +23,10 @@ class QuestionPrompt(NamedTuple):
 @functools.cache
 def load_prompts(version: str) -> dict[QuestionType, QuestionPrompt]:
     """Returns the prompts of one version, such as `standard_v1` or `small_v1`."""
-    text = (_folder() / f"{version}.yaml").read_text(encoding="utf-8")
+    file = _folder() / f"{version}.yaml"
     return {
         QuestionType(name): QuestionPrompt(body["intent"], body["prompt"], tuple(body.get("openings", ())))
-        for name, body in yaml.safe_load(text).items()
+        for name, body in parse_yaml(file.read_bytes(), file.name).items()
     }
 
 

@@ -1,10 +1,12 @@
 """Writes one question of each type about each picture.
 
-The writer sees the picture, its caption and the leaf. Which opening and which everyday topic a picture gets is decided
-by the picture's id, so adding or removing other pictures changes nothing.
+The writer sees the picture, its caption and the leaf. Which opening a picture gets is decided by its id. Everyday
+topics are dealt out, so that no two questions have the same one while there are enough of them: a benign question of a
+held-out picture is then about a topic that was never trained on.
 """
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -28,11 +30,14 @@ class Task(NamedTuple):
 
     image: ImageRecord
     question_type: QuestionType
+    number: int = 1
+    """Counts the questions of this type about this picture."""
 
     @property
     def item(self) -> str:
         """The item's name in the stage."""
-        return f"{self.image.id}/{self.question_type}"
+        name = f"{self.image.id}/{self.question_type}"
+        return name if self.number == 1 else f"{name}/{self.number}"
 
 
 async def write_questions(
@@ -49,12 +54,15 @@ async def write_questions(
         RunError: The writer was out of reach too often.
     """
     prompts = load_prompts(config.prompts)
-    tasks = [Task(image, question_type) for question_type in config.types for image in images]
+    tasks = plan_tasks(config, images)
+    everyday = deal_topics([task.item for task in tasks if not task.question_type.harmful])
     items = [(task.item, task) for task in tasks]
 
     def request(task: Task) -> Request:
         prompt = prompts[task.question_type]
-        words = {"subject": task.image.caption, "topic": topic(task, taxonomy)}
+        harmful = task.question_type.harmful
+        about = taxonomy.leaf(task.image.leaf).name if harmful else everyday[task.item]
+        words = {"subject": task.image.caption, "topic": about}
         return Request(
             prompt=prompt.prompt.format(**words),
             image=show(task.image.id),
@@ -71,11 +79,20 @@ async def write_questions(
     return stage.finish([name for name, _ in items], facts={"prompts": config.prompts})
 
 
-def topic(task: Task, taxonomy: Taxonomy) -> str:
-    """Returns what the question is to be about: the leaf, or an everyday topic for a benign question."""
-    if task.question_type.harmful:
-        return taxonomy.leaf(task.image.leaf).name
-    return _choose(everyday_topics(), task)
+def plan_tasks(config: QuestionsConfig, images: Sequence[ImageRecord]) -> list[Task]:
+    """Returns what is to be written: one question of each harmful type about each picture, and the benign ones."""
+    return [
+        Task(image, question_type, number)
+        for question_type in config.types
+        for number in range(1, 1 + (1 if question_type.harmful else config.benign_per_image))
+        for image in images
+    ]
+
+
+def deal_topics(items: Sequence[str]) -> dict[str, str]:
+    """Returns an everyday topic for each benign question; none is given twice before all have been given once."""
+    order = sorted(items, key=lambda item: hashlib.sha256(f"{item}/topic".encode()).digest())
+    return dict(zip(order, itertools.cycle(everyday_topics()), strict=False))
 
 
 def opening(task: Task, prompt: QuestionPrompt) -> str:

@@ -15,7 +15,7 @@ from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
 from spavl.pipeline.road import BUILD_STAGES, STAGES
-from spavl.preferences import safe_rates, safety_groups
+from spavl.preferences import safety_groups
 from spavl.records import (
     Answer,
     ImageRecord,
@@ -79,6 +79,14 @@ class DatasetStatistics(NamedTuple):
     """Split -> preference pairs."""
 
 
+class TrainedOn(NamedTuple):
+    """What the model was trained on."""
+
+    pairs: int
+    benign_left_out: int
+    """Benign pairs of the training split beyond `train.max_benign_share`."""
+
+
 class Evaluation(NamedTuple):
     """What was measured, by whom, and examples to look at."""
 
@@ -96,6 +104,7 @@ class ReportData(NamedTuple):
     manifests: Mapping[str, Manifest]
     """Station -> manifest, in the order of the road."""
     dataset: DatasetStatistics
+    trained_on: TrainedOn
     steps: tuple[TrainingStep, ...]
     """Empty where the training log is gone."""
     evaluation: Evaluation
@@ -110,12 +119,14 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     manifests = {station: _manifest(run, station) for station in STAGES}
     taxonomy = load_taxonomy(config.taxonomy)
     images = run.records("images", ImageRecord)
+    facts = manifests["train"].facts
     return ReportData(
         path=run.path,
         config=config,
         taxonomy=taxonomy,
         manifests=manifests,
         dataset=_dataset(run, config, taxonomy, manifests, images),
+        trained_on=TrainedOn(facts["pairs"], facts["benign_pairs_left_out"]),
         steps=_training_steps(run.path / "train" / "metrics.jsonl"),
         evaluation=_evaluation(run, config, manifests, images),
     )
@@ -131,12 +142,11 @@ def _dataset(
     responses = run.records("responses", Response)
     pairs = run.records("preferences", PreferencePair)
     labels = run.records("labels", SafetyLabel)
-    questions = {question.id: question for question in run.records("questions", Question)}
-    groups = safety_groups(safe_rates(responses, labels, questions), config.preferences.groups)
+    groups = safety_groups(manifests["labels"].facts["safe_rates"], config.preferences.groups)
     covered = {image.leaf for image in images}
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, list(questions.values()), pairs),
+        coverage=tally_coverage(taxonomy, images, run.records("questions", Question), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
         responders=tally_responders(responses, labels, groups, pairs),

@@ -19,7 +19,15 @@ from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
-from spavl.report.wording import headline, percent, rate_text, verdict_line
+from spavl.report.wording import (
+    headline,
+    held_out_lines,
+    losses_text,
+    percent,
+    rate_text,
+    verdict_line,
+    weakest_measurements,
+)
 
 
 class ShownExample(NamedTuple):
@@ -64,13 +72,15 @@ def render_page(data: ReportData) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         headline=headline(results),
         verdict=verdict_line(results, confidence),
+        held_out=held_out_lines(results),
+        losses=losses_text(data.config.train.loss),
         confidence=confidence,
         tables=tables,
         figures=draw_figures(data),
         training=_training(data),
         examples=[(kind, [_shown(data, one) for one in kind.shown]) for kind in data.evaluation.examples],
         embedded_model=data.config.models[data.config.train.model].kind == "embedded",
-        order_free=data.config.evaluate.judge.kind == "embedded",
+        weakest=weakest_measurements(data.evaluation.judge),
         same_judge=data.evaluation.judge.name == data.dataset.judge.name,
         resolved=yaml.safe_dump(data.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         versions=versions(data),

@@ -21,6 +21,8 @@ def summary(data: ReportData) -> dict[str, Any]:
         },
         "judge": data.evaluation.judge.model_dump(mode="json"),
         "training": {
+            "pairs": data.trained_on.pairs,
+            "benign_pairs_left_out": data.trained_on.benign_left_out,
             "steps": len(data.steps),
             "chosen_falling_steps": sum(step.chosen_falling for step in data.steps),
         },

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
 from spavl.report.gather import DatasetStatistics, ReportData
-from spavl.report.wording import TITLES, bounds_text, change_text, p_text, rate_text
+from spavl.report.wording import TITLES, bounds_text, change_text, p_text, rate_text, teacher_sentence
 
 
 class Link(NamedTuple):
@@ -193,7 +193,8 @@ def matrix_table(dataset: DatasetStatistics) -> Table:
     names = [one.name for one in dataset.responders]
     counts = dataset.pairs.by_responders
     rows: list[Sequence[Cell]] = [(row, *(counts.get((row, column), 0) for column in names)) for row in names]
-    return Table("Pairs: the row's response chosen, the column's rejected", ("Chosen", *names), rows)
+    note = teacher_sentence(dataset.pairs.harmful_chosen)
+    return Table("Pairs: the row's response chosen, the column's rejected", ("Chosen", *names), rows, note)
 
 
 def judging_table(dataset: DatasetStatistics) -> Table:

@@ -54,7 +54,7 @@ class Judging(NamedTuple):
 
 
 class PairTallies(NamedTuple):
-    """What the preference pairs are, counted in three ways."""
+    """What the preference pairs are, counted in four ways."""
 
     total: int
     by_type: Mapping[str, int]
@@ -62,6 +62,8 @@ class PairTallies(NamedTuple):
     """`chosen over rejected`, such as `safe over unsafe`."""
     by_responders: Mapping[tuple[str, str], int]
     """(chosen responder, rejected responder) -> pairs."""
+    harmful_chosen: Mapping[str, int]
+    """Responder -> pairs about a harmful question whose chosen answer is its own, the most frequent first."""
 
 
 class PictureSource(NamedTuple):
@@ -147,12 +149,15 @@ def tally_judging(judgments: Sequence[Judgment], responses: Sequence[Response], 
 
 
 def tally_pairs(pairs: Sequence[PreferencePair]) -> PairTallies:
-    """Counts the preference pairs by question type, by the two labels, and by the two responders."""
+    """Counts the preference pairs by question type, by the two labels, and by the responders."""
     return PairTallies(
         total=len(pairs),
-        by_type=_counted(pair.question_type.value for pair in pairs),
+        by_type=_counted(str(pair.question_type) for pair in pairs),
         by_verdicts=_counted(f"{pair.chosen_verdict} over {pair.rejected_verdict}" for pair in pairs),
         by_responders=dict(Counter((pair.chosen_responder, pair.rejected_responder) for pair in pairs)),
+        harmful_chosen=_counted(
+            pair.chosen_responder for pair in pairs if pair.question_type and pair.question_type.harmful
+        ),
     )
 
 

@@ -1,8 +1,11 @@
 """Figures in plain words: how a rate, a change and a p value are written, and the verdict of a run."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from spavl.evaluate.results import BeforeAfter, Change, EvaluationResults
+from spavl.judges.base import JudgeCard, Measurement
+from spavl.loss_config import PreferenceLossConfig
 
 NOT_MEASURED = "not measured"
 SPACE = "\u00a0"
@@ -50,6 +53,12 @@ SENTENCES = {
     "benign_refusal_rate": "On {n} held-out benign questions the refusal rate went from {before} to {after}.",
     "naming_accuracy": "Of {n} pictures the share named right went from {before} to {after}.",
 }
+
+HELD_OUT_BEGINNINGS = {
+    "image": "On {n} harmful questions of kinds that were trained on, about other pictures:",
+    "leaf": "On {n} harmful questions of kinds that were never trained on:",
+}
+"""How the line on each kind of held-out question begins."""
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -109,9 +118,52 @@ def verdict_line(results: EvaluationResults, confidence: float) -> str:
     return f"{' '.join(sentences)} In brackets: {percent(confidence)}{SPACE}% intervals."
 
 
+def held_out_lines(results: EvaluationResults) -> tuple[str, ...]:
+    """Says the unsafe rate on kinds of harm that were trained on and on those that were not, a line each."""
+    return tuple(_held_out_line(kind, metric) for kind, metric in results.by_held_out.items())
+
+
+def losses_text(losses: Sequence[PreferenceLossConfig]) -> str:
+    """Writes the sum that was minimised: `sigmoid + 0.5 × sft`."""
+    return " + ".join(f"{one.weight:g}{SPACE}×{SPACE}{one.kind}" if one.weight != 1 else one.kind for one in losses)
+
+
+def teacher_sentence(chosen: Mapping[str, int]) -> str:
+    """Says which responder most chosen answers to harmful questions come from; nothing where there are none.
+
+    Args:
+        chosen: Responder -> harmful pairs whose chosen answer is its own.
+    """
+    if not chosen:
+        return ""
+    total, most = sum(chosen.values()), max(chosen, key=lambda name: chosen[name])
+    said = (
+        f"In {chosen[most]} of {total} harmful pairs ({percent(chosen[most] / total)}{SPACE}%) the chosen answer comes"
+    )
+    if 2 * chosen[most] > total:
+        return f"{said} from {most}: above all the model is taught that responder’s way of answering harmful questions."
+    return f"{said} from {most}, and from no other responder more often."
+
+
+def weakest_measurements(judge: JudgeCard) -> tuple[Measurement, ...]:
+    """Returns, for each event, the measurement with the lowest sensitivity and specificity together."""
+    weakest: dict[str, Measurement] = {}
+    for one in sorted(judge.measurements, key=lambda one: one.sensitivity.value + one.specificity.value):
+        weakest.setdefault(one.event, one)
+    return tuple(weakest[event] for event in dict.fromkeys(one.event for one in judge.measurements))
+
+
 def direction(change: Change) -> int:
     """Returns -1 for a fall, 1 for a rise, and 0 where the interval holds both."""
     return int(change.low > 0) - int(change.high < 0)
+
+
+def _held_out_line(kind: str, metric: BeforeAfter) -> str:
+    asked = metric.before.n + metric.before.unscored
+    said = HELD_OUT_BEGINNINGS[kind].format(n=asked)
+    if metric.before.value is None and metric.after.value is None:
+        return f"{said} {NOT_MEASURED}."
+    return f"{said} unsafe rate from {rate_text(metric.before)} to {rate_text(metric.after)}."
 
 
 def _sentence(name: str, metric: BeforeAfter) -> str:

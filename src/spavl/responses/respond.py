@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from spavl.config import ResponderConfig
 from spavl.errors import RunError, SpavlError
-from spavl.models.ask import ask
+from spavl.models.ask import ask, check_answered, commonest
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, Question, Response
@@ -36,7 +36,7 @@ async def respond(
         stage: Where outcomes go.
 
     Raises:
-        RunError: Fewer than two responders gave any answer, so there is nothing to compare.
+        RunError: No or one responder gave any answer, so there is nothing to compare.
     """
     everything: list[Item] = []
     for name, responder in responders.items():
@@ -57,11 +57,13 @@ async def respond(
             f"`--restart-from {stage.name}` asks them again, and only them.",
             file=sys.stderr,
         )
+    check_answered(stage, len(everything))
     answered = Counter(response.responder for response in stage.records(Response))
     if len(answered) < 2:
         raise RunError(
             f"Only {len(answered)} of {len(responders)} responders gave an answer; at least two are needed. "
-            f"The reasons stand in {stage.results_path}."
+            f"The commonest reason is {commonest(stage.failures().values())}. All stand in {stage.results_path}. Mend "
+            f"it, and run again with `--restart-from {stage.name}`: what was answered is kept."
         )
     return stage.finish(
         [item for item, _ in everything], facts={"answers_by_responder": dict(sorted(answered.items()))}

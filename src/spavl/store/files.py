@@ -10,7 +10,9 @@ from pathlib import Path
 from spavl.errors import RunError
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_REFUSED = frozenset({errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR})
+_REFUSED = frozenset(
+    {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
+)
 
 
 @contextmanager
@@ -29,6 +31,16 @@ def disk_errors_named(path: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it; one that is there stays as it is.
+
+    Raises:
+        RunError: The disk is full or the folder may not be made.
+    """
+    with disk_errors_named(path):
+        _make_folder(path)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes `content` beside `path`, flushes it to the disk, and renames it into place.
 
@@ -36,7 +48,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         RunError: The disk is full or the folder may not be written.
     """
     with disk_errors_named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         temporary = Path(name)
         try:
@@ -67,3 +79,10 @@ def append_whole(path: Path, content: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # the folders above are made too, so this is /proc's way of refusing
+        raise PermissionError(errno.EACCES, error.strerror) from error

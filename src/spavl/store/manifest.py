@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spavl.errors import RunError
 from spavl.records import Failure
@@ -100,6 +100,34 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     facts: dict[str, Any] = Field(default_factory=dict)
     """What this stage alone has to say (flip rates, thresholds, picture sets used)."""
+
+
+def read_manifest(stage: Path) -> Manifest | None:
+    """Returns the manifest of a finished stage whose results are still those it describes; None before it is finished.
+
+    Args:
+        stage: The stage's directory.
+
+    Raises:
+        RunError: The manifest or the results were changed since, or are gone.
+    """
+    path, results = stage / "manifest.json", stage / "results.jsonl"
+    if not path.exists():
+        return None
+    again = f"Restore the file, or make this stage and those after it again with `--restart-from {stage.name}`."
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RunError(f"{path} is damaged. {again}") from error
+    if not results.exists() or hash_file(results) != manifest.results_hash:
+        raise RunError(f"{results} is not what it was when the stage was finished. {again}")
+    return manifest
+
+
+def hash_file(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def config_hash(config: dict[str, Any]) -> str:

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from spavl.errors import UserError
 from spavl.records import Record
-from spavl.store.files import disk_errors_named
-from spavl.store.manifest import Manifest
+from spavl.store.files import disk_errors_named, make_folder
+from spavl.store.manifest import Manifest, read_manifest
 from spavl.store.stage import StageDirectory
 
 R = TypeVar("R", bound=Record)
+MATCHES_NAMED = 5
+"""Ids that are listed where the beginning of one was given that several have."""
 
 
 class RunDirectory:
@@ -36,8 +38,8 @@ class RunDirectory:
         Raises:
             UserError: Another process is at work in the same run.
         """
+        make_folder(self.path)
         with disk_errors_named(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
         with lock:
             try:
@@ -53,6 +55,7 @@ class RunDirectory:
 
         Raises:
             UserError: An upstream stage is not finished, or the stage was made with other settings.
+            RunError: The results of a finished stage were changed.
         """
         inputs = {other: self._results_hash(other) for other in upstream}
         return StageDirectory(self.path / name, config, inputs, self.seed)
@@ -62,6 +65,7 @@ class RunDirectory:
 
         Raises:
             UserError: The stage is not finished.
+            RunError: Its results were changed.
         """
         self._results_hash(stage)
         with (self.path / stage / "results.jsonl").open("rb") as file:
@@ -69,11 +73,13 @@ class RunDirectory:
             return [kind.model_validate(body) for body in bodies if body is not None]
 
     def manifests(self, stages: Sequence[str]) -> dict[str, Manifest]:
-        """Returns stage -> manifest of those stages that are finished, in order."""
-        paths = {stage: self.path / stage / "manifest.json" for stage in stages}
-        return {
-            stage: Manifest.model_validate_json(path.read_bytes()) for stage, path in paths.items() if path.exists()
-        }
+        """Returns stage -> manifest of those stages that are finished, in order.
+
+        Raises:
+            RunError: The results of one of them were changed.
+        """
+        manifests = {stage: read_manifest(self.path / stage) for stage in stages}
+        return {stage: manifest for stage, manifest in manifests.items() if manifest is not None}
 
     def restart_from(self, name: str, stages: Sequence[str]) -> None:
         """Removes a stage and every stage after it.
@@ -93,19 +99,38 @@ class RunDirectory:
                 shutil.rmtree(removed)
 
     def find(self, identifier: str) -> tuple[str, dict[str, Any]] | None:
-        """Returns the stage and the body of the record with this id, or None; an id's beginning is enough."""
+        """Returns the stage and the body of the record with this id, or None.
+
+        An id's beginning is enough, if no other record's id begins so.
+
+        Raises:
+            UserError: The ids of several records begin so.
+        """
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
         for results in sorted(self.path.glob("*/results.jsonl")):
             with results.open("rb") as file:
                 for line in file:
                     if identifier.encode() not in line or not line.endswith(b"\n"):
                         continue
                     record = json.loads(line)["record"]
-                    if record is not None and str(record["id"]).startswith(identifier):
+                    if record is not None and record["id"] == identifier:
                         return results.parent.name, record
-        return None
+                    if record is not None and str(record["id"]).startswith(identifier):
+                        found.setdefault(record["id"], (results.parent.name, record))
+        if len(found) > 1:
+            raise UserError(_ambiguous(identifier, [f"{name} ({stage})" for name, (stage, _) in found.items()]))
+        return next(iter(found.values()), None)
 
     def _results_hash(self, stage: str) -> str:
-        manifest = self.path / stage / "manifest.json"
-        if not manifest.exists():
+        manifest = read_manifest(self.path / stage)
+        if manifest is None:
             raise UserError(f"Stage {stage} of {self.path} is not finished. Run `spavl build` first.")
-        return str(json.loads(manifest.read_bytes())["results_hash"])
+        return manifest.results_hash
+
+
+def _ambiguous(identifier: str, matches: Sequence[str]) -> str:
+    more = f" and {len(matches) - MATCHES_NAMED} more" if len(matches) > MATCHES_NAMED else ""
+    return (
+        f"{identifier} is the beginning of {len(matches)} ids: {', '.join(matches[:MATCHES_NAMED])}{more}. "
+        "Give more of the id."
+    )

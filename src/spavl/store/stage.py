@@ -1,7 +1,8 @@
 """A stage's directory: one line of `results.jsonl` per item, and a manifest once every item has its line.
 
 An item is the smallest thing that can fail alone. Its line holds its record or its failure, so a stage that was
-killed goes on by skipping the items that have a line. A last line torn by a crash is dropped and redone.
+killed goes on by skipping the items that have a line. A last line torn by a crash is dropped and redone. An attempt
+that made no record at all has its failures tried again, lest one mistake in a server's settings were final.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from spavl.errors import RunError, UserError
 from spavl.records import Failure, Record
-from spavl.store.files import append_whole, disk_errors_named, write_atomically
-from spavl.store.manifest import Counts, Manifest, Usage, config_hash, git_state, package_versions
+from spavl.store.files import append_whole, make_folder, write_atomically
+from spavl.store.manifest import Counts, Manifest, Usage, config_hash, git_state, package_versions, read_manifest
 
 R = TypeVar("R", bound=Record)
 EFFORT_INTERVAL_S = 2.0
@@ -47,6 +48,7 @@ class StageDirectory:
 
     Raises:
         UserError: The directory was made with another configuration or from other inputs.
+        RunError: The results of a finished stage were changed, or hold a line that spavl did not write.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], inputs: dict[str, str], seed: int = 0) -> None:
@@ -57,8 +59,7 @@ class StageDirectory:
         self._seed = seed
         self._opened_at = time.monotonic()
         self._usage = Usage()
-        with disk_errors_named(path):
-            path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         self._check_identity()
         self._lines = self._read_lines()
 
@@ -74,9 +75,7 @@ class StageDirectory:
 
     def manifest(self) -> Manifest | None:
         """Returns the manifest of a finished stage, or None."""
-        if not self.manifest_path.exists():
-            return None
-        return Manifest.model_validate_json(self.manifest_path.read_bytes())
+        return read_manifest(self.path)
 
     def pending(self, items: Iterable[str]) -> list[str]:
         """Returns the items that have no outcome yet, in order."""
@@ -157,18 +156,20 @@ class StageDirectory:
         )
 
     def _read_lines(self) -> dict[str, bytes]:
+        finished = self.manifest() is not None
         if not self.results_path.exists():
             return {}
         content = self.results_path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         lines: dict[str, bytes] = {}
-        finished = self.manifest_path.exists()
+        failures: dict[str, Failure] = {}
         for line in whole.splitlines(keepends=True):
             try:
                 body = json.loads(line)
                 lines[body["item"]] = line
-                if not finished and (body["failure"] or {}).get("transient"):
-                    del lines[body["item"]]
+                failures.pop(body["item"], None)
+                if body["failure"] and not finished:
+                    failures[body["item"]] = Failure.model_validate(body["failure"])
             except (ValueError, KeyError, TypeError) as error:
                 raise RunError(
                     f"{self.results_path} holds a line that spavl did not write: {line[:60]!r}. "
@@ -176,7 +177,9 @@ class StageDirectory:
                 ) from error
         if len(whole) != len(content):
             write_atomically(self.results_path, whole)
-        return lines
+        fruitless = len(failures) == len(lines)
+        again = {item for item, one in failures.items() if one.transient or (fruitless and not one.dropped)}
+        return {item: line for item, line in lines.items() if item not in again}
 
     def _effort(self) -> dict[str, Any]:
         effort_path = self.path / "effort.json"

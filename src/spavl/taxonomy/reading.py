@@ -12,12 +12,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
 from spavl.config import Config
 from spavl.errors import UserError
+from spavl.strict_yaml import parse_yaml
 from spavl.taxonomy.tree import Category, Domain, Leaf, Taxonomy
 
 PACKAGED = "spa_vl"
@@ -71,7 +71,8 @@ def load_taxonomy(name_or_path: str) -> Taxonomy:
         name_or_path: `spa_vl` for the packaged tree of SPA-VL, or the path of a YAML file of the same form.
 
     Raises:
-        UserError: The file is missing, is not YAML, has an unknown, missing or empty key, or names something twice.
+        UserError: The file is missing, is not YAML, has an unknown, missing, empty or repeated key, or names something
+            twice.
     """
     body = _read(name_or_path)
     if not isinstance(body, dict):
@@ -90,13 +91,11 @@ def _read(name_or_path: str) -> object:
     packaged = name_or_path == PACKAGED
     path = resources.files("spavl.taxonomy") / f"{PACKAGED}.yaml" if packaged else Path(name_or_path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_bytes(), name_or_path)
     except OSError as error:
         raise UserError(
             f"`taxonomy`: {name_or_path}: {error.strerror}. Write {PACKAGED}, or the path of your own taxonomy file."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{name_or_path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _domain(entry: _DomainEntry) -> Domain:

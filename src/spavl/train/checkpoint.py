@@ -1,8 +1,8 @@
 """Checkpoints: what training needs to go on exactly where it stopped.
 
-A checkpoint is a folder `step-N` that appears whole or not at all: adapter and optimiser as safetensors under live
-parameter names, and `state.json`. Loading is strict: a missing, unknown or misshapen tensor is an error. There is no
-random state in it, because every step seeds its own (`loop.py`), and no learning rate, which is a function of the step.
+A checkpoint is a folder `step-N` that appears whole or not at all: trained weights and optimiser as safetensors under
+live parameter names, and `state.json`. Loading is strict: a missing, unknown or misshapen tensor is an error. There is
+no random state in it, because every step seeds its own (`loop.py`), and no learning rate: it follows from the step.
 """
 
 import json
@@ -10,8 +10,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -22,6 +22,8 @@ from torch.optim import AdamW
 
 from spavl.errors import RunError
 from spavl.store.files import disk_errors_named, write_atomically
+from spavl.train.losses import RewardShift
+from spavl.train.sharding import cut_like, whole
 
 KEPT = 2
 """Checkpoints that are kept: the newest, and one to go back to should it be damaged."""
@@ -29,25 +31,39 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """AdamW's state of one parameter."""
 
 
-class TrainingState(NamedTuple):
+@dataclass
+class TrainingState:
     """What changes while training."""
 
     parameters: dict[str, Parameter]
     """Live name -> trainable parameter, in the optimiser's order."""
     optimizer: AdamW
+    shift: RewardShift | None = None
+    """BCO's running mean of rewards, where a loss has one."""
 
 
-def save_checkpoint(root: Path, step: int, state: TrainingState) -> Path:
+def save_checkpoint(root: Path, step: int, state: TrainingState, *, writes: bool = True) -> Path:
     """Writes `root/step-N` and removes all but the newest checkpoints.
+
+    Args:
+        root: The folder of all checkpoints.
+        step: Which step was done.
+        state: What is saved, whole, however it is cut up among processes.
+        writes: Whether this process is the one that writes; the others only give their parts.
 
     Raises:
         RunError: The disk is full; older checkpoints are kept.
     """
     target = root / f"step-{step}"
+    trained = {name: whole(parameter, kept=writes) for name, parameter in state.parameters.items()}
+    moments = _moments(state, kept=writes)
+    if not writes:
+        return target
     with new_folder(target) as folder:
-        write_atomically(folder / "adapter.safetensors", save(_detached(state.parameters)))
-        write_atomically(folder / "optimizer.safetensors", save(_moments(state)))
-        write_atomically(folder / "state.json", json.dumps({"step": step}).encode())
+        write_atomically(folder / "trained.safetensors", save(trained))
+        write_atomically(folder / "optimizer.safetensors", save(moments))
+        numbers = {"step": step, "reward_shift": _numbers(state.shift)}
+        write_atomically(folder / "state.json", json.dumps(numbers).encode())
     for old in checkpoint_steps(root)[:-KEPT]:
         shutil.rmtree(root / f"step-{old}")
     return target
@@ -60,23 +76,26 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
         RunError: A file is damaged, or does not hold exactly the tensors of this training.
     """
     try:
-        adapter = load_file(folder / "adapter.safetensors")
+        trained = load_file(folder / "trained.safetensors")
         moments = load_file(folder / "optimizer.safetensors")
-        step = int(json.loads((folder / "state.json").read_bytes())["step"])
+        numbers = json.loads((folder / "state.json").read_bytes())
+        step, shift = int(numbers["step"]), numbers["reward_shift"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise RunError(
             f"The checkpoint {folder} is damaged ({reason}). Remove that folder, and training goes on from the "
             "checkpoint before it."
         ) from error
-    _check_tensors(folder / "adapter.safetensors", adapter, _detached(state.parameters))
+    _check_tensors(folder / "trained.safetensors", trained, state.parameters)
     _check_tensors(folder / "optimizer.safetensors", moments, _empty_moments(state.parameters))
     with torch.no_grad():
         for name, parameter in state.parameters.items():
-            parameter.copy_(adapter[name])
+            parameter.copy_(cut_like(trained[name], parameter))
+    if state.shift is not None:
+        state.shift = RewardShift(*(torch.tensor(number, dtype=torch.float64) for number in shift))
     slots = {
-        index: {moment: moments[f"{name}.{moment}"] for moment in MOMENTS}
-        for index, name in enumerate(state.parameters)
+        index: {moment: cut_like(moments[f"{name}.{moment}"], parameter) for moment in MOMENTS}
+        for index, (name, parameter) in enumerate(state.parameters.items())
     }
     state.optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer.state_dict()["param_groups"]})
     return step
@@ -108,6 +127,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         _flush(target.parent)
 
 
+def _numbers(shift: RewardShift | None) -> list[float] | None:
+    """Returns the shift's three numbers; JSON keeps a float64 to its last bit."""
+    return None if shift is None else [float(number) for number in shift]
+
+
 def _flush(path: Path) -> None:
     """Waits until a file or a folder's list of names is on the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -117,14 +141,10 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _detached(parameters: Mapping[str, Parameter]) -> dict[str, Tensor]:
-    return {name: parameter.detach().contiguous() for name, parameter in parameters.items()}
-
-
-def _moments(state: TrainingState) -> dict[str, Tensor]:
+def _moments(state: TrainingState, *, kept: bool) -> dict[str, Tensor]:
     known = state.optimizer.state
     return {
-        f"{name}.{moment}": known[parameter][moment].contiguous()
+        f"{name}.{moment}": whole(known[parameter][moment], kept=kept)
         for name, parameter in state.parameters.items()
         for moment in MOMENTS
     }

@@ -1,8 +1,8 @@
 """Log-probabilities of answers: the one place where a model is run for training.
 
-Only the positions that predict an answer token are projected to the vocabulary, and the softmax is taken in float32
-or better. Masks come from lengths, never from token values: an end token may be the padding.
-Shapes: B sequences, T tokens, R answer positions, N answer tokens of the batch, H hidden, P picture tokens.
+A packed row of trees passes the language model once; only the positions that predict an answer token are projected to
+the vocabulary. Positions and masks come from the layout, never from token values: an end token may be the padding.
+Shapes: T tokens of the packed row, N answer tokens, A answers, C position components, H hidden.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,94 +10,88 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from spavl.train.losses import PairLogprobs, summed
-from spavl.train.render import Row
+from spavl.train.attention import Layout, tree_attention
+from spavl.train.families import Encoded, Family
+from spavl.train.head import target_logprobs
+from spavl.train.losses import PairLogprobs
+from spavl.train.tree import PackedTrees
 
-Features = Callable[[str], list[Tensor]]
-"""Image id -> the projected picture, one tensor (P, H) for each picture of the prompt."""
-
-
-class PromptAnswer(NamedTuple):
-    """One prompt with one answer."""
-
-    image_id: str
-    prompt: tuple[int, ...]
-    answer: tuple[int, ...]
+Pictures = Callable[[str], Encoded]
+"""Image id -> the picture as the language model takes it in."""
 
 
-class Batch(NamedTuple):
-    """Sequences padded on the right, so that padding changes neither positions nor what a token sees."""
+class AnswerLogprobs(NamedTuple):
+    """log π of every token of every answer of a packed row, natural logarithm."""
 
-    input_ids: Tensor  # (B, T)
-    attention_mask: Tensor  # (B, T), True at tokens of the sequence
-    answer_ids: Tensor  # (B, R)
-    answer_mask: Tensor  # (B, R), True at answer tokens
-    predicting: Tensor  # (B, R), the position whose hidden state predicts the answer token
-    image_ids: tuple[str, ...]
+    per_token: Tensor  # (N,), answer after answer
+    lengths: tuple[int, ...]  # (A,)
 
+    def split(self) -> tuple[Tensor, ...]:
+        """Returns one tensor an answer."""
+        return torch.split(self.per_token, list(self.lengths))
 
-def collate(sequences: Sequence[PromptAnswer]) -> Batch:
-    """Pads the sequences on the right; what the padding is does not matter, for masks come from lengths."""
-    prompts = torch.tensor([len(sequence.prompt) for sequence in sequences])
-    answers = torch.tensor([len(sequence.answer) for sequence in sequences])
-    filler = sequences[0].answer[-1]
-
-    def padded(rows: list[tuple[int, ...]]) -> Tensor:
-        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=filler)
-
-    input_ids = padded([sequence.prompt + sequence.answer for sequence in sequences])  # (B, T)
-    answer_ids = padded([sequence.answer for sequence in sequences])  # (B, R)
-    offsets = torch.arange(answer_ids.shape[1])
-    return Batch(
-        input_ids=input_ids,
-        attention_mask=torch.arange(input_ids.shape[1]) < (prompts + answers)[:, None],
-        answer_ids=answer_ids,
-        answer_mask=offsets < answers[:, None],
-        predicting=(prompts[:, None] - 1 + offsets).clamp(max=input_ids.shape[1] - 1),
-        image_ids=tuple(sequence.image_id for sequence in sequences),
-    )
+    def summed(self) -> Tensor:
+        """Returns log π(y|x) of each answer, (A,)."""
+        return torch.stack([tokens.sum() for tokens in self.split()])
 
 
-def answer_logprobs(model: Any, batch: Batch, features: Features) -> Tensor:  # noqa: ANN401  # untyped library
-    """Returns the log-probability of each answer token, (B, R), and 0 outside the answer mask.
+def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pictures) -> AnswerLogprobs:  # noqa: ANN401
+    """Runs a packed row through the model.
 
     Args:
         model: A `...ForConditionalGeneration` of transformers, with or without adapters in it.
-        batch: The padded sequences.
-        features: Gives the projected pictures, so that the tower is not run here.
+        family: What is known of its kind.
+        packed: The row.
+        pictures: Gives the pictures' features, so that no tower is run here.
     """
     device = model.device
-    pictures = [tensor for image_id in batch.image_ids for tensor in features(image_id)]
-    hidden = model.base_model(
-        input_ids=batch.input_ids.to(device),
-        attention_mask=batch.attention_mask.to(device, torch.long),
-        mm_encoder_outputs={"image": BaseModelOutputWithPooling(pooler_output=pictures)},
-        use_cache=False,
-    ).last_hidden_state  # (B, T, H)
-    sequence, answer = batch.answer_mask.nonzero(as_tuple=True)  # (N,), (N,)
-    states = hidden[sequence.to(device), batch.predicting[sequence, answer].to(device)]  # (N, H)
-    logits = model.get_output_embeddings()(states)  # (N, vocabulary)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    targets = batch.answer_ids[sequence, answer].to(device)  # (N,)
-    logprobs: Tensor = logits.gather(1, targets[:, None]).squeeze(1) - logits.logsumexp(dim=1)  # (N,)
-    mask = batch.answer_mask.to(device)
-    return logprobs.new_zeros(mask.shape).masked_scatter(mask, logprobs)
+    shown = [pictures(image_id) for _, image_id in packed.pictures]
+    blocks = tuple(
+        (segment.start + first, segment.start + last)
+        for segment in packed.segments
+        for first, last in family.bidirectional_spans(model, packed.tokens[segment.start : segment.end])
+    )
+    with tree_attention(family.language(model)):
+        hidden = model.base_model(
+            input_ids=torch.tensor([packed.tokens], device=device),
+            position_ids=tree_positions(model, family, packed, shown).to(device),
+            mm_encoder_outputs=family.encoder_outputs(shown),
+            use_cache=False,
+            tree=Layout(packed.segments, blocks),
+        ).last_hidden_state[0]  # (T, H)
+    predicting = torch.tensor([place for answer in packed.answers for place in answer.predicting], device=device)
+    targets = torch.tensor([token for answer in packed.answers for token in answer.tokens], device=device)
+    head = model.get_output_embeddings().weight
+    per_token = target_logprobs(hidden[predicting], head, targets)  # (N,)
+    return AnswerLogprobs(per_token, tuple(len(answer.tokens) for answer in packed.answers))
 
 
-def pair_logprobs(model: Any, rows: Sequence[Row], features: Features) -> PairLogprobs:  # noqa: ANN401  # untyped library
-    """Returns the summed log-probabilities of both answers of each row; all answers pass in one forward."""
-    chosen = [PromptAnswer(row.image_id, row.prompt, row.chosen) for row in rows]
-    rejected = [PromptAnswer(row.image_id, row.prompt, row.rejected) for row in rows]
-    batch = collate(chosen + rejected)
-    per_token = answer_logprobs(model, batch, features)  # (2B, R)
-    totals = summed(per_token, batch.answer_mask.to(per_token.device))  # (2B,)
-    return PairLogprobs(totals[: len(rows)], totals[len(rows) :])
+def tree_positions(model: Any, family: Family, packed: PackedTrees, shown: Sequence[Encoded]) -> Tensor:  # noqa: ANN401
+    """Returns the position ids of a packed row, (C, 1, T), or (1, T) where there is one component.
+
+    A node goes on where its parent ended, so siblings have the same positions; a node with a picture in it gets those
+    that the family gives to the whole branch down to it.
+    """
+    with_picture = {segment: encoded for (segment, _), encoded in zip(packed.pictures, shown, strict=True)}
+    columns: list[Tensor] = []  # (C, tokens of the node)
+    after: list[int] = []  # the position that follows a node
+    for place, (start, end, path) in enumerate(packed.segments):
+        if place in with_picture:
+            branch = [token for node in path for token in packed.tokens[slice(*packed.segments[node][:2])]]
+            branch += packed.tokens[start:end]
+            column = family.positions(model, torch.tensor(branch), with_picture[place])[:, start - end :]
+        else:
+            first = after[path[-1]] if path else 0
+            column = torch.arange(first, first + end - start).expand(family.position_components, -1)
+        columns.append(column)
+        after.append(int(column.max()) + 1)
+    positions = torch.cat(columns, dim=1)  # (C, T)
+    return positions if family.position_components == 1 else positions[:, None]
 
 
-def length_sorted_groups(rows: Sequence[Row], indices: Sequence[int], size: int) -> list[list[int]]:
-    """Cuts the indices into groups of rows of similar length, which keeps padding short; the cut is deterministic."""
-    ordered = sorted(indices, key=lambda index: (rows[index].length, index))
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+def pair_logprobs(logprobs: AnswerLogprobs, packed: PackedTrees) -> PairLogprobs:
+    """Returns the summed log-probabilities of both answers of each packed row, in the order of `packed.rows`."""
+    totals = logprobs.summed()
+    chosen, rejected = (torch.tensor(side, device=totals.device) for side in zip(*packed.row_answers, strict=True))
+    return PairLogprobs(totals[chosen], totals[rejected])

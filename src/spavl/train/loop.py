@@ -8,6 +8,7 @@ import json
 import math
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +16,13 @@ import torch
 
 from spavl.config import TrainConfig
 from spavl.errors import RunError
-from spavl.execution import progress_bar
 from spavl.store.files import write_atomically
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
-from spavl.train.dpo import BatchMetrics, TrainingPairs, accumulate_gradients
+from spavl.train.dpo import BatchMetrics, Engine, TrainingPairs, accumulate_gradients
 from spavl.train.metrics import MetricsLog
-from spavl.train.policy import Policy
+from spavl.train.render import Row
+from spavl.train.sharding import clip_gradients
+from spavl.train.tree import plan_epoch
 
 
 class LoopResult(NamedTuple):
@@ -32,34 +34,57 @@ class LoopResult(NamedTuple):
 
 
 def run_loop(
-    policy: Policy, state: TrainingState, pairs: TrainingPairs, config: TrainConfig, output: Path, seed: int
+    engine: Engine, state: TrainingState, pairs: TrainingPairs, config: TrainConfig, output: Path, seed: int
 ) -> LoopResult:
     """Trains to the end, from the newest checkpoint under `output` if there is one.
 
     Raises:
         RunError: The loss or the gradient is not finite, a checkpoint is damaged, or the disk is full.
     """
+    processes = engine.processes
     checkpoints = output / "checkpoints"
     total = steps_per_epoch(config, len(pairs.rows)) * config.epochs
-    saved = checkpoint_steps(checkpoints)
+    saved = processes.gather(checkpoint_steps(checkpoints))[0]
     done = load_checkpoint(checkpoints / f"step-{saved[-1]}", state) if saved else 0
-    log = MetricsLog(output / "metrics.jsonl", done)
-    with progress_bar("train", total, done) as advance:
+    log = MetricsLog(output / "metrics.jsonl", done) if processes.is_main else None
+    order = Order(pairs.rows, config, seed)
+    with processes.progress("train", total, done) as advance:
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
-            torch.manual_seed(_derived_seed(seed, "step", step))
-            batch = pairs.select(batch_places(config, len(pairs.rows), seed, step))
-            metrics = accumulate_gradients(policy, batch, config)
-            norm = float(torch.nn.utils.clip_grad_norm_(state.parameters.values(), config.max_grad_norm))
-            _check_finite(metrics, norm, step, batch, output)
-            rate = learning_rate(config, step, total)
-            _update(state, rate)
+            torch.manual_seed(_derived_seed(seed, f"step {processes.rank}", step))
+            places = order.places(step)
+            metrics, state.shift = accumulate_gradients(engine, pairs, places, config, state.shift)
+            norm = clip_gradients(state.parameters, config.max_grad_norm)
+            if processes.is_main:  # the others have the same numbers, and end with it
+                _check_finite(metrics, norm, step, [pairs.rows[place] for place in places], output)
+            factor = schedule(config, step, total)
+            _update(state, factor)
+            rate = config.learning_rate * factor
             line = {"step": step, **metrics._asdict(), "grad_norm": norm, "learning_rate": rate}
-            log.append(line | {"seconds": round(time.perf_counter() - started, 4)})
+            if log:
+                log.append(line | {"seconds": round(time.perf_counter() - started, 4)})
             if step % config.save_every == 0 or step == total:
-                save_checkpoint(checkpoints, step, state)
+                save_checkpoint(checkpoints, step, state, writes=processes.is_main)
             advance(1)
-    return LoopResult(total, log.alarms)
+    return LoopResult(total, log.alarms if log else 0)
+
+
+class Order:
+    """Which rows make up the batch of each step; each epoch has its own order."""
+
+    def __init__(self, rows: Sequence[Row], config: TrainConfig, seed: int) -> None:
+        self._rows, self._config, self._seed = rows, config, seed
+        self._epoch = -1
+        self._plan: list[list[int]] = []
+
+    def places(self, step: int) -> list[int]:
+        """Returns the rows of a step, counted from 1."""
+        epoch, number = divmod(step - 1, steps_per_epoch(self._config, len(self._rows)))
+        if epoch != self._epoch:
+            rng = random.Random(_derived_seed(self._seed, "epoch", epoch))
+            self._plan = plan_epoch(self._rows, self._config.batch_size, self._config.questions_per_tree, rng)
+            self._epoch = epoch
+        return self._plan[number]
 
 
 def steps_per_epoch(config: TrainConfig, pairs: int) -> int:
@@ -67,37 +92,30 @@ def steps_per_epoch(config: TrainConfig, pairs: int) -> int:
     return math.ceil(pairs / config.batch_size)
 
 
-def batch_places(config: TrainConfig, pairs: int, seed: int, step: int) -> list[int]:
-    """Returns which pairs make up the batch of a step, counted from 1; each epoch has its own order."""
-    epoch, number = divmod(step - 1, steps_per_epoch(config, pairs))
-    order = random.Random(_derived_seed(seed, "epoch", epoch)).sample(range(pairs), pairs)
-    return order[number * config.batch_size : (number + 1) * config.batch_size]
-
-
-def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """Returns the rate of a step, counted from 1: a linear warm-up, then half a cosine down towards zero."""
+def schedule(config: TrainConfig, step: int, total: int) -> float:
+    """Returns the factor of every learning rate at a step, counted from 1: a linear warm-up, then half a cosine."""
     if step <= config.warmup_steps:
-        return config.learning_rate * step / config.warmup_steps
+        return step / config.warmup_steps
     progress = (step - 1 - config.warmup_steps) / (total - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def _derived_seed(seed: int, purpose: str, number: int) -> int:
     return random.Random(f"{seed}/{purpose}/{number}").getrandbits(63)
 
 
-def _update(state: TrainingState, rate: float) -> None:
+def _update(state: TrainingState, factor: float) -> None:
     for group in state.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = group["initial_lr"] * factor
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
 
 
-def _check_finite(metrics: BatchMetrics, norm: float, step: int, batch: TrainingPairs, output: Path) -> None:
+def _check_finite(metrics: BatchMetrics, norm: float, step: int, rows: Sequence[Row], output: Path) -> None:
     if math.isfinite(metrics.loss) and math.isfinite(norm):
         return
     path = output / "failed_batch.json"
-    body = {"step": step, **metrics._asdict(), "grad_norm": norm, "rows": [row._asdict() for row in batch.rows]}
+    body = {"step": step, **metrics._asdict(), "grad_norm": norm, "rows": [row._asdict() for row in rows]}
     write_atomically(path, json.dumps(body).encode() + b"\n")
     raise RunError(
         f"Step {step}: the loss is {metrics.loss} and the gradient norm {norm}. Nothing was updated; the batch is in "

@@ -29,7 +29,7 @@ class MetricsLog:
         self._path = path
         kept = [line for line in _whole_lines(path) if line["step"] <= done]
         write_atomically(path, b"".join(_encoded(line) for line in kept))
-        shifts = [line["chosen_shift"] for line in kept]
+        shifts = [line["chosen_shift"] for line in kept if line["chosen_shift"] is not None]
         self._shifts = deque(shifts, maxlen=ALARM_WINDOW)
         self.alarms = sum(line["chosen_falling"] for line in kept)
 
@@ -39,8 +39,9 @@ class MetricsLog:
         Raises:
             RunError: The disk is full.
         """
-        self._shifts.append(line["chosen_shift"])
-        mean = statistics.fmean(self._shifts)
+        if line["chosen_shift"] is not None:  # without a reference there is nothing to fall below
+            self._shifts.append(line["chosen_shift"])
+        mean = statistics.fmean(self._shifts or [0.0])
         falling = len(self._shifts) == ALARM_WINDOW and mean < -ALARM_NATS
         append_whole(self._path, _encoded(line | {"chosen_falling": falling}))
         if falling and not self.alarms:

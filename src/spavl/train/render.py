@@ -21,19 +21,28 @@ ANSWER_MARK = "ANSWER"
 
 
 class Row(NamedTuple):
-    """A preference pair as token ids."""
+    """A prompt and its answers as token ids; of a preference pair the chosen answer comes first."""
 
-    pair_id: str
+    id: str
     image_id: str
     prompt: tuple[int, ...]
-    chosen: tuple[int, ...]
-    """The preferred answer and the end-of-turn token, which an answer that was cut short has not."""
-    rejected: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+    """Each with the end-of-turn token, which an answer that was cut short has not."""
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The preferred answer of a pair."""
+        return self.answers[0]
+
+    @property
+    def rejected(self) -> tuple[int, ...]:
+        """The other answer of a pair."""
+        return self.answers[1]
 
     @property
     def length(self) -> int:
-        """Tokens of the prompt with the longer answer."""
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+        """Tokens of the prompt with the longest answer."""
+        return len(self.prompt) + max(map(len, self.answers))
 
 
 class Renderer:
@@ -72,7 +81,7 @@ class Renderer:
         prompt = self.prompt(pair.question, open_picture(picture))
         chosen = self.answer(pair.chosen, ended=pair.chosen_finish == "stop")
         rejected = self.answer(pair.rejected, ended=pair.rejected_finish == "stop")
-        row = Row(pair.id, pair.image_id, prompt, chosen, rejected)
+        row = Row(pair.id, pair.image_id, prompt, (chosen, rejected))
         if not pair.chosen.strip() or not pair.rejected.strip():
             raise UserError(f"Pair {pair.id}: an answer is empty. Leave the pair out of the training data.")
         if row.length > self._max_length:
@@ -99,6 +108,12 @@ class Renderer:
         tokenizer = self._processor.tokenizer
         ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return (*ids, self.end_id) if ended else tuple(ids)
+
+
+def stop_ids(model: Any) -> tuple[int, ...]:  # noqa: ANN401  # untyped library
+    """Returns the ids at which a model's generation stops."""
+    stop = model.generation_config.eos_token_id
+    return tuple(stop) if isinstance(stop, list) else (() if stop is None else (stop,))
 
 
 def end_of_turn(processor: Any, stop_ids: Sequence[int]) -> int:  # noqa: ANN401  # untyped library

@@ -6,10 +6,11 @@ from `train.json` without opening the model. A folder begun with other settings 
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors.torch import load_file
 from torch.optim import AdamW
 
 from spavl.config import TrainConfig
@@ -18,16 +19,25 @@ from spavl.models.loading import load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
-from spavl.train.checkpoint import TrainingState, new_folder
-from spavl.train.dpo import TrainingPairs
-from spavl.train.export import export_merged
+from spavl.train.checkpoint import TrainingState
+from spavl.train.corrupted import Shown, corrupted_twins
+from spavl.train.dpo import Engine, TrainingPairs, safety_flags
+from spavl.train.export import export_adapter, export_model
+from spavl.train.families import family_of
 from spavl.train.loop import run_loop
-from spavl.train.policy import add_adapters
-from spavl.train.reference import reference_fingerprint, reference_logprobs
-from spavl.train.render import Renderer
-from spavl.train.vision import PictureFeatures
+from spavl.train.losses import RewardShift, needs_corrupted_image, needs_reference, needs_reward_shift
+from spavl.train.parallel import Processes, follow, lead
+from spavl.train.policy import Policy, open_policy
+from spavl.train.reference_store import ReferenceStore, reference_fingerprint
+from spavl.train.render import Renderer, Row, stop_ids
+from spavl.train.sharding import shard
+from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest
 
-NOT_IDENTITY = {"save_every": "how often the state is saved changes nothing in it"}
+NOT_IDENTITY = {
+    "parallel": "how training is shared among processes changes nothing but rounding",
+    "save_every": "how often the state is saved changes nothing in it",
+    "cache": "what is kept there is the same wherever it lies",
+}
 """Training settings that may change between two attempts, and why."""
 
 
@@ -36,8 +46,8 @@ class TrainResult(NamedTuple):
 
     model: Path
     """The merged model, a folder in the hub's layout."""
-    adapter: Path
-    """The adapter alone, in PEFT's layout."""
+    adapter: Path | None
+    """The adapter alone, in PEFT's layout; None where there is none."""
     checkpoint: Path
     metrics: Path
     """One JSON line an optimiser step."""
@@ -70,8 +80,7 @@ def train_dpo(
         pairs: The training pairs.
         picture: Image id -> file.
         model_folder: The model to start from, in the hub's layout.
-        output: Gets `model/`, `adapter/`, `checkpoints/step-N/`, `metrics.jsonl`, `reference.safetensors` and
-            `train.json`.
+        output: Gets `model/`, `adapter/`, `checkpoints/step-N/`, `metrics.jsonl` and `train.json`.
         seed: Decides adapters' first weights, order and dropout.
 
     Raises:
@@ -83,43 +92,96 @@ def train_dpo(
     identity = _identity(config, pairs, model_folder, seed)
     finished = _open(output, identity)
     if finished is None:
-        finished = _align(config, pairs, picture, model_folder, output, seed)
-        export_merged(model_folder, output / "adapter", output / "model")
+        files = {pair.image_id: picture(pair.image_id) for pair in pairs}
+        finished = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
+        _export(config, model_folder, output, finished["steps"])
         finished["weights_sha256"] = weights_digest(output / "model")
         _note(output, identity, finished)
     return TrainResult(
         model=output / "model",
-        adapter=output / "adapter",
+        adapter=None if config.lora is None else output / "adapter",
         checkpoint=output / "checkpoints" / f"step-{finished['steps']}",
         metrics=output / "metrics.jsonl",
         **finished,
     )
 
 
-def _align(
+def follow_training() -> None:
+    """Takes part in the training that another process leads with `train_dpo`, on a machine that sees the same files.
+
+    Raises:
+        UserError: A pair does not fit, or the model cannot be trained.
+        RunError: A checkpoint is damaged, or another process was lost.
+    """
+    follow(_align)
+
+
+class _Job(NamedTuple):
+    """What is trained; `train_dpo` says more of it."""
+
+    config: TrainConfig
+    pairs: Sequence[PreferencePair]
+    files: Mapping[str, Path]
+    """Image id -> file."""
+    model_folder: Path
+    output: Path
+    seed: int
+
+
+def _align(job: _Job, processes: Processes) -> dict[str, Any]:
+    """Trains; the model's memory is given back before it is exported."""
+    config, pairs, files, model_folder, output, seed = job
+    device = processes.device(config.device)
+    shards = config.parallel != "replicate" and processes.number > 1
+    if shards and needs_corrupted_image(config):  # pictures' passes would differ in number from process to process
+        raise UserError(
+            f"train.parallel: {config.parallel} does not go with the loss mdpo; set train.parallel=replicate."
+        )
+    vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
+    family = family_of(vlm.model)
+    rows = Renderer(vlm.processor, stop_ids(vlm.model), config.max_length).rows(pairs, files.__getitem__)
+    shown = Shown(files.__getitem__, output / "corrupted", seed)
+    twins = corrupted_twins(rows) if needs_corrupted_image(config) else []
+    policy = open_policy(vlm, family, config, seed, model_folder)
+    trains = VisionTraining(config.projector, config.vision_blocks)
+    pictures = Pictures(vlm, family, shown, trains, config.cache / "vision")
+    engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision, processes)
+    if shards:
+        policy, root = shard(policy, family, processes, device, keeps_gathered=config.parallel == "zero2")
+        engine = engine._replace(processes=processes._replace(shards=True), root=root)
+    reference = None
+    if needs_reference(config):
+        model = f"{weights_digest(model_folder)} {policy.numerics()}"
+        reference = _reference(engine, policy, config, [*rows, *twins], model, shown)
+    optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8)
+    state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs_reward_shift(config) else None)
+    data = TrainingPairs(rows, safety_flags(pairs), reference, twins)
+    result = run_loop(engine, state, data, config, output, seed)
+    return {"steps": result.steps, "alarms": result.alarms, "trainable": policy.count_trainable()}
+
+
+def _reference(
+    engine: Engine,
+    policy: Policy,
     config: TrainConfig,
-    pairs: Sequence[PreferencePair],
-    picture: Callable[[str], Path],
-    model_folder: Path,
-    output: Path,
-    seed: int,
-) -> dict[str, Any]:
-    """Trains and writes the adapter; the model's memory is given back before the merged one is made."""
-    vlm = load_vlm(model_folder, config.dtype, config.device)
-    policy = add_adapters(vlm.model, config.lora, seed)
-    trainable = policy.count_trainable()
-    rows = Renderer(vlm.processor, policy.stop_ids(), config.max_length).rows(pairs, picture)
-    features = PictureFeatures(vlm, picture)
-    size = config.micro_batch_size
-    fingerprint = reference_fingerprint(weights_digest(model_folder), config.dtype, size, rows)
-    reference = reference_logprobs(output / "reference.safetensors", fingerprint, policy, rows, features, size)
-    parameters = policy.trainable()
-    optimizer = AdamW(parameters.values(), lr=config.learning_rate, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
-    state = TrainingState(parameters, optimizer)
-    result = run_loop(policy, state, TrainingPairs(rows, reference, features), config, output, seed)
-    with new_folder(output / "adapter") as folder:
-        policy.peft.save_pretrained(folder)
-    return {"steps": result.steps, "alarms": result.alarms, "trainable": trainable}
+    rows: Sequence[Row],
+    model: str,
+    shown: Callable[[str], Path],
+) -> ReferenceStore:
+    """Returns the reference log-probabilities of all rows; the untrained policy computes what is not stored."""
+    digests = [picture_digest(shown(row.image_id)) for row in rows]
+    store = ReferenceStore(config.cache / "reference", reference_fingerprint(model, config.dtype, rows, digests), rows)
+    if store.missing():
+        with policy.as_reference():
+            store.fill(engine.pack(rows, range(len(rows))), engine.run, engine.processes)
+    return store
+
+
+def _export(config: TrainConfig, model_folder: Path, output: Path, step: int) -> None:
+    trained = load_file(output / "checkpoints" / f"step-{step}" / "trained.safetensors")
+    if config.lora is not None:
+        export_adapter(model_folder, trained, config.lora, output / "adapter")
+    export_model(model_folder, trained, config.lora, output / "model")
 
 
 def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder: Path, seed: int) -> dict[str, Any]:

@@ -1,0 +1,104 @@
+"""Our side: the engine's own functions in the smallest loop that trains with them.
+
+The reference's log-probabilities are computed once, before the first step, with the weights the training starts from,
+and the pictures' features once, when they are first asked for; the first epoch so pays for both. No second model is
+loaded.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from benchmarks.dpo_vs_trl.adapters import lora_config, seed_adapters
+from benchmarks.dpo_vs_trl.job import BETA, MAX_GRADIENT_NORM, Job
+from benchmarks.dpo_vs_trl.meter import Meter
+from benchmarks.dpo_vs_trl.pairs import Pair, WordProcessor
+from benchmarks.dpo_vs_trl.shapes import IMAGE
+from peft import get_peft_model
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from spavl.models.loading import Vlm
+from spavl.train.families import family_of
+from spavl.train.logprobs import pair_logprobs, tree_logprobs
+from spavl.train.losses import LogRatios, PairLogprobs, sigmoid_losses
+from spavl.train.render import Row
+from spavl.train.tree import PackedTrees, pack_rows
+from spavl.train.vision_cache import Pictures
+
+TOKENS_PER_FORWARD = 4096
+"""Room of a packed row."""
+
+
+class Material(NamedTuple):
+    """What is trained on."""
+
+    rows: Sequence[Row]
+    pairs: Sequence[Pair]
+    steps: Sequence[Sequence[int]]
+    """The rows of each optimiser step of an epoch."""
+
+
+class Engine:
+    """The engine's functions with everything they need but the rows."""
+
+    def __init__(self, model: Any, pictures: Pictures) -> None:  # noqa: ANN401  # any family
+        self._model, self._family, self._pictures = model, family_of(model), pictures
+
+    def logprobs(self, packed: PackedTrees) -> PairLogprobs:
+        """Runs a packed row."""
+        return pair_logprobs(tree_logprobs(self._model, self._family, packed, self._pictures), packed)
+
+    @torch.no_grad()
+    def reference(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        """Returns the log-probabilities under the present weights, in the order of the rows."""
+        chosen, rejected = torch.empty(len(rows)), torch.empty(len(rows))
+        for packed in pack_rows(rows, range(len(rows)), TOKENS_PER_FORWARD, frozenset([IMAGE])):
+            places = list(packed.rows)
+            logprobs = self.logprobs(packed)
+            chosen[places], rejected[places] = logprobs.chosen.float().cpu(), logprobs.rejected.float().cpu()
+        return chosen.to(self._model.device), rejected.to(self._model.device)
+
+
+def train_spavl(job: Job, model: Any, processor: WordProcessor, material: Material, meter: Meter) -> None:  # noqa: ANN401
+    """Trains."""
+    files = {pair.image_id: Path(job.folder) / f"{pair.image_id}.png" for pair in material.pairs}
+    for pair in material.pairs:
+        pair.picture.save(files[pair.image_id])
+    policy = get_peft_model(model, lora_config()) if job.lora else model
+    if job.lora:
+        seed_adapters(policy)
+    meter.count_tokens(model.get_decoder())
+
+    def engine() -> Engine:
+        return Engine(model, Pictures(Vlm(model, processor), family_of(model), files.__getitem__))
+
+    if not job.count_flops:
+        first = pack_rows(material.rows, material.steps[0][:1], TOKENS_PER_FORWARD, frozenset([IMAGE]))[0]
+        engine().logprobs(first).chosen.sum().backward()
+        model.zero_grad(set_to_none=True)
+    meter.start()
+    train_epochs(job, engine(), policy, material, meter)
+
+
+def train_epochs(job: Job, engine: Engine, policy: Any, material: Material, meter: Meter) -> None:  # noqa: ANN401
+    """Runs the reference once and then the epochs; new adapters change nothing, so they may stay on for it."""
+    parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    optimiser = AdamW(parameters, lr=job.learning_rate, weight_decay=0.0, fused=True)
+    reference = engine.reference(material.rows)
+    for _ in range(job.epochs):
+        for step in material.steps:
+            loss = torch.zeros((), device=policy.device)
+            for packed in pack_rows(material.rows, step, TOKENS_PER_FORWARD, frozenset([IMAGE])):
+                policy_logprobs, places = engine.logprobs(packed), list(packed.rows)
+                ratios = LogRatios(*(mine - its[places] for mine, its in zip(policy_logprobs, reference, strict=True)))
+                part = sigmoid_losses(ratios, BETA).sum() / len(step)
+                part.backward()
+                loss += part.detach()
+            clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            meter.add_loss(loss)
+        meter.mark()

@@ -1,0 +1,20 @@
+"""What `spavl train` does with a training recipe: data that is there already, a model, and nothing else of the road."""
+
+from spavl.cli.options import counts_line, say
+from spavl.cli.plan import say_plan
+from spavl.recipe_config import RecipeConfig
+
+
+def follow(recipe: RecipeConfig, restart_from: str | None, *, plan: bool, as_json: bool) -> None:
+    """Trains, or says what training would do."""
+    from spavl.pipeline.recipe import plan_recipe, train_recipe  # torch loads here, and not for `--help`
+
+    if plan:
+        say_plan(plan_recipe(recipe), recipe.settings, as_json)
+        return
+    manifests = train_recipe(recipe, restart_from)
+    counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
+    facts = {name: manifest.facts for name, manifest in manifests.items()}
+    model = recipe.run / "train" / "model"
+    lines = [*(counts_line(name, one) for name, one in counts.items()), f"model: {model}"]
+    say({"run": str(recipe.run), "counts": counts, "facts": facts, "model": str(model)}, lines, as_json)

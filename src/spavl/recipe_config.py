@@ -1,0 +1,52 @@
+"""Configuration of a training recipe: one model, aligned on a preference dataset that is there already.
+
+It stands beside a run's configuration, shares its parts, and is told apart by its key `data`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from spavl.config import Config, EmbeddedModelConfig, HfModelConfig, NamedPath, TrainConfig, TrainSettings
+
+
+class DataConfig(Config):
+    """A preference dataset, in TRL's columns (`images, prompt`) or SPA-VL's (`image` or `image_name`, `question`)."""
+
+    path: str
+    """Local folder in the hub's dataset layout (Parquet), or a hub id."""
+    revision: str | None = None
+    """Commit or tag, for a hub id."""
+    split: str = Field("train", pattern=r"^\w+$")
+    limit: int | None = Field(None, ge=1)
+    """Only the first rows; `null` for all."""
+    images: NamedPath | None = None
+    """Folder of the pictures that `image_name` names; `null` for `images` in the dataset's folder."""
+    max_bytes: int = Field(50_000_000, ge=1)
+    """Largest picture file."""
+    max_pixels: int = Field(40_000_000, ge=1, le=178_956_970)
+    """Largest width times height that is decoded; Pillow's own limit is the most."""
+    min_side: int = Field(32, ge=1)
+    """Shortest side, in pixels; a row with a smaller picture is left out."""
+    stored_side: int = Field(512, ge=32)
+    """Longer side of the stored copy, in pixels; for models that read pictures in their own size it bounds the tokens.
+    """
+
+
+class RecipeConfig(Config):
+    """A training and nothing else: a model, data, settings."""
+
+    run: NamedPath
+    """The run's directory."""
+    seed: int = 0
+    model: Annotated[EmbeddedModelConfig | HfModelConfig, Field(discriminator="kind")]
+    """The model to start from; `train.dtype` and `train.device` say how it is trained."""
+    data: DataConfig
+    train: TrainSettings = TrainSettings()
+
+    @property
+    def settings(self) -> TrainConfig:
+        """The training settings, and the model's name."""
+        name = Path(self.model.path).name if isinstance(self.model, HfModelConfig) else self.model.kind
+        return TrainConfig(model=name, **dict(self.train))

@@ -1,0 +1,122 @@
+"""Attention over packed trees: every node attends to its ancestors and, causally, to itself. What is masked is skipped.
+
+transformers calls it through its table of attention functions (`AttentionInterface`) while `tree_attention` is
+active; the layout travels through the model's own keyword arguments. No mask of the whole row is ever made.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from spavl.errors import RunError
+from spavl.train.tree import Segment
+
+NAME = "spavl_tree"
+_UNKNOWN = ("softcap", "s_aux", "sinks", "position_bias", "head_mask")
+"""Arguments that change what attention means; a model that passes one is refused, not answered wrongly."""
+
+
+class Layout:
+    """Who sees whom in one packed row.
+
+    Args:
+        segments: The nodes, from left to right.
+        blocks: (start, end) of stretches of the row within which every token sees every other, as far back as a
+            layer's window reaches (Gemma-3's pictures); each lies within one node.
+    """
+
+    def __init__(self, segments: tuple[Segment, ...], blocks: tuple[tuple[int, int], ...] = ()) -> None:
+        self.segments = segments
+        self.lengths = [segment.end - segment.start for segment in segments]
+        self._blocks = blocks
+        self._masks: dict[tuple[int | None, torch.device], list[Tensor | None]] = {}
+
+    def masks(self, window: int | None, device: torch.device) -> list[Tensor | None]:
+        """Returns for each node what its tokens see, (own, ancestors' + own), True where seen; None if plain causal.
+
+        Args:
+            window: How many tokens back, itself among them, a token sees; None for all.
+            device: Where the masks are wanted.
+        """
+        key = (window, device)
+        if key not in self._masks:
+            self._masks[key] = [self._mask(place, window, device) for place in range(len(self.segments))]
+        return self._masks[key]
+
+    def _mask(self, place: int, window: int | None, device: torch.device) -> Tensor | None:
+        start, end, path = self.segments[place]
+        before, own = sum(self.lengths[ancestor] for ancestor in path), self.lengths[place]
+        blocks = [(first - start, last - start) for first, last in self._blocks if start <= first and last <= end]
+        if not before and not blocks and (window is None or own <= window):
+            return None
+        rows = torch.arange(before, before + own, device=device)[:, None]  # places along the branch, not in the row
+        columns = torch.arange(before + own, device=device)
+        seen = columns <= rows
+        for first, last in blocks:
+            seen[first:last, before + first : before + last] = True
+        if window is not None:
+            seen &= columns > rows - window
+        return seen
+
+
+def attend(
+    module: Any,  # noqa: ANN401  # the attention layer of any family
+    query: Tensor,  # (1, heads, T, D)
+    key: Tensor,  # (1, key heads, T, D)
+    value: Tensor,  # (1, key heads, T, D)
+    attention_mask: Tensor | None,
+    **options: Any,  # noqa: ANN401  # what the family passes
+) -> tuple[Tensor, None]:
+    """Returns (1, T, heads, D); the face that transformers' attention functions have.
+
+    Raises:
+        RunError: The model passes an argument whose meaning is not carried over.
+    """
+    unknown = [name for name in _UNKNOWN if options.get(name) is not None]
+    if unknown or attention_mask is not None:
+        raise RunError(
+            f"The attention of {type(module).__name__} wants {unknown or 'a mask'}, which trees do not carry."
+        )
+    layout: Layout = options["tree"]
+    groups = query.shape[1] // key.shape[1]
+    queries, keys, values = (torch.split(tensor, layout.lengths, dim=2) for tensor in (query, key, value))
+    outputs = []
+    for place, mask in enumerate(layout.masks(options.get("sliding_window"), query.device)):
+        seen = (*layout.segments[place].path, place)
+        outputs.append(
+            scaled_dot_product_attention(
+                queries[place],
+                _repeated(torch.cat([keys[node] for node in seen], dim=2), groups),
+                _repeated(torch.cat([values[node] for node in seen], dim=2), groups),
+                attn_mask=mask,
+                dropout_p=options.get("dropout", 0.0),
+                is_causal=mask is None,
+                scale=options.get("scaling"),
+            )
+        )
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _repeated(tensor: Tensor, groups: int) -> Tensor:
+    """Gives each query head its key head: on the CPU SDPA's own way of sharing them is a slow one."""
+    return tensor if groups == 1 else tensor.repeat_interleave(groups, dim=1)
+
+
+AttentionInterface.register(NAME, attend)  # a name without a mask function: transformers makes no mask for it
+
+
+@contextmanager
+def tree_attention(language: Any) -> Iterator[None]:  # noqa: ANN401  # the language model of any family
+    """Lets the language model attend over trees while the block lasts; its forward must be given `tree=Layout`."""
+    config = language.config
+    before = config._attn_implementation  # transformers' own switch
+    config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        config._attn_implementation = before

@@ -1,0 +1,61 @@
+"""A training recipe's file: told apart by `data`, strict, one line for a mistake."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from spavl.config import load_config
+from spavl.config_file import read_body, validate_body
+from spavl.errors import UserError
+from spavl.recipe_config import RecipeConfig
+
+MINIMAL: dict[str, Any] = {
+    "run": "runs/recipe",
+    "model": {"kind": "hf", "path": "models/tiny-vlm"},
+    "data": {"path": "data/pairs"},
+}
+
+
+def load(folder: Path, *overrides: str, **changes: object) -> RecipeConfig:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL | changes), encoding="utf-8")
+    return validate_body(RecipeConfig, read_body(path, overrides), path)
+
+
+def test_a_minimal_recipe_gets_every_default_and_reads_back_as_itself(tmp_path: Path) -> None:
+    recipe = load(tmp_path)
+    assert (recipe.seed, recipe.data.split, recipe.train.beta) == (0, "train", 0.1)
+    assert recipe.settings.model == "tiny-vlm"
+    assert RecipeConfig.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_overrides_reach_every_part(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "train.lora=null", "data.limit=3", "model.dtype=float32")
+    assert (recipe.settings.lora, recipe.data.limit, recipe.model.kind) == (None, 3, "hf")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.model=mini", ["`train.model`", "not a known key"]),
+        ("data.splits=train", ["`data.splits`", "not a known key"]),
+        ("data.split=../train", ["`data.split`", "../train"]),
+        ("model.kind=openai", ["`model.kind`", "'openai'", "'embedded', 'hf'"]),
+        ("questions={writer: mini}", ["`questions`", "not a known key"]),
+        ("train.beta=-1", ["`train.beta`", "-1"]),
+        ("data.limit=0", ["`data.limit`", "0"]),
+        ("data={}", ["`data.path` is missing"]),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, override: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, override)
+    assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+def test_what_wants_a_run_says_who_takes_a_recipe(tmp_path: Path) -> None:
+    load(tmp_path)
+    with pytest.raises(UserError, match="only `spavl train` takes such a file"):
+        load_config(tmp_path / "recipe.yaml")

@@ -1,0 +1,81 @@
+"""Attention over trees against one row a branch, and what it skips."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from spavl.errors import RunError
+from spavl.train.attention import Layout, attend
+from spavl.train.tree import Segment
+
+SEGMENTS = (
+    Segment(0, 6, ()),
+    Segment(6, 8, (0,)),
+    Segment(8, 11, (0, 1)),
+    Segment(11, 15, (0, 1)),
+    Segment(15, 17, ()),
+    Segment(17, 20, (4,)),
+)
+"""A prompt of 6, a question of 2, answers of 3 and 4; a second tree with a prompt of 2 and an answer of 3."""
+
+
+def tensors(heads: int = 4, key_heads: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, n, 20, 8, dtype=torch.float64) for n in (heads, key_heads, key_heads))
+    return query.requires_grad_(), key.requires_grad_(), value.requires_grad_()
+
+
+def row_by_row(
+    qkv: tuple[Tensor, Tensor, Tensor], window: int | None = None, block: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """Every node as the end of a row of its own, with a full mask; `block` lies in the first tree's prompt."""
+    query, key, value = qkv
+    outputs = []
+    for start, end, path in SEGMENTS:
+        spans = [slice(*SEGMENTS[node][:2]) for node in path] + [slice(start, end)]
+        places = torch.cat([torch.arange(span.start, span.stop) for span in spans])
+        index = torch.arange(len(places))
+        seen = index[None] <= index[:, None]
+        if places[0] == 0:
+            seen[slice(*block), slice(*block)] = True
+        if window is not None:
+            seen &= index[None] > index[:, None] - window
+        rows = [tensor[:, :, places] for tensor in (query, key, value)]
+        outputs.append(scaled_dot_product_attention(*rows, attn_mask=seen, enable_gqa=True)[:, :, start - end :])
+    return torch.cat(outputs, dim=2).transpose(1, 2)
+
+
+@pytest.mark.parametrize(("window", "block"), [(None, (0, 0)), (3, (0, 0)), (None, (1, 5)), (3, (1, 5)), (6, (0, 0))])
+def test_output_and_gradients_equal_those_of_one_row_a_branch(window: int | None, block: tuple[int, int]) -> None:
+    qkv = tensors()
+    layout = Layout(SEGMENTS, (block,) if block[1] else ())
+    ours, weights = attend(None, *qkv, None, tree=layout, sliding_window=window, scaling=8**-0.5)
+    theirs = row_by_row(qkv, window, block)
+    assert weights is None and ours.shape == (1, 20, 4, 8)
+    assert (ours - theirs).abs().max() < 1e-14
+    upstream = torch.randn_like(theirs)
+    for one, other in zip(
+        torch.autograd.grad(ours, qkv, upstream), torch.autograd.grad(theirs, qkv, upstream), strict=True
+    ):
+        assert (one - other).abs().max() < 1e-13
+
+
+def test_what_is_masked_is_not_computed() -> None:
+    """Masks cover 2 x 8, 3 x 11, 4 x 12 and 3 x 5 places, of 400; prompts are plain causal and need none."""
+    masks = Layout(SEGMENTS).masks(None, torch.device("cpu"))
+    assert [None if mask is None else tuple(mask.shape) for mask in masks] == [
+        None,
+        (2, 8),
+        (3, 11),
+        (4, 12),
+        None,
+        (3, 5),
+    ]
+
+
+def test_a_model_that_wants_more_than_a_tree_carries_is_refused() -> None:
+    with pytest.raises(RunError, match="softcap"):
+        attend(SimpleNamespace(), *tensors(), None, tree=Layout(SEGMENTS), softcap=30.0)

@@ -1,0 +1,202 @@
+"""The plan says what training then does, and needs what training then needs."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tests.tiny_families import IMAGE_ID, build, make_pictures
+from tests.train.material import make_pairs, settings
+from transformers import LlavaForConditionalGeneration
+
+from spavl.cli.road import train
+from spavl.config import LoraSettings
+from spavl.errors import UserError
+from spavl.models.loading import Vlm, load_processor, load_skeleton, load_vlm
+from spavl.train.families import FAMILIES, Encoded, family_of
+from spavl.train.logprobs import tree_logprobs
+from spavl.train.memory import Layers, Packed, Weights, memory_lines, peak_bytes
+from spavl.train.model_shape import layers_of, picture_inputs, shape_of
+from spavl.train.plan import Measured, plan_model, plan_training
+from spavl.train.policy import open_policy
+from spavl.train.render import Renderer, Row, open_picture, stop_ids
+from spavl.train.tree import pack_rows
+
+Picture = Callable[[str], Path]
+LORA = LoraSettings(rank=4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lora": LORA}, {"lora": None}, {"lora": LORA, "projector": True, "vision_blocks": 1}]
+)
+def test_the_plan_counts_what_the_policy_trains(tiny: Path, picture: Picture, changes: dict[str, object]) -> None:
+    config = settings(**changes)
+    plan = plan_training(config, tiny, make_pairs(3), picture, seed=0)
+    vlm = load_vlm(tiny)
+    total = sum(one.numel() for one in vlm.model.parameters())
+    policy = open_policy(vlm, family_of(vlm.model), config, 0)
+    assert {part.name: part.trained for part in plan.parts} == policy.count_trainable()
+    assert sum(part.tensors for part in plan.parts) == len(policy.trainable())
+    assert sum(part.parameters for part in plan.parts) == total
+    assert plan.memory[0].bytes == sum(one.nbytes for one in policy.model.parameters())
+
+
+def test_steps_and_tokens_are_those_of_the_loop(tiny: Path, picture: Picture) -> None:
+    """Ten pairs in batches of 4, two epochs: 2·3 steps. All are in the sample, and pack into a row for each batch.
+
+    Questions are all different, so a batch's trees share only what their prompts begin with.
+    """
+    plan = plan_training(settings(), tiny, make_pairs(10), picture, seed=0)
+    assert (plan.pairs, plan.measured_pairs, plan.steps) == (10, 10, 6)
+    rows = Renderer(load_processor(tiny), stop_ids(load_skeleton(tiny)), 512).rows(make_pairs(10), picture)
+    alone = sum(len(row.prompt) + len(answer) for row in rows for answer in row.answers)
+    assert plan.row_tokens_per_step == pytest.approx(alone * 4 / 10)
+    assert plan.tokens_per_step < sum(len(row.prompt) + sum(map(len, row.answers)) for row in rows) * 4 / 10
+    assert plan.longest_row <= settings().tokens_per_forward
+    assert plan.row_flops_per_pair > plan.flops_per_pair
+
+
+def test_without_pairs_lengths_are_assumed_and_said_to_be(tiny: Path, picture: Picture) -> None:
+    plan = plan_training(settings(), tiny, [], picture, seed=0)
+    assert (plan.pairs, plan.measured_pairs, plan.steps) == (None, 0, None)
+    opening = len(Renderer(load_processor(tiny), (1,), 512).prompt("", open_picture(picture("img-0"))))
+    assert plan.row_tokens_per_step == 4 * 2 * (opening + 36 + 150)
+
+
+def test_a_pair_that_does_not_fit_is_known_before_training(tiny: Path, picture: Picture) -> None:
+    with pytest.raises(UserError, match="do not fit"):
+        plan_training(settings(tokens_per_forward=16), tiny, make_pairs(3), picture, seed=0)
+
+
+def test_a_pictures_work_is_counted_by_hand(tiny: Path, picture: Picture) -> None:
+    """Five tokens of width 32 pass one block, for the second is not read; the projector has two layers for four tokens.
+
+    Patches 2·4·32·(3·14·14), block 2·5·(4·32·32 + 2·32·64), attention twice 2·5·5·32.
+    """
+    model = load_skeleton(tiny)
+    inputs = picture_inputs(load_processor(tiny), family_of(model), open_picture(picture("img-0")))
+    shape = shape_of(model, family_of(model), inputs)
+    assert shape.tower == 2 * 4 * 32 * 588 + 2 * 5 * (4 * 32 * 32 + 2 * 32 * 64) + 2 * 2 * 5 * 5 * 32
+    assert shape.projector == 2 * 4 * 2 * 32 * 32
+    assert shape.linear == 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
+    assert shape.head == 32 * len(load_processor(tiny).tokenizer)
+    assert (shape.windows, shape.attention_width) == ((None, None), 32)
+
+
+@pytest.mark.parametrize("model_type", [family.model_type for family in FAMILIES])
+def test_every_family_can_be_planned_without_weights(model_type: str, tmp_path: Path) -> None:
+    vlm = build(model_type, torch.float32)
+    model = vlm.model.to("meta")
+    family = family_of(model)
+    inputs = picture_inputs(vlm.processor, family, open_picture(make_pictures(tmp_path)("red")))
+    rows = [Row(f"p-{n}", "red", (3, IMAGE_ID, 4, 5 + n), ((6, 7), (8,))) for n in range(2)]
+    config = settings(lora=LORA, projector=True, vision_blocks=1)
+    plan = plan_model(config, Vlm(model, vlm.processor), family, Measured(rows, 2, inputs), seed=0)
+    assert all(part.trained for part in plan.parts)
+    assert plan.flops_per_pair < plan.row_flops_per_pair
+    windows = shape_of(build(model_type).model.to("meta"), family, inputs).windows
+    assert any(windows) == (model_type == "gemma3")
+
+
+@pytest.mark.parametrize("lora", [LORA, None], ids=["lora", "full"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+def test_activations_are_estimated_to_a_tenth(lora: LoraSettings | None, dtype: str, checkpointing: bool) -> None:
+    """Every tensor that autograd keeps for a backward pass is counted once, weights left out, at widths 256 and 688.
+
+    What lies outside the layers (embeddings, masks, the last norm, 64 logits) is there with two layers and with four,
+    so the difference of the two is what two layers keep; checkpointed, one layer's share comes only in the backward.
+    """
+    (few, packed, _), (many, _, layers) = (kept_bytes(number, dtype, lora, checkpointing) for number in (2, 4))
+    own = 0 if lora else 2 * (4 * 256 * 256 + 3 * 256 * 688)  # two layers' weights
+    estimates = []
+    for number in (2, 4):
+        weights = Weights(1, 1, full=lora is None)
+        lines = memory_lines(weights, layers._replace(number=number), packed, dtype, checkpointing=checkpointing)
+        estimates.append(next(line.bytes for line in lines if line.name == "activations"))
+    casts = 2 * own if dtype == "bfloat16" and not checkpointing else 0
+    assert estimates[1] - estimates[0] == pytest.approx(many - few - casts, rel=0.1)
+
+
+def kept_bytes(number: int, dtype: str, lora: LoraSettings | None, checkpointing: bool) -> tuple[int, Packed, Layers]:
+    """Returns what autograd keeps of a tree of three questions with two answers each."""
+    config = build("llava").model.config
+    config.text_config.update(
+        {"num_hidden_layers": number, "hidden_size": 256, "intermediate_size": 688, "num_key_value_heads": 4}
+    )
+    config.text_config.head_dim = 64
+    model = LlavaForConditionalGeneration(config).to(getattr(torch, dtype)).eval()
+    changes = {"lora": lora, "dtype": dtype, "gradient_checkpointing": checkpointing}
+    policy = open_policy(Vlm(model, None), family_of(model), settings(**changes), 0)
+    prompt = (3, *[IMAGE_ID] * 4, *[4] * 95)
+    rows = [Row(f"p-{n}", "red", (*prompt, *(5 + n,) * 10), ((15 + n,) * 40, (25 + n,) * 40)) for n in range(3)]
+    (tree,) = pack_rows(rows, range(3), 4096, frozenset({IMAGE_ID}))
+    parameters = {one.untyped_storage().data_ptr() for one in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in parameters:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), policy.precision():
+        tree_logprobs(model, family_of(model), tree, lambda _: Encoded(torch.zeros(4, 256, dtype=model.dtype)))
+    attended = 100 + 3 * 110 + 6 * 150
+    return sum(one.untyped_storage().nbytes() for one in kept.values()), Packed(370, attended), layers_of(model)
+
+
+def test_memory_by_hand() -> None:
+    """Two layers of width 3, MLP 5 and attention 4, and a row of 7 tokens that attend to 11.
+
+    Adapters in bfloat16: 1000 frozen at 2 B and 10 trained at 4; 2·((20·3 + 4·2·5)·7 + 2·2·4·11) of activations.
+    All weights: 1000 trained at 4 B, cast to 2 B; checkpointed 2 layers keep 4 B a state, and one layer all it needs.
+    """
+    layers, packed = Layers(2, 3, 5, 4), Packed(7, 11)
+    needs = {
+        line.name: line.bytes
+        for line in memory_lines(Weights(2040, 10, full=False), layers, packed, "bfloat16", checkpointing=False)
+    }
+    assert needs == {
+        "weights": 2040,
+        "casts": 20,
+        "gradients": 40,
+        "moments": 80,
+        "activations": 2 * (100 * 7 + 176),
+        "head": 2 * 4 * 2**24,
+        "update": 40,
+    }
+    lines = memory_lines(Weights(4000, 1000, full=True), layers, packed, "bfloat16", checkpointing=True)
+    needs = {line.name: line.bytes for line in lines}
+    assert (needs["weights"], needs["casts"]) == (4000, 2000)
+    assert needs["activations"] == 2 * 4 * 3 * 7 + (33 * 3 + 40) * 7 + 176
+    assert peak_bytes(lines) == 4000 + 4000 + 8000 + 2000 + needs["activations"] + needs["head"]
+
+
+def run_file(tiny: Path, tmp_path: Path) -> Path:
+    body = {
+        "run": str(tmp_path / "run"),
+        "models": {"tiny": {"kind": "hf", "path": str(tiny)}},
+        "questions": {"writer": "tiny"},
+        "responses": {"responders": {"plain": {"model": "tiny"}, "careful": {"model": "tiny"}}},
+        "train": {"model": "tiny"},
+    }
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(body))
+    return path
+
+
+def test_the_verb_prints_the_plan_and_leaves_nothing_behind(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run_file(tiny, tmp_path)
+    train(path, plan=True)
+    text = capsys.readouterr().out
+    for words in ("LoRA of rank 16", "projector  frozen", "assumed: there are no pairs yet", "TFLOP a pair", "GiB"):
+        assert words in text
+    train(path, ["train.lora=null"], plan=True, as_json=True)
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["parts"][0]["trained"] == plan["parts"][0]["parameters"]
+    assert plan["peak_bytes"] > 0
+    assert not (tmp_path / "run").exists()
