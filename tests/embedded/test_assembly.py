@@ -145,7 +145,7 @@ def test_a_cache_without_room_is_one_line_and_leaves_nothing_behind(small_disk: 
     What an attempt left could be taken for a finished folder later.
     """
     cache = small_disk.path / "cache"
-    with pytest.raises(RunError) as caught:
+    with small_disk.short(), pytest.raises(RunError) as caught:
         mini_vlm_folder(cache)
     said = str(caught.value)
     assert str(cache) in said and "SPAVL_CACHE" in said and "run the same command again" in said

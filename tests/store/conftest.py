@@ -3,6 +3,7 @@
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,10 @@ import pytest
 
 
 class SmallDisk(NamedTuple):
-    """A folder without room for much, until more is given."""
+    """A folder without room for much inside `with small_disk.short():`, and with room afterwards."""
 
     path: Path
-    give_room: Callable[[], None]
+    short: Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(params=["64 KiB disk", "8 KiB files"])
@@ -22,13 +23,25 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Small
     folder = tmp_path / "disk"
     folder.mkdir()
     if request.param == "64 KiB disk" and _mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)):
-        yield SmallDisk(folder, lambda: _remount(folder))
+        yield SmallDisk(folder, lambda: _room_afterwards(folder))
         subprocess.run(["umount", str(folder)], check=True)
-        return
+    else:
+        yield SmallDisk(folder, _short_files)
+
+
+@contextmanager
+def _room_afterwards(folder: Path) -> Iterator[None]:
+    yield
+    assert _mount("-o", "remount,size=64m", str(folder))
+
+
+@contextmanager
+def _short_files() -> Iterator[None]:
+    """The limit holds for the whole process, so it must be gone before pytest writes its own log to a file."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 1024, limits[1]))
     try:
-        yield SmallDisk(folder, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -38,7 +51,3 @@ def _mount(*arguments: str) -> bool:
         return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
-
-
-def _remount(folder: Path) -> None:
-    assert _mount("-o", "remount,size=64m", str(folder))
