@@ -63,7 +63,26 @@ def test_output_and_gradients_equal_those_of_one_row_a_branch(window: int | None
         assert (one - other).abs().max() < 1e-13
 
 
-def test_what_is_masked_is_not_computed() -> None:
+def test_each_node_is_seen_by_the_stretch_its_descendants_take_up() -> None:
+    """The prompt of 6 by its question and both answers, up to 15; an answer by itself alone."""
+    assert Layout(SEGMENTS).subtrees == (
+        (0, 6, 15, True),
+        (6, 8, 15, False),
+        (8, 11, 11, False),
+        (11, 15, 15, False),
+        (15, 17, 20, True),
+        (17, 20, 20, False),
+    )
+
+
+def test_a_window_as_long_as_the_longest_branch_changes_nothing() -> None:
+    """The longest branch has 6 + 2 + 4 tokens."""
+    layout = Layout(SEGMENTS)
+    assert layout.is_causal(None) and layout.is_causal(12) and not layout.is_causal(11)
+    assert not Layout(SEGMENTS, ((1, 5),)).is_causal(None)
+
+
+def test_where_masks_are_needed_what_is_masked_is_not_computed() -> None:
     """Masks cover 2 x 8, 3 x 11, 4 x 12 and 3 x 5 places, of 400; prompts are plain causal and need none."""
     masks = Layout(SEGMENTS).masks(None, torch.device("cpu"))
     assert [None if mask is None else tuple(mask.shape) for mask in masks] == [

@@ -57,6 +57,14 @@ def test_every_row_is_packed_once_and_no_packed_row_is_over_the_budget(rows: lis
     assert all(one.segments[-1].end == len(one.tokens) for one in packed)
 
 
+@given(row_lists(), st.integers(30, 80))
+def test_a_nodes_descendants_stand_directly_behind_it(rows: list[Row], budget: int) -> None:
+    for packed in pack(rows, budget):
+        for place in range(len(packed.segments)):
+            below = [number for number, one in enumerate(packed.segments) if place in one.path]
+            assert below == list(range(place + 1, place + 1 + len(below)))
+
+
 @given(row_lists())
 def test_each_tree_shows_its_own_picture_once(rows: list[Row]) -> None:
     for packed in pack(rows, 1000):

@@ -1,11 +1,14 @@
 """Attention over packed trees: every node attends to its ancestors and, causally, to itself. What is masked is skipped.
 
 transformers calls it through its table of attention functions (`AttentionInterface`) while `tree_attention` is
-active; the layout travels through the model's own keyword arguments. No mask of the whole row is ever made.
+active; the layout travels through the model's own keyword arguments. No mask of the whole row is ever made. Plain
+causal layers take one kernel call a subtree on the CPU; elsewhere, and where a window or a block changes who sees
+whom, each node has a call with its ancestors' keys joined to its own.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from spavl.errors import RunError
+from spavl.train.subtree_attention import Subtree, subtree_attention
 from spavl.train.tree import Segment
 
 NAME = "spavl_tree"
@@ -34,7 +38,26 @@ class Layout:
         self.segments = segments
         self.lengths = [segment.end - segment.start for segment in segments]
         self._blocks = blocks
+        self._longest = max(
+            segment.end - segment.start + sum(self.lengths[one] for one in segment.path) for segment in segments
+        )
         self._masks: dict[tuple[int | None, torch.device], list[Tensor | None]] = {}
+
+    def is_causal(self, window: int | None) -> bool:
+        """Says whether tokens see all that stands before them in their branch, and nothing behind them."""
+        return not self._blocks and (window is None or self._longest <= window)
+
+    @cached_property
+    def subtrees(self) -> tuple[Subtree, ...]:
+        """Every node with the stretch that its descendants take up; they stand directly behind it."""
+        reach = [segment.end for segment in self.segments]
+        for segment in self.segments:
+            for ancestor in segment.path:
+                reach[ancestor] = max(reach[ancestor], segment.end)
+        return tuple(
+            Subtree(start, end, reach[place], is_root=not path)
+            for place, (start, end, path) in enumerate(self.segments)
+        )
 
     def masks(self, window: int | None, device: torch.device) -> list[Tensor | None]:
         """Returns for each node what its tokens see, (own, ancestors' + own), True where seen; None if plain causal.
@@ -84,6 +107,11 @@ def attend(
         )
     layout: Layout = options["tree"]
     groups = query.shape[1] // key.shape[1]
+    dropout = options.get("dropout", 0.0)
+    if query.device.type == "cpu" and not dropout and layout.is_causal(options.get("sliding_window")):
+        scale = options.get("scaling") or query.shape[-1] ** -0.5
+        shared = (_repeated(tensor, groups) for tensor in (key, value))
+        return subtree_attention(query, *shared, layout.subtrees, scale).transpose(1, 2), None
     queries, keys, values = (torch.split(tensor, layout.lengths, dim=2) for tensor in (query, key, value))
     outputs = []
     for place, mask in enumerate(layout.masks(options.get("sliding_window"), query.device)):
@@ -94,7 +122,7 @@ def attend(
                 _repeated(torch.cat([keys[node] for node in seen], dim=2), groups),
                 _repeated(torch.cat([values[node] for node in seen], dim=2), groups),
                 attn_mask=mask,
-                dropout_p=options.get("dropout", 0.0),
+                dropout_p=dropout,
                 is_causal=mask is None,
                 scale=options.get("scaling"),
             )

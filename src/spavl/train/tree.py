@@ -45,7 +45,7 @@ class PackedTrees(NamedTuple):
 
     tokens: Tokens
     segments: tuple[Segment, ...]
-    """Cover the row from left to right; a parent stands before its children."""
+    """Cover the row from left to right; a node's descendants stand directly behind it."""
     pictures: tuple[tuple[int, str], ...]
     """(segment, image id) of every node that holds a picture, from left to right."""
     answers: tuple[Answer, ...]
