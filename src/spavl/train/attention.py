@@ -110,8 +110,8 @@ def attend(
     dropout = options.get("dropout", 0.0)
     if query.device.type == "cpu" and not dropout and layout.is_causal(options.get("sliding_window")):
         scale = options.get("scaling") or query.shape[-1] ** -0.5
-        shared = (_repeated(tensor, groups) for tensor in (key, value))
-        return subtree_attention(query, *shared, layout.subtrees, scale).transpose(1, 2), None
+        key, value = _repeated(key, groups), _repeated(value, groups)
+        return subtree_attention(query, key, value, layout.subtrees, scale).transpose(1, 2), None
     queries, keys, values = (torch.split(tensor, layout.lengths, dim=2) for tensor in (query, key, value))
     outputs = []
     for place, mask in enumerate(layout.masks(options.get("sliding_window"), query.device)):
