@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.store.conftest import small_disk
 from tests.tiny_vlm import build_tiny_vlm
 from tests.train.material import open_engine, settings, write_pictures
 
@@ -13,6 +14,8 @@ from spavl.train.dpo import Engine
 from spavl.train.families import family_of
 from spavl.train.policy import Policy, open_policy
 from spavl.train.render import Renderer, stop_ids
+
+__all__ = ["small_disk"]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,6 +50,19 @@ def test_the_two_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (6, 8, 10):
         save_checkpoint(tmp_path, step, state)
     assert checkpoint_steps(tmp_path) == [8, 10]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(small_disk: Any) -> None:
+    """Twice 5,000 numbers and their moments are 120 kB."""
+    root = small_disk.path / "checkpoints"
+    few, many = make_state(updates=1), make_state(sizes=(5000, 5000), updates=1)
+    with small_disk.short():
+        save_checkpoint(root, 2, few)
+        with pytest.raises(RunError, match=r"^No space left on the disk while writing .*run the same command again"):
+            save_checkpoint(root, 4, many)
+    assert [path.name for path in root.iterdir()] == ["step-2"]
+    save_checkpoint(root, 4, many)
+    assert checkpoint_steps(root) == [2, 4]
 
 
 def test_what_a_crash_left_half_written_is_no_checkpoint(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -193,3 +194,14 @@ def test_every_family_comes_back_from_its_export(model_type: str, lora: LoraSett
         apart = load_file(tmp_path / "adapter" / "beside_adapter.safetensors") if model_type == "llava_next" else {}
         assert list(apart) == (["model.image_newline"] if model_type == "llava_next" else [])
         assert all(torch.allclose(found[name], one, atol=1e-6) for name, one in live.items() if name not in apart)
+
+
+def test_a_disk_too_small_for_the_model_is_one_line_and_leaves_nothing(base: Path, small_disk: Any) -> None:
+    policy, _ = trained_policy(base, lora=LORA)
+    target = small_disk.path / "model"
+    with small_disk.short(), pytest.raises(RunError, match="run the same command again") as caught:
+        export_model(base, checkpoint_of(policy), LORA, target)
+    assert "\n" not in str(caught.value)
+    assert list(small_disk.path.iterdir()) == []
+    export_model(base, checkpoint_of(policy), LORA, target)
+    assert (target / "config.json").exists()

@@ -86,7 +86,9 @@ def assert_close(one: Path, other: Path) -> None:
         if line["step"] == 1:  # the policy is the reference: who is ahead is rounding
             del line["accuracy"], same["accuracy"]
         assert line["loss"] == pytest.approx(same["loss"], rel=0, abs=1e-5)
-        assert numbers(line) == pytest.approx(numbers(same), rel=1e-5, abs=1e-4)  # float32 sums of 370 nats: steps of 3e-5
+        assert numbers(line) == pytest.approx(
+            numbers(same), rel=1e-5, abs=1e-4
+        )  # float32 sums of 370 nats: steps of 3e-5
     weights, others = (load_file(folder / "model" / "model.safetensors") for folder in (one, other))
     assert weights.keys() == others.keys()
     for name, tensor in weights.items():

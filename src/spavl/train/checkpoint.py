@@ -108,7 +108,7 @@ def checkpoint_steps(root: Path) -> list[int]:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Yields a temporary folder that becomes `target` at the end; what stood there is replaced.
+    """Yields a temporary folder that becomes `target` at the end, or is removed; what stood there is replaced.
 
     Raises:
         RunError: The disk is full or the folder may not be written.
@@ -117,10 +117,14 @@ def new_folder(target: Path) -> Iterator[Path]:
     with disk_errors_named(target):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        yield temporary
-        for path in temporary.iterdir():
-            _flush(path)
-        _flush(temporary)
+        try:
+            yield temporary
+            for path in temporary.iterdir():
+                _flush(path)
+            _flush(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)  # half a model would keep a full disk full
+            raise
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
