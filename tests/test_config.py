@@ -161,6 +161,8 @@ def test_what_trains_can_be_said_as_the_paper_says_it(minimal: Path) -> None:
         ("train.vision_learning_rate=1e-6", "vision is frozen; set vision_blocks to 1 or more, or all"),
         ("train.vision_blocks=-1", "`train.vision_blocks`: Input should be greater than or equal to 0 (value: -1)"),
         ("train.lora.targets=q_proj", "`train.lora.targets`: Input should be 'all_linear' (value: 'q_proj')"),
+        ("train.trackers=[wandb, wandb]", "`train.trackers`: wandb stands there 2 times; name each tracker once"),
+        ("train.trackers=[mlflow]", "`train.trackers.0`: Input should be 'tensorboard', 'trackio' or 'wandb'"),
         ("train.micro_batch_size=4", "`train.micro_batch_size` is not a known key"),
     ],
 )

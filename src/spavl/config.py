@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
 from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
 from spavl.records import QuestionType
+from spavl.tracker_config import TrackerName
 
 MAX_NAME_BYTES = 255
 """Longest name of a file or folder that Linux's file systems take."""
@@ -287,8 +288,19 @@ class TrainSettings(Config):
     parallel: Literal["replicate", "zero2", "zero3"] = "replicate"
     """What each of several processes (torchrun, accelerate launch) holds: `replicate` the whole model; with FSDP2
     `zero3` a part of weights, gradients and optimiser, `zero2` too, but weights stay whole through a pass."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Who gets each step's figures beside `metrics.jsonl`, for example `[tensorboard]` or `[trackio, wandb]`.
+    TensorBoard's files lie in `train/tensorboard`. The packages come with `pip install 'spavl[tracking]'`."""
     cache: NamedPath = Path("runs/training_cache")
     """Pictures' features and reference log-probabilities, shared between runs and made again when lost."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:
+        for name in trackers:
+            if trackers.count(name) > 1:
+                raise ValueError(f"{name} stands there {trackers.count(name)} times; name each tracker once")
+        return trackers
 
     @model_validator(mode="after")
     def _rates_have_a_part(self) -> "TrainSettings":

@@ -105,6 +105,34 @@ def test_a_build_that_begins_answers_for_a_server_ends_before_it_makes_anything(
     assert not (tmp_path / "run" / "images").exists()
 
 
+WITHOUT_PACKAGES = """
+import sys
+from pathlib import Path
+import spavl.pipeline, spavl.report
+from spavl.cli.check import check_references
+from spavl.cli.road import travel
+from spavl.config import load_config
+from spavl.models.prefill import check_prefill
+from spavl.errors import UserError
+config = load_config(Path(sys.argv[1]), ["train.trackers=[tensorboard]"])
+sys.path = []
+for verb in (lambda: check_references(config), lambda: travel(config, ("build", "train"), None, False)):
+    try:
+        verb()
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_a_missing_tracker_is_said_by_check_and_before_anything_is_built(tmp_path: Path) -> None:
+    """What is loaded stays; with an empty search path no further package is installed."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PACKAGES, str(demo_config(tmp_path))], capture_output=True, text=True
+    )
+    assert done.stdout.count("train.trackers: tensorboard is not installed") == 2, done.stderr
+    assert not (tmp_path / "run" / "images").exists()
+
+
 def test_a_missing_key_names_the_variable_and_a_set_one_is_not_printed(tmp_path: Path) -> None:
     served = {"kind": "openai", "base_url": "http://localhost:1/v1", "model": "m", "api_key_env": "SPAVL_TEST_KEY"}
     path = demo_config(tmp_path, models={"mini": {"kind": "embedded"}, "served": served})

@@ -274,7 +274,7 @@ def _train(builder: Builder, offered: Sequence[PreferencePair]) -> None:
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _training_line(step: int, falling: bool) -> dict[str, float | bool]:
+def _training_line(step: int, falling: bool) -> dict[str, object]:
     chance = random.Random(step)
     learned = 1 - math.exp(-step / 12)
     shift = -4 * learned if falling else 0.3 * learned + chance.gauss(0, 0.05)
@@ -287,6 +287,8 @@ def _training_line(step: int, falling: bool) -> dict[str, float | bool]:
         "rejected_logprob": -24 - 22 * learned + chance.gauss(0, 0.8),
         "chosen_shift": shift,
         "chosen_falling": falling and step > 4,
+        "margins_by_length": {"shorter": None, "alike": 2 * learned, "longer": 3 * learned},
+        "pairs_by_length": {"shorter": 0, "alike": 5, "longer": 3},
         "tokens": 900 + step,
         "seconds": 1.5,
     }

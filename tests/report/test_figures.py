@@ -55,7 +55,7 @@ def test_the_same_run_gives_the_same_bytes(data: ReportData, figures: list[Marku
 
 
 def test_every_figure_is_well_formed_with_title_description_and_real_text(figures: list[Markup]) -> None:
-    assert len(figures) == 8
+    assert len(figures) == 9
     for figure in figures:
         tree = ElementTree.fromstring(figure)
         children = [child.tag for child in tree]
@@ -91,6 +91,19 @@ def test_a_long_training_is_thinned_to_means_and_keeps_its_alarm() -> None:
     assert all(len(one) < 1.3 * len(other) for one, other in zip(long, short, strict=True))
     assert "var(--alarm)" in long[-1]
     assert "var(--alarm)" not in short[-1]
+
+
+def test_without_a_reference_there_is_no_curve_of_the_chosen_shift() -> None:
+    without = [step.model_copy(update={"chosen_shift": None}) for step in steps(700)]
+    assert (len(training_figures(steps(3))), len(training_figures(without))) == (5, 4)
+
+
+def test_the_chosen_shift_is_drawn_with_its_values_and_alarm() -> None:
+    """It falls by 0.01 nats a step, and the alarm is at step 700: means of three steps, the first over steps 1 to 3."""
+    falling = [step.model_copy(update={"chosen_shift": -0.01 * step.step}) for step in steps(900)]
+    shift = training_figures(falling)[-2]
+    assert "chosen shift: -0.02 at step 3, -8.99 at step 900" in shift
+    assert "var(--alarm)" in shift
 
 
 def test_no_steps_give_no_curves() -> None:

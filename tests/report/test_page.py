@@ -1,5 +1,6 @@
 """The page as a file."""
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -142,10 +143,39 @@ def test_answers_to_harmful_questions_are_folded_behind_a_warning(page: str) -> 
     assert examples.count("Content warning") == examples.count("<details>") >= 3
 
 
+def test_the_margin_stands_by_length_with_its_pairs(page: str, data: ReportData) -> None:
+    """The fixture has no pair whose chosen answer is the shorter one; no alarm, so the header speaks of none."""
+    section = page[page.index("Reward margin, by the length") : page.index('<section id="dataset">')]
+    last = math.ceil(len(data.steps) / 4)
+    cells = re.findall(r"<t[hd] role=\"(?:rowheader|cell)\"[^>]*>(.*?)</t[hd]>", section)
+    rows = [cells[place : place + 3] for place in range(0, 12, 3)]
+    assert rows[0][1:] == ["no pairs", "0"]
+    assert [row[2] for row in rows[1:]] == [str(5 * last), str(3 * last), str(8 * last)]
+    assert f"the last {last} of {len(data.steps)} steps" in section
+    assert "Alarm in training" not in page
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"pairs_by_length": {}, "margins_by_length": {}}, "not measured</th>"),
+        ({"chosen_shift": None}, "the losses do not read the reference"),
+    ],
+)
+def test_what_a_training_log_does_not_say_is_not_measured(
+    data: ReportData, change: dict[str, object], words: str
+) -> None:
+    steps = tuple(step.model_copy(update=change) for step in data.steps)
+    page = render_page(data._replace(steps=steps))
+    assert words in page[page.index('<section id="training">') : page.index('<section id="dataset">')]
+
+
 @pytest.mark.slow
 def test_unscored_runs_say_not_measured_and_alarms_are_loud(troubled: Path) -> None:
     page = troubled.read_text(encoding="utf-8")
     assert "Unsafe answers to harmful questions: not measured." in page
     assert "Not measured: one of the rates has no scored answer." in page
     assert "The preferred answers became less likely." in page
+    header = page[: page.index("</header>")]
+    assert re.search(r"Alarm in training: from step 5 on, at \d+ of \d+ steps, the preferred answers were", header)
     assert not re.search(r"\b0(\.0)?\s% \(", page[: page.index('<section id="dataset">')])

@@ -1,6 +1,7 @@
 """The summary for machines."""
 
 import json
+import math
 
 import pytest
 
@@ -79,6 +80,24 @@ def test_the_file_has_the_promised_keys(report: ReportPaths, data: ReportData) -
     assert "python" in written["versions"]
     assert (written["training"]["pairs"], written["training"]["benign_pairs_left_out"]) == data.trained_on
     assert written == report.summary
+
+
+def test_a_training_log_that_is_gone_gives_null_and_not_zero(data: ReportData) -> None:
+    training = summary(data._replace(steps=()))["training"]
+    measured = {name: value for name, value in training.items() if name not in ("pairs", "benign_pairs_left_out")}
+    assert len(measured) == 6 and set(measured.values()) == {None}
+
+
+def test_the_training_says_its_alarm_and_its_margins(data: ReportData) -> None:
+    """The fixture's batches have 5 pairs of equal length and 3 of greater; a quarter of the steps, rounded up."""
+    falling = data.steps[2].model_copy(update={"chosen_falling": True})
+    training = summary(data._replace(steps=(*data.steps[:2], falling, *data.steps[3:])))["training"]
+    assert (training["chosen_falling_steps"], training["chosen_falling_first_step"]) == (1, 3)
+    last = math.ceil(len(data.steps) / 4)
+    assert training["margin_steps"] == last
+    assert training["margins"]["shorter"] == {"n": 0, "value": None}
+    assert [training["margins"][length]["n"] for length in ("alike", "longer", "all")] == [5 * last, 3 * last, 8 * last]
+    assert summary(data)["training"]["chosen_falling_first_step"] is None
 
 
 def test_counts_are_those_of_the_manifests(data: ReportData) -> None:

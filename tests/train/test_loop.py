@@ -96,6 +96,7 @@ def test_margins_are_logged_by_which_answer_is_longer(engine: Engine, pairs: Tra
     metrics = step(engine, pairs)
     assert metrics.margins_by_length["alike"] == pytest.approx(0, abs=1e-4)
     assert metrics.margins_by_length["shorter"] is None
+    assert metrics.pairs_by_length["shorter"] == 0 and sum(metrics.pairs_by_length.values()) == 10
 
 
 @pytest.mark.usefixtures("adapted")

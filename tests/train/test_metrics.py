@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spavl.train.metrics import MetricsLog
+from spavl.train.metrics import MetricsLog, shown_figures
 
 
 def read(path: Path) -> list[dict[str, float]]:
@@ -45,3 +45,40 @@ def test_the_alarm_window_survives_a_restart(tmp_path: Path) -> None:
     again = MetricsLog(path, done=9)
     again.append({"step": 10, "chosen_shift": -2.0})
     assert again.alarms == 1
+
+
+def test_the_last_step_of_an_earlier_attempt_is_known_after_its_lines_are_removed(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, done=0)
+    assert log.reached == 0
+    for step in (1, 2, 3):
+        log.append({"step": step, "chosen_shift": 0.0})
+    assert MetricsLog(path, done=2).reached == 3
+    assert MetricsLog(path, done=2).reached == 2
+
+
+def test_figures_are_shown_with_their_units() -> None:
+    """900 tokens in 0.5 s are 1,800 a second."""
+    line = {
+        "loss": 0.693147,
+        "accuracy": 0.625,
+        "reward_margin": 0.1234,
+        "chosen_shift": -1.5,
+        "grad_norm": 12.345,
+        "learning_rate": 2e-4,
+        "seconds": 0.5,
+        "tokens": 900,
+        "chosen_falling": False,
+    }
+    assert shown_figures(line) == {
+        "loss": "0.6931",
+        "accuracy": "62 %",
+        "margin": "+0.123",
+        "chosen shift": "-1.50 nats",
+        "gradient": "12.3",
+        "rate": "0.0002",
+        "step": "0.5 s",
+        "tokens": "1,800/s",
+    }
+    assert shown_figures(line | {"chosen_falling": True})["alarm"] == "chosen falling"
+    assert shown_figures(line | {"chosen_shift": None})["chosen shift"] == "no reference"

@@ -6,6 +6,7 @@ from spavl.cli.options import AsJson, ConfigPath, Overrides, say
 from spavl.config import FolderSource, OpenAIModelConfig, RunConfig, load_config
 from spavl.errors import UserError
 from spavl.taxonomy import chosen_leaves, load_taxonomy
+from spavl.tracker_config import check_trackers
 
 
 def check(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -28,7 +29,7 @@ def check_references(config: RunConfig) -> int:
 
     Raises:
         UserError: A leaf is unknown or held out without being collected for, a folder is missing, an API key is not
-            set, or an answer is begun for a server that is not said to continue it.
+            set, an answer is begun for a server that is not said to continue it, or a tracker's package is missing.
     """
     from spavl.models.prefill import check_prefill  # aiohttp loads here, and not for `--help`
     from spavl.questions import load_prompts
@@ -45,4 +46,5 @@ def check_references(config: RunConfig) -> int:
             )
     prompts = load_prompts(config.questions.prompts).values()
     check_prefill(config, openings=any(prompt.openings for prompt in prompts))
+    check_trackers(config.train.trackers)
     return len(chosen.collected)

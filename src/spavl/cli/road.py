@@ -10,6 +10,7 @@ from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
 from spavl.recipe_config import RecipeConfig
+from spavl.tracker_config import check_trackers
 
 PARTS = ("build", "train", "evaluate", "report")
 
@@ -73,6 +74,8 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
     with leading(), pipeline.open_road(config) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.STAGES)
+        if "train" in parts and "train" not in road.run.manifests(pipeline.STAGES):
+            check_trackers(config.train.trackers)  # a dataset may be hours of work before the training
         if "build" in parts:
             asyncio.run(pipeline.build(road))
         if "train" in parts:

@@ -22,6 +22,7 @@ NOT_IDENTITY = {
     "save_every": "how often training is saved changes nothing in what it makes",
     "api_key_env": "who pays does not change what is answered",
     "parallel": "how training is shared among processes changes nothing but rounding",
+    "trackers": "who is told of training changes nothing in what it makes",
     "prefill": "it says what the server can do; what it is sent stays the same",
     "length_field": "the limit is the same, whatever the server calls it",
 }

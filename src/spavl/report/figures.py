@@ -18,6 +18,8 @@ ROW = 46
 MOST_POINTS = 300
 """Points of a curve; a longer training is shown as means of neighbouring steps."""
 MARKERS = {"before": "o", "after": "D"}
+MARKED = ("chosen_shift", "chosen_logprob")
+"""Curves on which the steps of an alarm are marked."""
 TICKS = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -94,7 +96,7 @@ def tradeoff_figure(results: EvaluationResults) -> Markup | None:
 
 
 def training_figures(steps: Sequence[TrainingStep]) -> tuple[Markup, ...]:
-    """Draws loss, reward margin, accuracy, and the log-probabilities of the two answers, each over the steps."""
+    """Draws loss, margin, accuracy, the chosen shift if there is one, and both answers' log-probabilities by step."""
     if not steps:
         return ()
     points = _thinned(steps)
@@ -102,6 +104,7 @@ def training_figures(steps: Sequence[TrainingStep]) -> tuple[Markup, ...]:
         _curve("loss", "Loss", points, {"loss": "ink"}),
         _curve("margin", "Reward margin (nats × β)", points, {"reward_margin": "ink"}),
         _curve("accuracy", "Pairs with the chosen answer ahead (%)", points, {"accuracy": "ink"}),
+        *_shift_curves(points),
         _curve(
             "logprobs",
             "Log-probability of an answer (nats)",
@@ -203,10 +206,22 @@ def _thinned(steps: Sequence[TrainingStep]) -> list[TrainingStep]:
     thinned = []
     for start in range(0, len(steps), size):
         group = steps[start : start + size]
-        means = {name: statistics.fmean(getattr(step, name) for step in group) for name in averaged}
+        means: dict[str, float | None] = {
+            name: statistics.fmean(getattr(step, name) for step in group) for name in averaged
+        }
+        shifts = [step.chosen_shift for step in group if step.chosen_shift is not None]
+        means["chosen_shift"] = statistics.fmean(shifts) if shifts else None
         means["chosen_falling"] = any(step.chosen_falling for step in group)
         thinned.append(group[-1].model_copy(update=means))
     return thinned
+
+
+def _shift_curves(steps: Sequence[TrainingStep]) -> tuple[Markup, ...]:
+    """Draws how far the chosen answers have moved from the reference; nothing where no loss reads it."""
+    if any(step.chosen_shift is None for step in steps):
+        return ()
+    title = "Chosen log-probability minus the reference’s (nats)"
+    return (_curve("shift", title, steps, {"chosen_shift": "chosen"}),)
 
 
 def _curve(name: str, title: str, steps: Sequence[TrainingStep], lines: dict[str, str]) -> Markup:
@@ -228,6 +243,7 @@ def _curve(name: str, title: str, steps: Sequence[TrainingStep], lines: dict[str
             axes.set_yticks(TICKS, [percent(tick) for tick in TICKS])
         if len(lines) > 1:
             axes.legend(loc="best")
+        if not lines.keys().isdisjoint(MARKED):
             for step in steps:
                 if step.chosen_falling:
                     axes.axvline(step.step, color=COLOURS["alarm"], linewidth=3, alpha=0.25, zorder=0)

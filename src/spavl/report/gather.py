@@ -55,12 +55,16 @@ class TrainingStep(BaseModel):
     accuracy: float
     chosen_logprob: float
     rejected_logprob: float
-    chosen_shift: float
-    """Chosen log-probability minus the reference's."""
+    chosen_shift: float | None
+    """Chosen log-probability minus the reference's; None where no loss reads the reference."""
     chosen_falling: bool
     """Whether the alarm for preferred answers that become less likely was on."""
     tokens: int
     seconds: float
+    margins_by_length: Mapping[str, float | None] = {}
+    """Chosen answer `shorter` than the rejected one, `alike` or `longer` -> reward margin."""
+    pairs_by_length: Mapping[str, int] = {}
+    """The same -> pairs; empty in a log that does not say."""
 
 
 class DatasetStatistics(NamedTuple):

@@ -19,7 +19,9 @@ from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
+from spavl.report.training import tally_training
 from spavl.report.wording import (
+    alarm_line,
     headline,
     held_out_lines,
     losses_text,
@@ -41,17 +43,6 @@ class ShownExample(NamedTuple):
     now: str
 
 
-class Training(NamedTuple):
-    """What the training log adds up to."""
-
-    steps: int
-    tokens: int
-    seconds: float
-    alarms: int
-    last_shift: float
-    """Chosen log-probability minus the reference's, at the last step."""
-
-
 def render_page(data: ReportData) -> str:
     """Returns the page's HTML."""
     environment = Environment(
@@ -64,6 +55,7 @@ def render_page(data: ReportData) -> str:
     environment.filters |= {"percent": percent, "rate": rate_text, "unbroken": _unbroken}
     script = _asset("page.js")
     results = data.evaluation.results
+    training = tally_training(data.steps)
     confidence = data.config.evaluate.confidence
     return environment.get_template("page.html.j2").render(
         data=data,
@@ -72,12 +64,13 @@ def render_page(data: ReportData) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         headline=headline(results),
         verdict=verdict_line(results, confidence),
+        alarm=alarm_line(training),
         held_out=held_out_lines(results),
         losses=losses_text(data.config.train.loss),
         confidence=confidence,
         tables=tables,
         figures=draw_figures(data),
-        training=_training(data),
+        training=training,
         examples=[(kind, [_shown(data, one) for one in kind.shown]) for kind in data.evaluation.examples],
         embedded_model=data.config.models[data.config.train.model].kind == "embedded",
         weakest=weakest_measurements(data.evaluation.judge),
@@ -95,18 +88,6 @@ def _asset(name: str) -> str:
 def _unbroken(text: str) -> str:
     """Keeps a line from breaking at the dash of an interval."""
     return text.replace("–", "\u2060–\u2060")
-
-
-def _training(data: ReportData) -> Training | None:
-    if not data.steps:
-        return None
-    return Training(
-        steps=len(data.steps),
-        tokens=sum(step.tokens for step in data.steps),
-        seconds=sum(step.seconds for step in data.steps),
-        alarms=sum(step.chosen_falling for step in data.steps),
-        last_shift=data.steps[-1].chosen_shift,
-    )
 
 
 def _shown(data: ReportData, example: Example) -> ShownExample:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from spavl.report.gather import ReportData
+from spavl.report.training import Training, tally_training
 
 
 def summary(data: ReportData) -> dict[str, Any]:
@@ -23,12 +24,23 @@ def summary(data: ReportData) -> dict[str, Any]:
         "training": {
             "pairs": data.trained_on.pairs,
             "benign_pairs_left_out": data.trained_on.benign_left_out,
-            "steps": len(data.steps),
-            "chosen_falling_steps": sum(step.chosen_falling for step in data.steps),
+            **_training(tally_training(data.steps)),
         },
         "seconds": {station: manifest.seconds for station, manifest in data.manifests.items()},
         "versions": versions(data),
         "commits": commits(data),
+    }
+
+
+def _training(training: Training | None) -> dict[str, Any]:
+    """Returns what the training log adds up to, every figure null where the log is gone."""
+    return {
+        "steps": training and training.steps,
+        "chosen_falling_steps": training and training.alarms,
+        "chosen_falling_first_step": training and training.first_alarm,
+        "last_chosen_shift": training and training.last_shift,
+        "margin_steps": training and training.last_steps,
+        "margins": {length: margin._asdict() for length, margin in training.margins.items()} if training else None,
     }
 
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
 from spavl.report.gather import DatasetStatistics, ReportData
-from spavl.report.wording import TITLES, bounds_text, change_text, p_text, rate_text, teacher_sentence
+from spavl.report.training import Training
+from spavl.report.wording import TITLES, bounds_text, change_text, margin_text, p_text, rate_text, teacher_sentence
 
 
 class Link(NamedTuple):
@@ -46,6 +47,14 @@ class Table(NamedTuple):
 HELD_OUT = {
     "image": "picture unseen; its kind of harm was trained on",
     "leaf": "picture unseen, and its whole kind of harm (leaf) too",
+}
+
+
+LENGTHS = {
+    "shorter": "shorter: under 0.8 of the rejected answer’s tokens",
+    "alike": "alike",
+    "longer": "longer: 1.25 times as many tokens, or more",
+    "all": "all pairs",
 }
 
 
@@ -136,6 +145,18 @@ def judge_table(judge: JudgeCard) -> Table:
         ],
         "Sensitivity: share of true events it finds. Specificity: share of the rest it leaves alone. "
         "In brackets: 95\u00a0% intervals.",
+    )
+
+
+def lengths_table(training: Training) -> Table:
+    """Returns the final reward margin by which answer is the longer one."""
+    return Table(
+        "Reward margin, by the length of the chosen answer",
+        ("Chosen answer", "Margin", "Pairs"),
+        [(LENGTHS[length], margin_text(margin), margin.n) for length, margin in training.margins.items()]
+        or [("not measured", "–", "–")],
+        f"Means over the pairs of the last {training.last_steps} of {training.steps} steps, without interval: the log "
+        "keeps means only. A margin in one row alone is a sign that length was learnt, not preference.",
     )
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from spavl.evaluate.results import BeforeAfter, Change, EvaluationResults
 from spavl.judges.base import JudgeCard, Measurement
 from spavl.loss_config import PreferenceLossConfig
+from spavl.report.training import Margin, Training
 
 NOT_MEASURED = "not measured"
 SPACE = "\u00a0"
@@ -121,6 +122,21 @@ def verdict_line(results: EvaluationResults, confidence: float) -> str:
 def held_out_lines(results: EvaluationResults) -> tuple[str, ...]:
     """Says the unsafe rate on kinds of harm that were trained on and on those that were not, a line each."""
     return tuple(_held_out_line(kind, metric) for kind, metric in results.by_held_out.items())
+
+
+def alarm_line(training: Training | None) -> str:
+    """Says that the preferred answers became less likely in training; nothing where they did not."""
+    if training is None or not training.alarms:
+        return ""
+    return (
+        f"Alarm in training: from step {training.first_alarm} on, at {training.alarms} of {training.steps} steps, the "
+        "preferred answers were clearly less likely than before training; see Training before you trust the rates."
+    )
+
+
+def margin_text(margin: Margin) -> str:
+    """Writes a reward margin with its sign: `+1.25`."""
+    return "no pairs" if margin.value is None else f"{margin.value:+.2f}".replace("-", "−")
 
 
 def losses_text(losses: Sequence[PreferenceLossConfig]) -> str:

@@ -8,7 +8,8 @@ from spavl.config import RunConfig
 from spavl.report.gather import gather
 from spavl.report.page import render_page
 from spavl.report.summary import summary
-from spavl.report.wording import verdict_line
+from spavl.report.training import tally_training
+from spavl.report.wording import alarm_line, verdict_line
 from spavl.store import RunDirectory
 from spavl.store.files import write_atomically
 
@@ -19,7 +20,7 @@ class ReportPaths(NamedTuple):
     page: Path
     summary_file: Path
     verdict: str
-    """What was measured, in a few sentences."""
+    """What was measured, in a few sentences, and an alarm of the training."""
     summary: dict[str, Any]
 
 
@@ -35,4 +36,6 @@ def write_report(run: RunDirectory, config: RunConfig) -> ReportPaths:
     figures = summary(data)
     write_atomically(page, render_page(data).encode())
     write_atomically(summary_file, json.dumps(figures, indent=2, ensure_ascii=False).encode() + b"\n")
-    return ReportPaths(page, summary_file, verdict_line(data.evaluation.results, config.evaluate.confidence), figures)
+    verdict = verdict_line(data.evaluation.results, config.evaluate.confidence)
+    alarm = alarm_line(tally_training(data.steps))
+    return ReportPaths(page, summary_file, f"{verdict} {alarm}".rstrip(), figures)

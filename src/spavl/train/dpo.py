@@ -97,6 +97,8 @@ class BatchMetrics(NamedTuple):
     """Chosen minus rejected reward, in nats times β."""
     margins_by_length: dict[str, float | None]
     """Chosen answer `shorter` than the rejected one, `alike` or `longer` -> reward margin; None without such pairs."""
+    pairs_by_length: dict[str, int]
+    """The same -> pairs of the batch."""
     accuracy: float
     """Share of pairs whose chosen reward is the greater one."""
     chosen_logprob: float
@@ -248,6 +250,7 @@ def _metrics(columns: Tensor, terms: Mapping[str, Tensor]) -> BatchMetrics:
         terms={kind: float(term.mean()) for kind, term in terms.items()},
         reward_margin=float(margin.mean()),
         margins_by_length={name: float(some.mean()) if len(some) else None for name, some in by_length.items()},
+        pairs_by_length={name: len(some) for name, some in by_length.items()},
         accuracy=float((margin > 0).double().mean()),
         chosen_logprob=float(chosen.mean()),
         rejected_logprob=float(rejected.mean()),

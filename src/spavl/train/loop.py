@@ -8,9 +8,10 @@ import json
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,9 +20,10 @@ from spavl.errors import RunError
 from spavl.store.files import write_atomically
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
 from spavl.train.dpo import BatchMetrics, Engine, TrainingPairs, accumulate_gradients
-from spavl.train.metrics import MetricsLog
+from spavl.train.metrics import MetricsLog, shown_figures
 from spavl.train.render import Row
 from spavl.train.sharding import clip_gradients
+from spavl.train.trackers import open_trackers
 from spavl.train.tree import plan_epoch
 
 
@@ -39,6 +41,7 @@ def run_loop(
     """Trains to the end, from the newest checkpoint under `output` if there is one.
 
     Raises:
+        UserError: A tracker's package is missing, or W&B does not start.
         RunError: The loss or the gradient is not finite, a checkpoint is damaged, or the disk is full.
     """
     processes = engine.processes
@@ -48,7 +51,8 @@ def run_loop(
     done = load_checkpoint(checkpoints / f"step-{saved[-1]}", state) if saved else 0
     log = MetricsLog(output / "metrics.jsonl", done) if processes.is_main else None
     order = Order(pairs.rows, config, seed)
-    with processes.progress("train", total, done) as advance:
+    trackers = open_trackers(config, output, done, log.reached) if log else nullcontext(_untracked)
+    with trackers as track, processes.progress("train", total, done) as advance:
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
             torch.manual_seed(_derived_seed(seed, f"step {processes.rank}", step))
@@ -60,12 +64,13 @@ def run_loop(
             factor = schedule(config, step, total)
             _update(state, factor)
             rate = config.learning_rate * factor
-            line = {"step": step, **metrics._asdict(), "grad_norm": norm, "learning_rate": rate}
             if log:
-                log.append(line | {"seconds": round(time.perf_counter() - started, 4)})
+                line = {"step": step, **metrics._asdict(), "grad_norm": norm, "learning_rate": rate}
+                line = log.append(line | {"seconds": round(time.perf_counter() - started, 4)})
+                track(line)
             if step % config.save_every == 0 or step == total:
                 save_checkpoint(checkpoints, step, state, writes=processes.is_main)
-            advance(1)
+            advance(1, shown_figures(line) if log else None)
     return LoopResult(total, log.alarms if log else 0)
 
 
@@ -102,6 +107,10 @@ def schedule(config: TrainConfig, step: int, total: int) -> float:
 
 def _derived_seed(seed: int, purpose: str, number: int) -> int:
     return random.Random(f"{seed}/{purpose}/{number}").getrandbits(63)
+
+
+def _untracked(line: Mapping[str, Any]) -> None:
+    """Tracks nothing: only the main process does."""
 
 
 def _update(state: TrainingState, factor: float) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 import statistics
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,17 @@ class MetricsLog:
 
     def __init__(self, path: Path, done: int) -> None:
         self._path = path
-        kept = [line for line in _whole_lines(path) if line["step"] <= done]
+        lines = _whole_lines(path)
+        self.reached = lines[-1]["step"] if lines else 0
+        """The last step that an earlier attempt left, those after `done` included."""
+        kept = [line for line in lines if line["step"] <= done]
         write_atomically(path, b"".join(_encoded(line) for line in kept))
         shifts = [line["chosen_shift"] for line in kept if line["chosen_shift"] is not None]
         self._shifts = deque(shifts, maxlen=ALARM_WINDOW)
         self.alarms = sum(line["chosen_falling"] for line in kept)
 
-    def append(self, line: dict[str, Any]) -> None:
-        """Adds a step's line, with `chosen_falling`; the first alarm is also said aloud.
+    def append(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Adds a step's line, with `chosen_falling`, and returns it so; the first alarm is also said aloud.
 
         Raises:
             RunError: The disk is full.
@@ -43,7 +47,8 @@ class MetricsLog:
             self._shifts.append(line["chosen_shift"])
         mean = statistics.fmean(self._shifts or [0.0])
         falling = len(self._shifts) == ALARM_WINDOW and mean < -ALARM_NATS
-        append_whole(self._path, _encoded(line | {"chosen_falling": falling}))
+        line = line | {"chosen_falling": falling}
+        append_whole(self._path, _encoded(line))
         if falling and not self.alarms:
             _log.warning(
                 "step %d: over the last %d steps the chosen answers' log-probability lies %.1f nats below the "
@@ -53,6 +58,23 @@ class MetricsLog:
                 -mean,
             )
         self.alarms += falling
+        return line
+
+
+def shown_figures(line: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what of a step's line is shown beside the progress: name -> figure with its unit."""
+    shift, seconds = line["chosen_shift"], line["seconds"]
+    shown = {
+        "loss": f"{line['loss']:.4f}",
+        "accuracy": f"{100 * line['accuracy']:.0f} %",
+        "margin": f"{line['reward_margin']:+.3f}",
+        "chosen shift": "no reference" if shift is None else f"{shift:+.2f} nats",
+        "gradient": f"{line['grad_norm']:.3g}",
+        "rate": f"{line['learning_rate']:.2g}",
+        "step": f"{seconds:.3g} s",
+        "tokens": f"{line['tokens'] / max(seconds, 1e-4):,.0f}/s",
+    }
+    return shown | {"alarm": "chosen falling"} if line["chosen_falling"] else shown
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class Processes(NamedTuple):
     def progress(self, label: str, total: int, done: int = 0) -> Iterator[Advance]:
         """Yields a function that advances the main process's progress bar."""
         if not self.is_main:
-            yield lambda _: None
+            yield lambda count, latest=None: None
             return
         with progress_bar(label, total, done) as advance:
             yield advance

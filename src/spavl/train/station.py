@@ -19,6 +19,7 @@ from spavl.models.loading import load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
+from spavl.tracker_config import check_trackers
 from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
 from spavl.train.dpo import Engine, TrainingPairs, safety_flags
@@ -36,6 +37,7 @@ from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest
 NOT_IDENTITY = {
     "parallel": "how training is shared among processes changes nothing but rounding",
     "save_every": "how often the state is saved changes nothing in it",
+    "trackers": "who is told of training changes nothing in it",
     "cache": "what is kept there is the same wherever it lies",
 }
 """Training settings that may change between two attempts, and why."""
@@ -84,7 +86,8 @@ def train_dpo(
         seed: Decides adapters' first weights, order and dropout.
 
     Raises:
-        UserError: There are no pairs, one does not fit, the model cannot be trained, or `output` was begun otherwise.
+        UserError: There are no pairs, one does not fit, the model cannot be trained, `output` was begun otherwise, or
+            a tracker's package is missing.
         RunError: The loss is not finite, a checkpoint is damaged, or the disk is full.
     """
     if not pairs:
@@ -92,6 +95,7 @@ def train_dpo(
     identity = _identity(config, pairs, model_folder, seed)
     finished = _open(output, identity)
     if finished is None:
+        check_trackers(config.trackers)
         files = {pair.image_id: picture(pair.image_id) for pair in pairs}
         finished = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
         _export(config, model_folder, output, finished["steps"])
