@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from spavl.stats import NotMeasured, cohen_kappa, sensitivity_specificity, wilson
+from spavl.stats import NotMeasured, cohen_kappa, krippendorff_alpha, sensitivity_specificity, wilson
 
 RATINGS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=2, max_size=40)
 
@@ -63,3 +63,23 @@ def test_negating_both_columns_swaps_sensitivity_and_specificity() -> None:
 def test_a_truth_without_events_leaves_sensitivity_unmeasured() -> None:
     with pytest.raises(NotMeasured):
         sensitivity_specificity([False, False], [True, False])
+
+
+def test_alpha_of_two_raters_is_krippendorffs_own_example() -> None:
+    """His sections A and B: 10 items, 4 of them disagreed on, 14 zeros and 6 ones: 1 - 8 * 19 / (2 * 14 * 6) = .095."""
+    meg, owen = "0100000010", "1110010000"
+    assert krippendorff_alpha(list(zip(meg, owen, strict=True))) == pytest.approx(1 - 8 * 19 / 168)
+
+
+def test_alpha_of_many_raters_with_gaps_is_krippendorffs_own_example() -> None:
+    """His section C, four raters and twelve items: .743; the last item has one rating and counts for nothing."""
+    raters = ("123321412...", "1233224125.3", ".3332342251.", "12332441251.")
+    items = [[None if mark == "." else mark for mark in item] for item in zip(*raters, strict=True)]
+    assert krippendorff_alpha(items) == pytest.approx(0.743, abs=5e-4)
+
+
+def test_alpha_of_one_label_only_or_of_single_ratings_is_not_measured() -> None:
+    with pytest.raises(NotMeasured, match="0/0"):
+        krippendorff_alpha([["safe", "safe"]] * 3)
+    with pytest.raises(NotMeasured, match="two ratings"):
+        krippendorff_alpha([["safe", None], [None, "unsafe"]])

@@ -5,24 +5,29 @@ whoever asked prints "not measured", never 0; sequences of unequal length and ot
 It corrects no judge's errors and plots nothing.
 """
 
-from spavl.stats.agreement import JudgeAccuracy, cohen_kappa, sensitivity_specificity
+from spavl.stats.agreement import JudgeAccuracy, cohen_kappa, krippendorff_alpha, sensitivity_specificity
 from spavl.stats.bootstrap import cluster_bootstrap_rate
 from spavl.stats.paired import PairedChange, holm, mcnemar_exact, paired_change
 from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
+from spavl.stats.strengths import Match, Strength, bradley_terry
 from spavl.stats.wins import Outcome, WinRate, outcome_of_orders, win_rate
 
 __all__ = [
     "Interval",
     "JudgeAccuracy",
+    "Match",
     "NotMeasured",
     "Outcome",
     "PairedChange",
     "Rate",
+    "Strength",
     "WinRate",
     "bounds",
+    "bradley_terry",
     "cluster_bootstrap_rate",
     "cohen_kappa",
     "holm",
+    "krippendorff_alpha",
     "mcnemar_exact",
     "outcome_of_orders",
     "paired_change",

@@ -39,6 +39,37 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
     return (observed * items - expected) / (items**2 - expected)
 
 
+def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]]) -> float:
+    """Returns Krippendorff's alpha for labels without an order (2011, "Computing Krippendorff's Alpha-Reliability").
+
+        α = 1 - D_observed / D_expected
+
+    Unlike kappa it takes any number of raters and items that some of them left out; items with fewer than two ratings
+    tell nothing and are left out.
+
+    Args:
+        ratings: One sequence an item, a rating a rater; None where a rater gave none.
+
+    Raises:
+        NotMeasured: No item has two ratings, or all ratings are the same.
+    """
+    items = [[rating for rating in item if rating is not None] for item in ratings]
+    counts = [Counter(item) for item in items if len(item) > 1]
+    total = Counter[Hashable]()
+    observed = 0.0
+    for count in counts:
+        size = count.total()
+        total += count
+        observed += (size**2 - sum(n**2 for n in count.values())) / (size - 1)  # ordered pairs that differ
+    pairable = total.total()
+    if not pairable:
+        raise NotMeasured("alpha needs at least one item with two ratings")
+    expected = (pairable**2 - sum(n**2 for n in total.values())) / (pairable - 1)
+    if not expected:
+        raise NotMeasured("alpha is 0/0 where all ratings are the same")
+    return 1 - observed / expected
+
+
 def sensitivity_specificity(
     truth: Sequence[bool], predicted: Sequence[bool], confidence: float = 0.95
 ) -> JudgeAccuracy:
