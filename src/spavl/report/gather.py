@@ -28,14 +28,13 @@ from spavl.records import (
     Verdict,
 )
 from spavl.report.examples import ExampleKind, choose_examples
+from spavl.report.judging import Judging, tally_judging
 from spavl.report.tallies import (
     DomainCoverage,
-    Judging,
     PairTallies,
     PictureSource,
     Responder,
     tally_coverage,
-    tally_judging,
     tally_pairs,
     tally_responders,
     tally_sources,

@@ -8,6 +8,7 @@ from spavl.judges.base import JudgeCard
 from spavl.report.gather import DatasetStatistics, ReportData
 from spavl.report.training import Training
 from spavl.report.wording import TITLES, bounds_text, change_text, margin_text, p_text, rate_text, teacher_sentence
+from spavl.stats import Rate
 
 
 class Link(NamedTuple):
@@ -221,7 +222,7 @@ def matrix_table(dataset: DatasetStatistics) -> Table:
 def judging_table(dataset: DatasetStatistics) -> Table:
     """Returns what became of the drawn pairs."""
     judging = dataset.judging
-    n = judging.ties.n if judging.ties else 0
+    n = _n(judging.ties)
     return Table(
         "Pairs of responses drawn for comparison",
         ("What became of them", "Number or rate", "Of"),
@@ -230,8 +231,29 @@ def judging_table(dataset: DatasetStatistics) -> Table:
             ("failed: a judgment or a label is missing", judging.failed, judging.drawn),
             ("tie in both orders", rate_text(judging.ties, 1), n),
             ("verdict changes with the order", rate_text(judging.flips, 1), n),
+            ("the answer that stood first won", rate_text(judging.first_wins, 1), _n(judging.first_wins)),
+            ("the longer answer won", rate_text(judging.longer_wins, 1), _n(judging.longer_wins)),
         ],
-        "The two rates are of the pairs judged in both orders.",
+        "Ties and changes are of the pairs judged in both orders. The first answer wins half of the single verdicts "
+        "where a judge does not lean; the longer answer's share is of the pairs won in both orders.",
+    )
+
+
+def _n(rate: Rate | None) -> int:
+    return rate.n if rate else 0
+
+
+def strengths_table(dataset: DatasetStatistics) -> Table:
+    """Returns how strong the pairwise judge finds each responder."""
+    rows: list[Sequence[Cell]] = [
+        (name, f"{one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})", one.matches)
+        for name, one in dataset.judging.strengths.items()
+    ]
+    return Table(
+        "How strong the pairwise judge finds each responder",
+        ("Responder", "Strength", "Pairs"),
+        rows,
+        "Bradley-Terry: log-odds with mean 0, 95 % intervals over pictures. A tie or a changed verdict is half a win.",
     )
 
 

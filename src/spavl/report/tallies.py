@@ -1,4 +1,4 @@
-"""Counts and rates of the dataset's making: coverage of the taxonomy, responders, judging, pairs, and pictures.
+"""Counts and rates of the dataset's making: coverage of the taxonomy, responders, pairs, and pictures.
 
 Pure functions of records. A rate is of items that share pictures, so its interval draws whole pictures; a rate of
 nothing is `None`.
@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from spavl.records import ImageRecord, Judgment, PreferencePair, Question, Response, SafetyLabel, leaf_parts
-from spavl.stats import NotMeasured, Rate, cluster_bootstrap_rate, outcome_of_orders
-from spavl.store import Counts
+from spavl.records import ImageRecord, PreferencePair, Question, Response, SafetyLabel, leaf_parts
+from spavl.report.judging import picture_rate
+from spavl.stats import Rate
 from spavl.taxonomy import Taxonomy
 
 
@@ -37,20 +37,6 @@ class Responder(NamedTuple):
     """Safety group, 0 the least safe; None where no response could be labelled."""
     chosen: int
     rejected: int
-
-
-class Judging(NamedTuple):
-    """What became of the pairs of responses that were drawn for comparison."""
-
-    drawn: int
-    agreed: int
-    """Pairs that both orders agree on and that became preference pairs."""
-    failed: int
-    """Pairs without two judgments, or without a label."""
-    ties: Rate | None
-    """Among the pairs judged in both orders."""
-    flips: Rate | None
-    """Among the pairs judged in both orders."""
 
 
 class PairTallies(NamedTuple):
@@ -114,38 +100,13 @@ def tally_responders(
             Responder(
                 name=name,
                 responses=len(own),
-                safe=_rate([verdicts[one.id] == "safe" for one in labelled], [one.image_id for one in labelled]),
+                safe=picture_rate([verdicts[one.id] == "safe" for one in labelled], [one.image_id for one in labelled]),
                 group=groups.get(name),
                 chosen=chosen[name],
                 rejected=rejected[name],
             )
         )
     return tuple(sorted(responders, key=lambda one: (one.safe is None, one.safe.value if one.safe else 0, one.name)))
-
-
-def tally_judging(judgments: Sequence[Judgment], responses: Sequence[Response], counts: Counts) -> Judging:
-    """Reads both orders of each pair of responses.
-
-    Args:
-        judgments: Every judgment.
-        responses: The responses that were compared.
-        counts: What became of the pairs of responses that were drawn; a tie and a flip are drops.
-    """
-    image = {response.id: response.image_id for response in responses}
-    orders: dict[tuple[str, str], list[Judgment]] = {}
-    for judgment in judgments:
-        low, high = sorted((judgment.first_id, judgment.second_id))
-        orders.setdefault((low, high), []).append(judgment)
-    both = [pair for pair in orders.values() if len(pair) == 2]
-    outcomes = [outcome_of_orders(one.verdict, other.verdict) for one, other in both]
-    pictures = [image[pair[0].first_id] for pair in both]
-    return Judging(
-        drawn=counts.items,
-        agreed=counts.records,
-        failed=counts.failures,
-        ties=_rate([outcome == "tie" for outcome in outcomes], pictures),
-        flips=_rate([outcome == "inconsistent" for outcome in outcomes], pictures),
-    )
 
 
 def tally_pairs(pairs: Sequence[PreferencePair]) -> PairTallies:
@@ -165,13 +126,6 @@ def tally_sources(images: Sequence[ImageRecord]) -> tuple[PictureSource, ...]:
     """Counts the pictures by collection and licence."""
     counts = Counter((image.source, image.licence) for image in images)
     return tuple(PictureSource(source, licence, count) for (source, licence), count in sorted(counts.items()))
-
-
-def _rate(events: Sequence[bool], clusters: Sequence[str]) -> Rate | None:
-    try:
-        return cluster_bootstrap_rate(events, clusters)
-    except NotMeasured:
-        return None
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

@@ -10,9 +10,10 @@ from spavl.stats.bootstrap import cluster_bootstrap_rate
 from spavl.stats.paired import PairedChange, holm, mcnemar_exact, paired_change
 from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
 from spavl.stats.strengths import Match, Strength, bradley_terry
-from spavl.stats.wins import Outcome, WinRate, outcome_of_orders, win_rate
+from spavl.stats.wins import CREDIT, Outcome, WinRate, outcome_of_orders, win_rate
 
 __all__ = [
+    "CREDIT",
     "Interval",
     "JudgeAccuracy",
     "Match",

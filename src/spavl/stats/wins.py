@@ -8,7 +8,8 @@ from spavl.stats.bootstrap import Clusters, cluster_bootstrap_rate
 from spavl.stats.rates import Rate, wilson
 
 Outcome = Literal["win", "tie", "loss", "inconsistent"]
-_CREDIT: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0, "inconsistent": 0.5}
+CREDIT: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0, "inconsistent": 0.5}
+"""How much of a win an outcome is."""
 
 
 class WinRate(NamedTuple):
@@ -65,7 +66,7 @@ def win_rate(
         NotMeasured: There are no items.
         ValueError: Outcomes and clusters differ in number.
     """
-    credits = [_CREDIT[outcome] for outcome in outcomes]
+    credits = [CREDIT[outcome] for outcome in outcomes]
     alone = range(len(outcomes)) if clusters is None else clusters
     inconsistent = outcomes.count("inconsistent")
     return WinRate(
