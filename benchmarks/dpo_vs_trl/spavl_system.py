@@ -28,8 +28,8 @@ from spavl.train.render import Row
 from spavl.train.tree import PackedTrees, pack_rows
 from spavl.train.vision_cache import Pictures
 
-TOKENS_PER_FORWARD = 4096
-"""Room of a packed row."""
+TOKENS_PER_FORWARD = 1600
+"""Room of a packed row: a tree of three questions, or of one; more trees at once are no faster, and cost memory."""
 
 
 class Material(NamedTuple):
