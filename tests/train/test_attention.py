@@ -95,6 +95,18 @@ def test_where_masks_are_needed_what_is_masked_is_not_computed() -> None:
     ]
 
 
+def test_under_autocast_it_is_as_sdpa_is() -> None:
+    """Queries may come in float32 beside keys in bfloat16; SDPA takes all in bfloat16 then, as must this."""
+    query, key, value = (tensor.detach().float().requires_grad_() for tensor in tensors())
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, _ = attend(None, query, key.bfloat16(), value, None, tree=Layout(SEGMENTS), scaling=8**-0.5)
+        masked, _ = attend(None, query, key.bfloat16(), value, None, tree=Layout(SEGMENTS, ((0, 1),)), scaling=8**-0.5)
+    assert ours.dtype == masked.dtype == torch.bfloat16
+    assert (ours - masked).abs().max() < 0.03  # two bfloat16 steps at 1
+    ours.float().sum().backward()
+    assert query.grad is not None and query.grad.dtype == torch.float32
+
+
 def test_a_model_that_wants_more_than_a_tree_carries_is_refused() -> None:
     with pytest.raises(RunError, match="softcap"):
         attend(SimpleNamespace(), *tensors(), None, tree=Layout(SEGMENTS), softcap=30.0)

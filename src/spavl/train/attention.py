@@ -110,6 +110,7 @@ def attend(
     dropout = options.get("dropout", 0.0)
     if query.device.type == "cpu" and not dropout and layout.is_causal(options.get("sliding_window")):
         scale = options.get("scaling") or query.shape[-1] ** -0.5
+        query, key, value = (_lowered(tensor) for tensor in (query, key, value))
         key, value = _repeated(key, groups), _repeated(value, groups)
         return subtree_attention(query, key, value, layout.subtrees, scale).transpose(1, 2), None
     queries, keys, values = (torch.split(tensor, layout.lengths, dim=2) for tensor in (query, key, value))
@@ -128,6 +129,11 @@ def attend(
             )
         )
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _lowered(tensor: Tensor) -> Tensor:
+    """Gives a tensor the precision that autocast gives SDPA's arguments; the kernel itself is not known to autocast."""
+    return tensor.to(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else tensor
 
 
 def _repeated(tensor: Tensor, groups: int) -> Tensor:
