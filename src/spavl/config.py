@@ -3,41 +3,22 @@
 Nothing here opens a model or a picture; `load_config` only reads the file and checks it.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from spavl.config_base import Config as Config
+from spavl.config_base import NamedPath as NamedPath
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
+from spavl.image_config import FolderSource as FolderSource
+from spavl.image_config import ImagesConfig as ImagesConfig
+from spavl.image_config import PackagedSource as PackagedSource
 from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
 from spavl.records import QuestionType
 from spavl.tracker_config import TrackerName
-
-MAX_NAME_BYTES = 255
-"""Longest name of a file or folder that Linux's file systems take."""
-
-
-def _nameable(path: Path) -> Path:
-    for name in path.parts:
-        if len(os.fsencode(name)) > MAX_NAME_BYTES:
-            raise ValueError(
-                f"the name {name[:20]}... is too long; a file or folder's has {MAX_NAME_BYTES} bytes at most"
-            )
-    return path
-
-
-NamedPath = Annotated[Path, AfterValidator(_nameable)]
-"""A path that a file system can have."""
-
-
-class Config(BaseModel):
-    """Base of every configuration: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
@@ -130,46 +111,6 @@ JudgeConfig = Annotated[EmbeddedJudgeConfig | RubricJudgeConfig, Field(discrimin
 
 
 # -- stations ----------------------------------------------------------------------------------------------------------
-
-
-class PackagedSource(Config):
-    """Pictures that installed packages carry: Python packages always, the 3-D emoji set where npm has installed it."""
-
-    kind: Literal["packaged"] = "packaged"
-
-
-class FolderSource(Config):
-    """A folder of pictures; captions from `metadata.csv` or `metadata.jsonl` (file_name, caption, licence) or names."""
-
-    kind: Literal["folder"]
-    path: NamedPath
-    licence: str = "unknown"
-    """Licence of pictures whose metadata names none."""
-
-
-SourceConfig = Annotated[PackagedSource | FolderSource, Field(discriminator="kind")]
-
-
-class ImagesConfig(Config):
-    """Which pictures are collected, and what is left out."""
-
-    source: SourceConfig = PackagedSource()
-    leaves: tuple[str, ...] = ()
-    """Subcategories to collect for; empty means all."""
-    per_leaf: int = Field(2, ge=1)
-    """Pictures of each leaf."""
-    min_similarity: float = Field(0.25, ge=-1, le=1)
-    """Least cosine similarity between a leaf's keyword and a caption."""
-    max_bytes: int = Field(50_000_000, ge=1)
-    """Largest picture file."""
-    max_pixels: int = Field(40_000_000, ge=1, le=178_956_970)
-    """Largest width times height that is decoded; Pillow's own limit is the most."""
-    min_side: int = Field(32, ge=1)
-    """Shortest side, in pixels."""
-    stored_side: int = Field(512, ge=32)
-    """Longer side of the stored copy, in pixels."""
-    duplicate_bits: int = Field(4, ge=0, le=32)
-    """Two pictures are duplicates when their 64-bit perceptual hashes differ in at most this many bits."""
 
 
 class QuestionsConfig(Config):

@@ -34,6 +34,8 @@ class QuestionType(StrEnum):
         return self is not QuestionType.BENIGN_QUESTION
 
 
+Scalar = str | int | float | bool | None
+"""A value of a table's cell that is kept as it is."""
 Finish = Literal["stop", "length", "refusal", "content_filter"]
 SafetyVerdict = Literal["safe", "unsafe"]
 OrderVerdict = Literal["first", "second", "tie"]
@@ -74,13 +76,26 @@ class ImageRecord(Record):
     """Name of the collection the picture came from."""
     source_name: str
     """File name or URL inside that collection."""
-    licence: str
+    licence: str | None
+    """None where nobody says."""
     leaf: str
     """`domain/category/subcategory`, the taxonomy's exact labels."""
     keyword: str
     """The leaf's search keyword nearest to the caption."""
     similarity: float
     """Cosine similarity of keyword and caption, from -1 to 1."""
+    url: str | None = None
+    """Where it was downloaded from."""
+    size: int | None = None
+    """Bytes of the original file; None in runs of before it was kept, as are its digests."""
+    md5: str | None = None
+    """MD5 of the original file, which other collections list their pictures by."""
+    original_sha256: str | None = None
+    """SHA-256 of the original file."""
+    source_similarity: float | None = None
+    """How alike picture and caption are, as the source says."""
+    columns: dict[str, Scalar] = {}
+    """What else the source says, as far as the configuration asks for it."""
 
 
 class Question(Record):

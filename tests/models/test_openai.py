@@ -16,7 +16,7 @@ from tests.models.chat_server import ChatServer, Scripted, fails, says
 from spavl.config import OpenAIModelConfig
 from spavl.errors import UserError
 from spavl.models import Completion, ImageInput, Reply, Request
-from spavl.models.openai import LONGEST_RETRY_AFTER_S, OpenAIModel, _retry_after_s
+from spavl.models.openai import LONGEST_RETRY_AFTER_S, OpenAIModel
 from spavl.records import Failure
 
 KEY = "sk-placeholder-0123456789"
@@ -180,15 +180,6 @@ def test_a_server_that_asks_for_a_very_long_wait_is_not_waited_for() -> None:
     (answer,) = ask(server)
     assert isinstance(answer, Failure)
     assert (answer.reason, len(server.bodies)) == ("server_error", 1)
-
-
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
-    assert _retry_after_s("2.5") == 2.5
-    assert _retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    later = _retry_after_s("Wed, 21 Oct 2099 07:28:00 GMT")
-    assert later is not None
-    assert later > 86400
-    assert [_retry_after_s(header) for header in ("", "soon", "21 Oct")] == [None, None, None]
 
 
 def test_a_hanging_request_times_out_and_others_are_answered() -> None:

@@ -3,7 +3,7 @@
 import os
 
 from spavl.cli.options import AsJson, ConfigPath, Overrides, say
-from spavl.config import FolderSource, OpenAIModelConfig, RunConfig, load_config
+from spavl.config import OpenAIModelConfig, RunConfig, load_config
 from spavl.errors import UserError
 from spavl.taxonomy import chosen_leaves, load_taxonomy
 from spavl.tracker_config import check_trackers
@@ -28,16 +28,16 @@ def check_references(config: RunConfig) -> int:
     """Checks what a configuration points at, and returns the number of leaves it collects for.
 
     Raises:
-        UserError: A leaf is unknown or held out without being collected for, a folder is missing, an API key is not
-            set, an answer is begun for a server that is not said to continue it, or a tracker's package is missing.
+        UserError: A leaf is unknown or held out without being collected for, the source of pictures is missing, an API
+            key is not set, an answer is begun for a server that is not said to continue it, or a tracker's package is
+            missing.
     """
+    from spavl.images import check_source
     from spavl.models.prefill import check_prefill  # aiohttp loads here, and not for `--help`
     from spavl.questions import load_prompts
 
     chosen = chosen_leaves(config, load_taxonomy(config.taxonomy))
-    source = config.images.source
-    if isinstance(source, FolderSource) and not source.path.is_dir():
-        raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
+    check_source(config.images)
     for name, model in config.models.items():
         if isinstance(model, OpenAIModelConfig) and model.api_key_env and model.api_key_env not in os.environ:
             raise UserError(

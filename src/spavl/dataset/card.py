@@ -73,7 +73,9 @@ def dataset_card(
         pictures=len({pair.image_id for pair in everything}),
         questions=sum(len(members) for members in questions.values()),
         tables="\n".join(tables),
-        licences=_table("source, licence", Counter(f"{image.source}, {image.licence}" for image in images.values())),
+        licences=_table(
+            "source, licence", Counter(f"{image.source}, {image.licence or 'unknown'}" for image in images.values())
+        ),
     )
 
 

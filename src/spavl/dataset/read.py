@@ -15,13 +15,13 @@ from pydantic import ValidationError
 
 from spavl.config_file import describe_errors
 from spavl.dataset.columns import Columns, Texts, known_columns, read_texts
-from spavl.dataset.files import SplitFiles
 from spavl.errors import UserError
 from spavl.execution import progress_bar
 from spavl.models.ask import outcome
 from spavl.recipe_config import DataConfig
 from spavl.records import Failure, ImageRecord, PreferencePair, QuestionType, content_id
 from spavl.store import ImageStore, Manifest, StageDirectory, UnreadableImage
+from spavl.store.split_files import SplitFiles
 
 SPA_VL_TYPES = {
     "easy": QuestionType.EASY_QUESTION,

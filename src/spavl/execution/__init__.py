@@ -1,6 +1,7 @@
 """Running a station over its items: in windows, with progress, going on where an earlier run stopped."""
 
+from spavl.execution.backoff import backoff_s, retry_after_s
 from spavl.execution.map_items import Work, map_items
 from spavl.execution.progress import progress_bar
 
-__all__ = ["Work", "map_items", "progress_bar"]
+__all__ = ["Work", "backoff_s", "map_items", "progress_bar", "retry_after_s"]

@@ -2,7 +2,7 @@
 
 from spavl.images.assign import Encode
 from spavl.images.candidates import Candidate
-from spavl.images.collect import collect
-from spavl.images.sources import find_candidates
+from spavl.images.collect import DOWNLOADS, collect
+from spavl.images.sources import check_source, open_source
 
-__all__ = ["Candidate", "Encode", "collect", "find_candidates"]
+__all__ = ["DOWNLOADS", "Candidate", "Encode", "check_source", "collect", "open_source"]

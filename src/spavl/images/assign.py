@@ -4,7 +4,8 @@ It opens no picture: whoever calls `assign` says of each picture that is about t
 """
 
 import heapq
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,13 @@ import numpy.typing as npt
 
 Encode = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Turns N texts into N vectors of length one whose dot product says how alike the texts are."""
+Expect = Callable[[Sequence[int]], None]
+"""Hears which pictures are likely to be offered soon."""
 Take = Callable[[int, int], Awaitable[bool]]
 """Takes (leaf, picture) and says whether the picture could be taken."""
 
+AHEAD = 32
+"""Most pictures of one leaf that are expected at a time."""
 DECIMALS = 5
 """Similarities are rounded, so that an encoder's last bits do not decide between two pictures."""
 
@@ -39,7 +44,9 @@ def affinity(keywords: Sequence[Sequence[str]], captions: Sequence[str], encode:
     return Affinity(similarity, nearest)
 
 
-async def assign(similarity: npt.NDArray[np.float64], per_leaf: int, least: float, take: Take) -> None:
+async def assign(
+    similarity: npt.NDArray[np.float64], per_leaf: int, least: float, take: Take, expect: Expect = lambda _: None
+) -> None:
     """Lets the leaves take pictures until each has `per_leaf`, or nothing similar enough is left.
 
     In each round every leaf takes one picture, the leaf with the most similar picture first. A picture is offered
@@ -51,6 +58,7 @@ async def assign(similarity: npt.NDArray[np.float64], per_leaf: int, least: floa
         per_leaf: Pictures of each leaf.
         least: Least similarity.
         take: Says whether the picture could be taken.
+        expect: Hears of a leaf's next pictures, no more than the leaf still lacks, so that none is fetched in vain.
     """
     ranked = [_similar_enough(row, least) for row in similarity]
     offered: set[int] = set()
@@ -61,7 +69,8 @@ async def assign(similarity: npt.NDArray[np.float64], per_leaf: int, least: floa
             ranking.pop()
         return [(-similarity[leaf, ranking[-1]], leaf, ranking[-1])] if ranking else []
 
-    for _ in range(per_leaf):
+    for taken_before in range(per_leaf):
+        expect(_soon(ranked, offered, per_leaf - taken_before))
         waiting = [best for leaf in range(len(ranked)) for best in best_left(leaf)]
         heapq.heapify(waiting)
         while waiting:
@@ -71,8 +80,18 @@ async def assign(similarity: npt.NDArray[np.float64], per_leaf: int, least: floa
                 offered.add(picture)
                 taken = await take(leaf, picture)
             if not taken:
+                expect(_soon([ranked[leaf]], offered, per_leaf - taken_before))
                 for best in best_left(leaf):
                     heapq.heappush(waiting, best)
+
+
+def _soon(rankings: Iterable[Sequence[int]], offered: Container[int], lacking: int) -> list[int]:
+    """Returns the next pictures of each leaf's ranking that no leaf was offered, the best first."""
+    soon: list[int] = []
+    for ranking in rankings:
+        left = (picture for picture in reversed(ranking) if picture not in offered)
+        soon += islice(left, min(lacking, AHEAD))
+    return soon
 
 
 def _similar_enough(row: npt.NDArray[np.float64], least: float) -> list[int]:

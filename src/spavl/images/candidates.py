@@ -1,8 +1,12 @@
-"""What a source offers: captioned pictures that lie on this machine, listed and not yet opened."""
+"""What a source offers: captioned pictures, listed and not yet opened."""
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+from spavl.records import Failure, Scalar
 
 _SEPARATORS = re.compile(r"[\s_.,;+-]+")
 
@@ -11,14 +15,22 @@ class Candidate(NamedTuple):
     """A picture that may be collected."""
 
     path: Path
+    """The file it lies in: its own, a shard, or the table that has its address."""
     caption: str
-    licence: str
+    licence: str | None
     source: str
     """Name of the collection."""
     name: str
-    """File name inside that collection."""
+    """File name or address inside that collection."""
     synonyms: tuple[str, ...] = ()
     """Other names of what the picture shows, where the collection knows some."""
+    url: str | None = None
+    similarity: float | None = None
+    """How alike picture and caption are, as the collection says."""
+    columns: Mapping[str, Scalar] = MappingProxyType({})
+    """What else the collection says."""
+    refused: Failure | None = None
+    """Why it is never opened, where listing it shows that already."""
 
     @property
     def item(self) -> str:
@@ -29,6 +41,27 @@ class Candidate(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Every name that counts as right, the caption first."""
         return (self.caption, *self.synonyms)
+
+
+class Source(Protocol):
+    """Where candidates come from, opened: it gives their content when it is asked for."""
+
+    @property
+    def candidates(self) -> Sequence[Candidate]:
+        """Every picture it offers, in a fixed order."""
+        ...
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Hears which candidates will be asked for soon, so that slow ones can be fetched side by side."""
+        ...
+
+    async def content(self, index: int) -> Path | bytes | Failure:
+        """Returns a candidate's file, not yet decoded, or why there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of files and connections."""
+        ...
 
 
 def printable(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Pictures are ranked by their captions before any is opened, and opened only when about to be taken, in a fixed order;
 a picture that is damaged or a copy gives its place to the leaf's next best. An interrupted run goes through the same
-order again and takes the outcomes it has from the stage, so it ends as an uninterrupted one would.
+order again and takes the outcomes it has from the stage, so it ends as an uninterrupted one would. Content that has to
+be fetched is fetched ahead, side by side.
 It does not look at what a picture shows, only at what its caption says.
 """
 
@@ -12,16 +13,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from spavl.config import ImagesConfig
 from spavl.errors import UserError
 from spavl.execution import progress_bar
+from spavl.image_config import ImagesConfig
 from spavl.images.assign import Affinity, Encode, affinity, assign
 from spavl.images.candidates import Candidate
 from spavl.images.dedup import KeptPictures
-from spavl.images.sources import check_unchanged, find_candidates
+from spavl.images.sources import Album, check_unchanged, open_source
 from spavl.records import Failure, ImageRecord
-from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory, UnreadableImage
+from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory
 from spavl.taxonomy import Leaf, Taxonomy
+
+DOWNLOADS = "downloads"
+"""Folder beside the stage where downloaded files are kept; it is of no use once the run is finished."""
 
 
 async def collect(
@@ -40,29 +44,28 @@ async def collect(
 
     Raises:
         UserError: The source is missing, has no pictures, or has changed; a leaf is unknown; or nothing was collected.
-        RunError: The disk is full.
+        RunError: The disk is full, or no host answers any more.
     """
     finished = stage.manifest()
     if finished is not None:
         _say(f"collected earlier; the source is not looked at again (`--restart-from {stage.name}` collects anew)")
         return finished
     leaves = _chosen_leaves(taxonomy, config.leaves)
-    candidates = find_candidates(config.source)
-    check_unchanged(stage, candidates)
-    near = await asyncio.to_thread(
-        affinity, [leaf.keywords for leaf in leaves], [candidate.caption for candidate in candidates], encode
-    )
-    collection = _Collection(config, leaves, candidates, near, stage, ImageStore(store.root, _limits(config)))
-    with progress_bar("images", len(candidates)) as advance:
+    async with open_source(config, stage.path.parent / DOWNLOADS) as album:
+        check_unchanged(stage, album)
+        captions = [candidate.caption for candidate in album.candidates]
+        near = await asyncio.to_thread(affinity, [leaf.keywords for leaf in leaves], captions, encode)
+        collection = _Collection(config, leaves, album, near, stage, ImageStore(store.root, _limits(config)))
+        with progress_bar("images", len(captions)) as advance:
 
-        async def take(leaf: int, index: int) -> bool:
-            taken = await collection.take(leaf, index)
-            advance(1)
-            return taken
+            async def take(leaf: int, index: int) -> bool:
+                taken = await collection.take(leaf, index)
+                advance(1)
+                return taken
 
-        await assign(near.similarity, config.per_leaf, config.min_similarity, take)
-        advance(collection.leave_the_rest())
-    return _finish(config, leaves, candidates, stage)
+            await assign(near.similarity, config.per_leaf, config.min_similarity, take, collection.expect)
+            advance(collection.leave_the_rest())
+        return _finish(config, leaves, album.candidates, stage)
 
 
 class _Collection:
@@ -72,24 +75,36 @@ class _Collection:
         self,
         config: ImagesConfig,
         leaves: Sequence[Leaf],
-        candidates: Sequence[Candidate],
+        album: Album,
         near: Affinity,
         stage: StageDirectory,
         store: ImageStore,
     ) -> None:
-        self._config, self._leaves, self._candidates, self._near = config, leaves, candidates, near
+        self._config, self._leaves, self._album, self._near = config, leaves, album, near
+        self._candidates = album.candidates
         self._stage, self._store = stage, store
         self._kept = KeptPictures(config.duplicate_bits)
         records = {f"{record.source}/{record.source_name}": record for record in stage.records(ImageRecord)}
         self._known: dict[str, ImageRecord | Failure] = {**records, **stage.failures()}
+        self._settled: set[str] = set()
+
+    def expect(self, indexes: Sequence[int]) -> None:
+        """Lets the source know which pictures will be taken soon."""
+        self._album.expect(index for index in indexes if self._candidates[index].item not in self._known)
 
     async def take(self, leaf: int, index: int) -> bool:
-        """Takes a picture for a leaf, unless it cannot be used; says whether it was taken."""
+        """Takes a picture for a leaf, unless it cannot be used; says whether it was taken.
+
+        Outcomes lie in the stage in the order of taking. Where one is missing in between (a failure that may pass is
+        forgotten, to be tried again), those behind it were decided without it, so they are forgotten too.
+        """
         item = self._candidates[index].item
         result = self._known.get(item)
         if result is None:
-            result = await asyncio.to_thread(self._open, leaf, index)
+            self._known.clear()
+            result = await self._open(leaf, index)
             self._stage.append([_outcome(item, result)])
+        self._settled.add(item)
         if isinstance(result, Failure):
             return False
         self._kept.add(item, result.perceptual_hash)
@@ -97,27 +112,25 @@ class _Collection:
 
     def leave_the_rest(self) -> int:
         """Notes for every picture that no leaf took why not, and returns how many those are."""
-        pending = set(self._stage.pending(candidate.item for candidate in self._candidates))
         outcomes = [
             Outcome(candidate.item, failure=self._left_out(index))
             for index, candidate in enumerate(self._candidates)
-            if candidate.item in pending
+            if candidate.item not in self._settled and candidate.item not in self._known
         ]
         self._stage.append(outcomes)
         return len(outcomes)
 
-    def _open(self, leaf: int, index: int) -> ImageRecord | Failure:
+    async def _open(self, leaf: int, index: int) -> ImageRecord | Failure:
         candidate = self._candidates[index]
-        try:
-            read = self._store.read(candidate.path)
-        except UnreadableImage as error:
-            message = f"{candidate.name}: {error}"
-            return Failure(reason=error.reason, message=message, dropped=error.reason != "unreadable")
-        twin = self._kept.twin(read.stored.perceptual_hash)
+        opened = await self._album.read(index, self._store)
+        if isinstance(opened, Failure):
+            return opened
+        twin = self._kept.twin(opened.read.stored.perceptual_hash)
         if twin is not None:
             return Failure(reason="duplicate", message=f"{candidate.name}: duplicate of {twin}", dropped=True)
         return ImageRecord(
-            **self._store.keep(read)._asdict(),
+            **(await asyncio.to_thread(self._store.keep, opened.read))._asdict(),
+            **opened.original._asdict(),
             caption=candidate.caption,
             source=candidate.source,
             source_name=candidate.name,
@@ -125,9 +138,15 @@ class _Collection:
             leaf=self._leaves[leaf].path,
             keyword=self._leaves[leaf].keywords[self._near.keyword[leaf, index]],
             similarity=float(self._near.similarity[leaf, index]),
+            url=candidate.url,
+            source_similarity=candidate.similarity,
+            columns=dict(candidate.columns),
         )
 
     def _left_out(self, index: int) -> Failure:
+        candidate = self._candidates[index]
+        if candidate.refused is not None:
+            return candidate.refused.model_copy(update={"message": f"{candidate.name}: {candidate.refused.message}"})
         nearest = int(self._near.similarity[:, index].argmax())
         similarity = self._near.similarity[nearest, index]
         if similarity < self._config.min_similarity:
@@ -135,7 +154,7 @@ class _Collection:
         else:
             why = "every leaf near enough has its pictures"
         leaf = self._leaves[nearest]
-        message = f"{self._candidates[index].name}: nearest to `{leaf.label}` ({similarity:.2f}): {why}"
+        message = f"{candidate.name}: nearest to `{leaf.label}` ({similarity:.2f}): {why}"
         return Failure(reason="no_leaf", message=message, dropped=True)
 
 
@@ -172,7 +191,9 @@ def _facts(
                 "pictures": count,
                 "collected": sum(record.source == source for record in records),
                 "licences": dict(
-                    sorted(Counter(record.licence for record in records if record.source == source).items())
+                    sorted(
+                        Counter(record.licence or "unknown" for record in records if record.source == source).items()
+                    )
                 ),
             }
             for source, count in sorted(offered.items())

@@ -8,17 +8,35 @@ searched to the bottom. Nothing outside the folder is ever listed: a link or a f
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from spavl.config import FolderSource
 from spavl.errors import UserError
 from spavl.images.candidates import Candidate, clean, printable, words_of
+from spavl.records import Failure
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
 """Files taken for pictures; those that cannot be decoded become failures and are counted."""
+
+
+class OpenFiles:
+    """Pictures that lie on this machine, each in a file of its own, as an open source."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.candidates = candidates
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Needs no warning."""
+
+    async def content(self, index: int) -> Path | bytes | Failure:
+        """Returns the file."""
+        return self.candidates[index].path
+
+    async def close(self) -> None:
+        """Holds nothing open."""
 
 
 class Description(NamedTuple):

@@ -1,24 +1,146 @@
-"""Lists the pictures of the configured source, and notices when they change between two attempts of a run."""
+"""Opens the configured source, reads its pictures, and notices when it changes between two attempts of a run."""
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
-from spavl.config import FolderSource, SourceConfig
 from spavl.embedded.pictures import packaged_pictures
 from spavl.errors import UserError
-from spavl.images.candidates import Candidate, clean, words_of
-from spavl.images.folder import folder_candidates
-from spavl.store import StageDirectory
+from spavl.image_config import DatasetSource, FolderSource, ImagesConfig, PackagedSource, TableSource, WebDatasetSource
+from spavl.images.candidates import Candidate, Source, clean, words_of
+from spavl.images.folder import OpenFiles, folder_candidates
+from spavl.images.hub_dataset import check_dataset, open_dataset
+from spavl.images.removal import RemovalList, read_removal_list
+from spavl.images.table import OpenTable, check_table
+from spavl.images.webdataset import OpenWebDataset, tar_files
+from spavl.records import Failure
+from spavl.store import ImageStore, StageDirectory, UnreadableImage
 from spavl.store.files import write_atomically
+from spavl.store.images import ReadImage
 
 
-def find_candidates(source: SourceConfig) -> list[Candidate]:
-    """Returns every picture the source offers, in a fixed order.
+class Original(NamedTuple):
+    """What is kept of a picture's original file."""
+
+    size: int
+    md5: str
+    original_sha256: str
+
+
+class Opened(NamedTuple):
+    """A picture that was read and is not yet stored."""
+
+    original: Original
+    read: ReadImage
+
+
+class Album:
+    """An open source whose pictures are read within limits; those on the removal list never are.
+
+    Args:
+        source: Where the pictures come from.
+        removed: What never enters.
+    """
+
+    def __init__(self, source: Source, removed: RemovalList) -> None:
+        self._source, self.removed = source, removed
+        self.candidates = source.candidates
+        self.expect = source.expect
+
+    async def read(self, index: int, store: ImageStore) -> Opened | Failure:
+        """Reads one candidate's picture; nothing is stored.
+
+        Raises:
+            RunError: The disk is full, or no host answers any more.
+        """
+        candidate = self.candidates[index]
+        name = candidate.name
+        content = candidate.refused or await self._source.content(index)
+        if isinstance(content, Failure):
+            return content.model_copy(update={"message": f"{name}: {content.message}"})
+        try:
+            read = await asyncio.to_thread(store.read, content)
+            original = await asyncio.to_thread(_original, content)
+        except UnreadableImage as error:
+            return Failure(reason=error.reason, message=f"{name}: {error}", dropped=error.reason != "unreadable")
+        if self.removed.has(original.original_sha256, read.stored.sha256):
+            return Failure(reason="removed_by_list", message=f"{name}: on the list images.remove", dropped=True)
+        return Opened(original, read)
+
+
+@asynccontextmanager
+async def open_source(config: ImagesConfig, downloads: Path) -> AsyncIterator[Album]:
+    """Opens the configured source, and closes it at the end.
+
+    Args:
+        config: The source, the limits, and the removal list.
+        downloads: Where downloaded files are kept.
 
     Raises:
-        UserError: The folder is missing or wrong, or there is no picture.
+        UserError: The source is missing, wrong or empty, or the removal list is wrong.
     """
+    removed = read_removal_list(config.remove)
+    source = _open(config, downloads)
+    try:
+        yield Album(source, removed)
+    finally:
+        await source.close()
+
+
+def check_source(config: ImagesConfig) -> None:
+    """Checks what can be checked of a source without a network and without a picture.
+
+    Raises:
+        UserError: The removal list is wrong, or the source is missing or has no such column.
+    """
+    read_removal_list(config.remove)
+    source = config.source
+    if isinstance(source, FolderSource) and not source.path.is_dir():
+        raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
+    if isinstance(source, TableSource):
+        check_table(source)
+    elif isinstance(source, DatasetSource):
+        check_dataset(source)
+    elif isinstance(source, WebDatasetSource):
+        tar_files(source)
+
+
+def check_unchanged(stage: StageDirectory, album: Album) -> None:
+    """Refuses to go on with a source that differs from the one at the start: files, sizes, captions, licences, list."""
+    size = cache(_size)
+    offer = [
+        (one.item, size(one.path), one.caption, one.licence, *([one.url] if one.url else []))
+        for one in album.candidates
+    ]
+    described = json.dumps([offer, sorted(album.removed.entries)])
+    digest = hashlib.sha256(described.encode()).hexdigest().encode()
+    noted = stage.path / "source.sha256"
+    if not noted.exists():
+        write_atomically(noted, digest)
+    elif noted.read_bytes() != digest:
+        raise UserError(
+            f"The pictures of images.source are not those that {stage.path} was made from. Give the run another name "
+            f"(`run=runs/NAME`), or make this stage and those after it again with `--restart-from {stage.name}`."
+        )
+
+
+def _open(config: ImagesConfig, downloads: Path) -> Source:
+    source = config.source
+    if isinstance(source, TableSource):
+        return OpenTable(source, downloads, config.max_bytes)
+    if isinstance(source, DatasetSource):
+        return open_dataset(source)
+    if isinstance(source, WebDatasetSource):
+        return OpenWebDataset(source, config.max_bytes)
+    return OpenFiles(_file_candidates(source))
+
+
+def _file_candidates(source: PackagedSource | FolderSource) -> list[Candidate]:
     if isinstance(source, FolderSource):
         found, empty = folder_candidates(source), f"images.source.path: {source.path} holds no picture"
     else:
@@ -45,19 +167,11 @@ def _packaged_candidates() -> list[Candidate]:
     ]
 
 
-def check_unchanged(stage: StageDirectory, candidates: Sequence[Candidate]) -> None:
-    """Refuses to go on with a source whose files, sizes, captions or licences differ from those at the start."""
-    offer = [(candidate.item, _size(candidate), candidate.caption, candidate.licence) for candidate in candidates]
-    digest = hashlib.sha256(json.dumps(offer).encode()).hexdigest().encode()
-    noted = stage.path / "source.sha256"
-    if not noted.exists():
-        write_atomically(noted, digest)
-    elif noted.read_bytes() != digest:
-        raise UserError(
-            f"The pictures of images.source are not those that {stage.path} was made from. Give the run another name "
-            f"(`run=runs/NAME`), or make this stage and those after it again with `--restart-from {stage.name}`."
-        )
+def _original(content: Path | bytes) -> Original:
+    data = content if isinstance(content, bytes) else content.read_bytes()
+    md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return Original(len(data), md5, hashlib.sha256(data).hexdigest())
 
 
-def _size(candidate: Candidate) -> int:
-    return candidate.path.stat().st_size if candidate.path.exists() else -1
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else -1

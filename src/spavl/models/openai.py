@@ -8,10 +8,7 @@ responder does not hold up a run. It streams nothing, and it does not lower its 
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncGenerator, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -20,13 +17,13 @@ from yarl import URL
 
 from spavl.config import OpenAIModelConfig
 from spavl.errors import UserError
+from spavl.execution import backoff_s, retry_after_s
 from spavl.models.base import Completion, Reply, Request
 from spavl.models.chat_completions import read_refused_request, read_reply, request_body
 from spavl.models.prefill import MEANING
 from spavl.records import Failure
 
 FIRST_WAIT_S = 0.5
-LONGEST_BACKOFF_S = 30.0
 LONGEST_RETRY_AFTER_S = 300.0
 """A server that asks for a longer wait than this is not waited for."""
 DEAD_AFTER = 3
@@ -150,7 +147,7 @@ class OpenAIModel:
         if filtered:
             return Completion(text="", finish="content_filter")
         if response.status in RETRIED or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _Trouble(message, _retry_after_s(response.headers.get("Retry-After", "")))
+            return _Trouble(message, retry_after_s(response.headers.get("Retry-After", "")))
         if response.status in MISCONFIGURED:
             reason = MISCONFIGURED[HTTPStatus(response.status)]
             raise UserError(f"{self._server} refuses model '{self._config.model}': {reason} ({message}).")
@@ -194,21 +191,9 @@ class OpenAIModel:
     def _wait_s(self, tries: int, trouble: _Trouble) -> float:
         if trouble.retry_after_s is not None:
             return trouble.retry_after_s
-        return min(self._first_wait_s * 2.0 ** (tries - 1), LONGEST_BACKOFF_S) * random.uniform(0.5, 1.0)
+        return backoff_s(tries, self._first_wait_s)
 
 
 def _server_dead(server: str) -> Failure:
     message = f"{server} could not be reached {DEAD_AFTER} times in a row and is not asked any more in this process."
     return Failure(reason="server_dead", message=message, transient=True)
-
-
-def _retry_after_s(header: str) -> float | None:
-    """Reads seconds or an HTTP date; anything else says nothing."""
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # a date without a zone cannot be subtracted
-        return None

@@ -1,7 +1,6 @@
 """The evaluation road: answers before and after on pictures that training never saw, verdicts, contests."""
 
 import hashlib
-from collections.abc import Iterator
 
 from spavl.config import HfModelConfig, RunConfig
 from spavl.dataset import assign_splits
@@ -13,12 +12,12 @@ from spavl.evaluate import (
     judge_answers,
     naming_sample,
 )
-from spavl.images import Candidate, find_candidates
+from spavl.images import DOWNLOADS, Candidate, open_source
 from spavl.judges import open_judge
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
 from spavl.records import Answer, Failure, ImageRecord, Question, Sample
-from spavl.store import Manifest, Outcome, UnreadableImage
+from spavl.store import Manifest, Outcome
 
 
 async def evaluate(road: Road) -> None:
@@ -31,18 +30,23 @@ async def evaluate(road: Road) -> None:
 async def _sample(road: Road) -> list[Sample]:
     """Gathers the run's samples: held-out harmful questions, benign contrasts, and pictures to name."""
     config = road.config
-    settings = {"pictures": config.evaluate.naming_pictures, "source": config.images.source, "dataset": config.dataset}
+    settings = {
+        "pictures": config.evaluate.naming_pictures,
+        "source": config.images.source,
+        "remove": config.images.remove,
+        "dataset": config.dataset,
+    }
     stage = road.stage("samples", settings | {"seed": config.seed}, "images", "questions")
     images = road.records("images", ImageRecord)
     splits = assign_splits(images, config.dataset, road.held_out_leaves(), config.seed)
 
-    def station() -> Manifest:
+    async def station() -> Manifest:
         questions = road.records("questions", Question)
         held_out = [question for question in questions if splits[question.image_id] == "test"]
         leaves = road.held_out_leaves()
         asked = [*harm_samples(held_out, leaves), *benign_samples(held_out, leaves)]
         trained = {image.sha256 for image in images if splits[image.id] != "test"}
-        outcomes = [*(outcome(sample.id, sample) for sample in asked), *_pictures_to_name(road, trained)]
+        outcomes = [*(outcome(sample.id, sample) for sample in asked), *await _pictures_to_name(road, trained)]
         pending = set(stage.pending(one.item for one in outcomes))
         stage.append([one for one in outcomes if one.item in pending])
         return stage.finish([one.item for one in outcomes])
@@ -79,21 +83,26 @@ async def _judge(road: Road, samples: list[Sample], answers: list[Answer]) -> No
     await once(contests, lambda: hold_contests(judge, samples, before, after, show, contests))
 
 
-def _pictures_to_name(road: Road, trained: set[str]) -> Iterator[Outcome]:
+async def _pictures_to_name(road: Road, trained: set[str]) -> list[Outcome]:
     """Draws pictures by a seeded hash of their names and stores them; those trained on are passed over."""
 
     def place(candidate: Candidate) -> str:
         return hashlib.sha256(f"{road.config.seed}/{candidate.item}".encode()).hexdigest()
 
     left = road.config.evaluate.naming_pictures
-    for candidate in sorted(find_candidates(road.config.images.source), key=place):
-        if left == 0:
-            return
-        try:
-            stored = road.pictures.add(candidate.path)
-        except UnreadableImage as error:
-            yield Outcome(candidate.item, failure=Failure(reason=error.reason, message=str(error)))
-            continue
-        if stored.sha256 not in trained:
-            left -= 1
-            yield outcome(candidate.item, naming_sample(stored.sha256, candidate.names))
+    outcomes: list[Outcome] = []
+    async with open_source(road.config.images, road.config.run / DOWNLOADS) as album:
+        candidates = album.candidates
+        order = sorted(range(len(candidates)), key=lambda index: place(candidates[index]))
+        for start, index in enumerate(order):
+            if left == 0:
+                break
+            album.expect(order[start : start + left])
+            candidate, opened = candidates[index], await album.read(index, road.pictures)
+            if isinstance(opened, Failure):
+                outcomes.append(Outcome(candidate.item, failure=opened))
+            elif opened.read.stored.sha256 not in trained:
+                left -= 1
+                road.pictures.keep(opened.read)
+                outcomes.append(outcome(candidate.item, naming_sample(opened.read.stored.sha256, candidate.names)))
+    return outcomes

@@ -17,6 +17,8 @@ BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "pref
 STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
+    "per_host": "the same",
+    "contact": "how we introduce ourselves does not change what we are given",
     "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
     "retries": "the same",
     "save_every": "how often training is saved changes nothing in what it makes",

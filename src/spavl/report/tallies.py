@@ -13,6 +13,9 @@ from spavl.report.judging import picture_rate
 from spavl.stats import Rate
 from spavl.taxonomy import Taxonomy
 
+UNKNOWN = "unknown"
+"""What is shown where nobody says the licence."""
+
 
 class DomainCoverage(NamedTuple):
     """How much of one domain of the taxonomy the dataset covers."""
@@ -124,7 +127,7 @@ def tally_pairs(pairs: Sequence[PreferencePair]) -> PairTallies:
 
 def tally_sources(images: Sequence[ImageRecord]) -> tuple[PictureSource, ...]:
     """Counts the pictures by collection and licence."""
-    counts = Counter((image.source, image.licence) for image in images)
+    counts = Counter((image.source, image.licence or UNKNOWN) for image in images)
     return tuple(PictureSource(source, licence, count) for (source, licence), count in sorted(counts.items()))
 
 

@@ -84,8 +84,11 @@ class ImageStore:
         self.root = root
         self.limits = limits or DecodeLimits()
 
-    def read(self, source: Path) -> ReadImage:
+    def read(self, source: Path | bytes) -> ReadImage:
         """Decodes, scales down and strips one picture of its metadata, and stores nothing.
+
+        Args:
+            source: A file, or what stands in one.
 
         Raises:
             UnreadableImage: The file is no picture, is damaged, or is outside the limits.
@@ -108,7 +111,7 @@ class ImageStore:
             write_atomically(target, read.content)
         return read.stored
 
-    def add(self, source: Path) -> StoredImage:
+    def add(self, source: Path | bytes) -> StoredImage:
         """Reads and stores one picture.
 
         Raises:
@@ -134,13 +137,14 @@ def perceptual_hash(picture: Image.Image) -> str:
     return np.packbits(frequencies > np.median(frequencies)).tobytes().hex()
 
 
-def _decode(source: Path, limits: DecodeLimits) -> Image.Image:
+def _decode(source: Path | bytes, limits: DecodeLimits) -> Image.Image:
     """Opens a picture within the limits and returns it upright, as RGB on white, scaled down."""
     try:
         _check_file(source, limits)
+        opening = io.BytesIO(source) if isinstance(source, bytes) else source
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(source, formats=READABLE_FORMATS) as opened:
+            with Image.open(opening, formats=READABLE_FORMATS) as opened:
                 _check_size(opened, limits)
                 return _prepare(opened, limits.stored_side)
     except Image.DecompressionBombError as error:
@@ -168,9 +172,9 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return picture
 
 
-def _check_file(source: Path, limits: DecodeLimits) -> None:
-    size = source.stat().st_size
-    if not source.is_file():
+def _check_file(source: Path | bytes, limits: DecodeLimits) -> None:
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if isinstance(source, Path) and not source.is_file():
         raise ValueError("not a file")
     if size > limits.max_bytes:
         raise UnreadableImage("too_large", f"{size:,} bytes; at most {limits.max_bytes:,} are allowed")

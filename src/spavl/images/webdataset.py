@@ -1,0 +1,227 @@
+"""Lists the pictures of tar files in the WebDataset form: what belongs together has one key and lies side by side.
+
+The key of a member is its name up to the first dot of its last part. A picture's caption comes from `<key>.txt`, or
+from `<key>.json`, which may also have licence, similarity and address. Nothing is ever extracted: a picture's bytes are
+read from where they lie in the tar. Links, devices and names that lead out are counted failures, not followed.
+"""
+
+import asyncio
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from spavl.errors import UserError
+from spavl.image_config import WebDatasetSource
+from spavl.images.candidates import Candidate, clean, printable, words_of
+from spavl.images.columns import Described, describe, find_columns
+from spavl.images.folder import PICTURE_SUFFIXES
+from spavl.records import Failure
+
+MAX_TEXT_BYTES = 1_000_000
+"""Longest caption or JSON file."""
+
+
+class _Member(NamedTuple):
+    """A member of a tar, and where its bytes lie."""
+
+    name: str
+    key: str
+    suffix: str
+    """What follows the key's dot, in lower case: `jpg`, `txt`, `left.png`."""
+    offset: int
+    size: int
+    refused: Failure | None
+
+
+class _Place(NamedTuple):
+    """Where a picture's bytes lie."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+class OpenWebDataset:
+    """Tar files with pictures, opened.
+
+    Args:
+        config: Which files, and what their JSON calls things.
+        max_bytes: Largest picture.
+
+    Raises:
+        UserError: There are no such files, one is damaged, none has a picture, or no JSON has a key that is named.
+    """
+
+    def __init__(self, config: WebDatasetSource, max_bytes: int) -> None:
+        self._config, self._max_bytes = config, max_bytes
+        self._places: list[_Place] = []
+        self._names: set[str] = set()
+        self._json_keys: dict[str, None] = {}
+        self.candidates: list[Candidate] = []
+        for path in tar_files(config):
+            for _, sample in groupby(_members(path), key=lambda member: member.key):
+                self._add(path, list(sample))
+        if not self.candidates:
+            raise UserError(
+                f"images.source.path: {config.path} holds no picture. Give tar files with pictures in them."
+            )
+        self._check_names()
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Needs no warning."""
+
+    async def content(self, index: int) -> Path | bytes | Failure:
+        """Returns a picture's bytes.
+
+        Raises:
+            UserError: The tar is shorter than it was.
+        """
+        place = self._places[index]
+        if place.size > self._max_bytes:
+            message = f"{place.size:,} bytes; at most {self._max_bytes:,} are allowed"
+            return Failure(reason="too_large", message=message, dropped=True)
+        return await asyncio.to_thread(_bytes_at, place)
+
+    async def close(self) -> None:
+        """Holds nothing open."""
+
+    def _add(self, path: Path, sample: Sequence[_Member]) -> None:
+        """Adds the pictures of one key, and what was refused there."""
+        row, wrong = _texts(path, sample)
+        self._json_keys |= dict.fromkeys(row)
+        described = self._described(row)
+        for member in sample:
+            suffix = f".{member.suffix.rpartition('.')[2]}"
+            if member.refused is None and suffix not in PICTURE_SUFFIXES:
+                continue
+            name = base = f"{path.name}/{member.name}"
+            while name in self._names:
+                name = f"{base} ({len(self._names)})"
+            self._names.add(name)
+            self._places.append(_Place(path, member.offset, member.size))
+            self.candidates.append(
+                Candidate(
+                    path=path,
+                    caption=described.caption or clean(words_of(member.name)) or "picture",
+                    licence=described.licence,
+                    source=clean(path.resolve().parent.name) or "webdataset",
+                    name=name,
+                    url=row["url"] if isinstance(row.get("url"), str) else None,
+                    similarity=described.similarity,
+                    columns=described.columns,
+                    refused=member.refused or wrong,
+                )
+            )
+
+    def _described(self, row: Mapping[str, Any]) -> Described:
+        """Describes a sample; it need not have every key that the configuration names, see `_check_names`."""
+        config = self._config
+        named = (config.caption_column, config.licence_column, config.similarity_column, *config.keep)
+        columns = find_columns([*row, *(name for name in named if name is not None)], config)
+        described = describe(row, columns, config)
+        return described._replace(caption=row.get(".txt") or described.caption)
+
+    def _check_names(self) -> None:
+        """Checks that each name of the configuration is a key of some JSON."""
+        find_columns([name for name in self._json_keys if name != ".txt"], self._config)
+
+
+def tar_files(config: WebDatasetSource) -> list[Path]:
+    """Returns the tar files in order.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = config.path
+    if path.is_dir():
+        found = sorted(path.glob("*.tar"))
+    elif path.is_file():
+        found = [path]
+    else:
+        found = _matching(path)
+    if not found:
+        raise UserError(
+            f"images.source.path: {path} names no tar file. Give one, a folder of *.tar, or a pattern: shards/*.tar."
+        )
+    return found
+
+
+def _matching(pattern: Path) -> list[Path]:
+    start = Path(pattern.anchor)
+    try:
+        return sorted(one for one in start.glob(str(pattern.relative_to(start))) if one.is_file())
+    except ValueError as error:  # two stars are a part of their own
+        raise UserError(f"images.source.path: {pattern}: {error}. Give a pattern like shards/*.tar.") from error
+
+
+def _members(path: Path) -> Iterator[_Member]:
+    """Yields the members of a tar that are not folders, in order."""
+    with _damage_named(path), tarfile.open(path, "r:") as tar:
+        while (member := tar.next()) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header; typeshed lacks the name
+            if member.isdir():
+                continue
+            name = printable(member.name)
+            place = PurePosixPath(name)
+            key, _, suffix = place.name.partition(".")
+            refused = _refusal(member, place)
+            yield _Member(name, str(place.parent / key), suffix.lower(), member.offset_data, member.size, refused)
+        left = path.stat().st_size - tar.offset
+        if 0 < left < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("unexpected end of data")
+
+
+def _refusal(member: tarfile.TarInfo, place: PurePosixPath) -> Failure | None:
+    if place.is_absolute() or ".." in place.parts:
+        return Failure(reason="leads_out", message="the name leads out of the tar", dropped=True)
+    if not member.isreg() or member.issparse():
+        return Failure(reason="not_a_file", message="a link, a device or a sparse file", dropped=True)
+    return None
+
+
+def _texts(path: Path, sample: Sequence[_Member]) -> tuple[dict[str, Any], Failure | None]:
+    """Returns what a sample's JSON says, its caption file as `.txt`, and what is wrong with either."""
+    row: dict[str, Any] = {}
+    for member in sample:
+        if member.refused is not None or member.suffix not in ("txt", "json"):
+            continue
+        try:
+            if member.size > MAX_TEXT_BYTES:
+                raise ValueError(f"more than {MAX_TEXT_BYTES:,} bytes")
+            text = _bytes_at(_Place(path, member.offset, member.size)).decode("utf-8-sig")
+            row |= {".txt": clean(text)} if member.suffix == "txt" else _object(text)
+        except ValueError as error:
+            message = f"{member.name} cannot be read: {' '.join(str(error).split())[:100]}"
+            return {}, Failure(reason="unreadable_caption", message=message)
+    return row, None
+
+
+def _object(text: str) -> dict[str, Any]:
+    body = json.loads(text)
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    return {name: value for name, value in body.items() if name != ".txt"}
+
+
+def _bytes_at(place: _Place) -> bytes:
+    with _damage_named(place.path), place.path.open("rb") as file:
+        file.seek(place.offset)
+        content = file.read(place.size)
+        if len(content) < place.size:
+            raise tarfile.ReadError("unexpected end of data")
+        return content
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise UserError(
+            f"images.source.path: {path} cannot be read as a tar ({' '.join(str(error).split())[:100]}). "
+            "Get the file again; a compressed one has to be unpacked to a plain tar."
+        ) from error

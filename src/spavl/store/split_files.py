@@ -1,0 +1,107 @@
+"""Where a dataset's Parquet files lie: a local folder in the hub's layout, or the snapshot of a hub id."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+from spavl.errors import UserError
+
+ROWS_AT_ONCE = 100
+_SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+(-of-\d+)?(-\w+)?)?\.parquet")
+"""`train.parquet`, `train-00000-of-00008.parquet`, and with a hash behind it."""
+
+
+class SplitFiles(NamedTuple):
+    """The files of one split."""
+
+    key: str
+    """Configuration key that the dataset stands under, for messages."""
+    folder: Path
+    """The dataset's folder."""
+    files: Sequence[Path]
+    schema: pa.Schema
+    rows: int
+
+    def read(self, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+        """Yields the rows in order, some at a time.
+
+        Raises:
+            UserError: A file is damaged.
+        """
+        for path in self.files:
+            try:
+                with pq.ParquetFile(path) as file:
+                    for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
+                        yield batch.to_pylist()
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(_damaged(self.key, path, error)) from error
+
+
+def find_split(key: str, path: str, revision: str | None, split: str) -> SplitFiles:
+    """Finds the Parquet files of one split.
+
+    Args:
+        key: Configuration key that the dataset stands under, such as `data`; it has `path` and `split`.
+        path: Local folder in the hub's layout, or a hub id, whose files are downloaded into the hub's cache.
+        revision: Commit, tag or branch of a hub id.
+        split: Name of the split.
+
+    Raises:
+        UserError: There is no such dataset or split, or its files are damaged or unlike.
+    """
+    folder = _folder(key, path, revision, split)
+    splits = {one: _splits_of(one.relative_to(folder)) for one in sorted(folder.rglob("*.parquet"))}
+    files = [one for one, names in splits.items() if split in names]
+    if not files:
+        known = sorted({names[0] for names in splits.values()})
+        there = f"its splits are {', '.join(known)}" if known else "it holds no *.parquet"
+        raise UserError(
+            f"{key}.split: {path} has no split '{split}'; {there}. "
+            f"Choose another split, or give a folder with {split}-*.parquet."
+        )
+    if len({one.parent for one in files}) > 1:
+        places = ", ".join(sorted({str(one.parent.relative_to(folder)) for one in files}))
+        raise UserError(f"{key}.path: split '{split}' lies in several folders ({places}). Give one as {key}.path.")
+    schemas, rows = [], 0
+    for one in files:
+        try:
+            with pq.ParquetFile(one) as file:
+                schemas.append(file.schema_arrow)
+                rows += file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(_damaged(key, one, error)) from error
+        if not schemas[-1].equals(schemas[0]):
+            raise UserError(f"{key}.path: {one} has other columns than {files[0]}. Give files of one kind.")
+    return SplitFiles(key, folder, files, schemas[0], rows)
+
+
+def _folder(key: str, path: str, revision: str | None, split: str) -> Path:
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    patterns = [f"*{split}*.parquet", f"*{split}/*.parquet"]
+    try:
+        snapshot = snapshot_download(path, repo_type="dataset", revision=revision, allow_patterns=patterns)
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().split("\n")[0][:200]
+        raise UserError(
+            f"{key}.path: {path} is neither a folder nor a dataset that the hub gives ({reason}). "
+            "Give a folder in the hub's dataset layout, or a hub id and a connection."
+        ) from error
+    return Path(snapshot)
+
+
+def _splits_of(path: Path) -> tuple[str, ...]:
+    """Returns what a file's split may be called: by its own name, or by its folder's."""
+    named = _SPLIT_FILE.fullmatch(path.name)
+    return (named["split"] if named else path.stem, path.parent.name)
+
+
+def _damaged(key: str, path: Path, error: Exception) -> str:
+    return f"{key}.path: {path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."

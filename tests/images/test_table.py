@@ -1,0 +1,273 @@
+"""Tables of addresses: what their columns say, what is wrong with them, and the station on one, killed and resumed."""
+
+import asyncio
+import csv
+import io
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.images.picture_host import PictureHost, Reply
+from tests.images.test_collect import TAXONOMY, WordCounts, blocks
+
+from spavl.errors import UserError
+from spavl.image_config import ImagesConfig, TableSource
+from spavl.images import collect
+from spavl.images.table import check_table, table_candidates
+from spavl.records import ImageRecord
+from spavl.store import ImageStore, Manifest, StageDirectory
+
+LAION = {
+    "URL": ["http://h/red%20apple.png", "http://h/b.png", None],
+    "TEXT": ["a red\napple", None, "lost"],
+    "LICENSE": ["cc-by-4.0", "?", None],
+    "similarity": [0.31, float("nan"), None],
+    "NSFW": ["UNLIKELY", "NSFW", None],
+    "WIDTH": [640, 320, 1],
+}
+
+
+def table(path: Path, columns: Mapping[str, list[Any]] = LAION, **settings: Any) -> TableSource:
+    """Writes a table, Parquet or CSV by its name, and returns a source of it."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(dict(columns)), path)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    return TableSource(kind="table", path=path, **settings)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_laions_columns_are_found_and_those_asked_for_are_kept(tmp_path: Path, suffix: str) -> None:
+    found = table_candidates(table(tmp_path / f"laion.{suffix}", keep=("NSFW",), licence="see the host"))
+    assert [(one.url, one.caption, one.licence, one.similarity) for one in found] == [
+        ("http://h/red%20apple.png", "a red apple", "cc-by-4.0", 0.31),
+        ("http://h/b.png", "b", "see the host", None),
+        ("", "lost", "see the host", None),
+    ]
+    assert [one.columns["NSFW"] or None for one in found] == ["UNLIKELY", "NSFW", None]
+    assert [one.item for one in found][:2] == ["laion/http://h/red%20apple.png", "laion/http://h/b.png"]
+    assert found[2].name == f"(row 3 of laion.{suffix})"
+
+
+def test_what_nobody_says_is_none_and_words_come_from_the_address(tmp_path: Path) -> None:
+    source = table(tmp_path / "t.csv", {"Url": ["http://h/x/red%20apple_01.png", "http://h/"]})
+    assert [(one.caption, one.licence, one.similarity, dict(one.columns)) for one in table_candidates(source)] == [
+        ("red apple", None, None, {}),
+        ("picture", None, None, {}),
+    ]
+
+
+def test_an_address_that_stands_twice_is_two_items(tmp_path: Path) -> None:
+    source = table(tmp_path / "t.csv", {"url": ["http://h/a.png", "http://h/a.png"], "caption": ["a", "b"]})
+    assert [one.name for one in table_candidates(source)] == ["http://h/a.png", "http://h/a.png (row 2 of t.csv)"]
+
+
+def test_a_folder_of_tables_is_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        table(tmp_path / f"{name}.parquet", {"url": [f"http://h/{name}.png"]})
+    (tmp_path / "notes.txt").write_text("not a table")
+    found = table_candidates(TableSource(kind="table", path=tmp_path))
+    assert [one.url for one in found] == ["http://h/a.png", "http://h/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"url_column": "link"}, "url_column: there is no column 'link'; there are 'URL', 'TEXT', 'LICENSE'"),
+        ({"caption_column": "caption"}, "caption_column: there is no column 'caption'; there are 'URL'"),
+        ({"licence_column": "l"}, "licence_column: there is no column 'l'"),
+        ({"keep": ("punsafe",)}, "keep: there is no column 'punsafe'"),
+    ],
+)
+def test_a_column_that_is_not_there_is_refused_with_those_that_are(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    source = table(tmp_path / "t.parquet", **settings)
+    for read in (table_candidates, check_table):
+        with pytest.raises(UserError) as caught:
+            read(source)
+        assert f"images.source.{said}" in str(caught.value)
+
+
+def broken_parquet() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"url": ["http://h/a.png"] * 1000}), buffer)
+    return buffer.getvalue()[:-20]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "t.csv",
+            b"link,caption\nhttp://h/a.png,a\n",
+            "no column is known to hold addresses; there are 'link', 'caption'",
+        ),
+        ("t.csv", b"", "no column is known to hold addresses; there are none"),
+        ("t.csv", b"url\n", "has no rows"),
+        ("t.csv", b"url\nhttp://h/\xff\xfe.png\n", "or save it as Parquet, or as CSV in UTF-8"),
+        ("t.csv", b'url,caption\nhttp://h/a.png,"torn', "cannot be read"),
+        ("t.parquet", broken_parquet(), "cannot be read"),
+        ("t.parquet", b"", "cannot be read"),
+        ("t.txt", b"http://h/a.png", "is neither Parquet nor CSV"),
+        ("none/t.txt", b"", "holds no *.parquet and no *.csv"),
+        (None, b"", "is not there"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, name: str | None, content: bytes, said: str) -> None:
+    path = tmp_path / (name or "missing.parquet")
+    path.parent.mkdir(exist_ok=True)
+    if name is not None:
+        path.write_bytes(content)
+    given = path.parent if path.parent.name == "none" else path
+    with pytest.raises(UserError) as caught:
+        table_candidates(TableSource(kind="table", path=given))
+    assert "\n" not in str(caught.value)
+    assert said in str(caught.value) and "images.source." in str(caught.value)
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    blocks(seed).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+CAPTIONS = ("red apple", "apple", "pear", "bell")
+
+
+class Run:
+    """A run of the images station on a table of four pictures."""
+
+    def __init__(self, path: Path, address: str, **settings: Any) -> None:
+        path.mkdir(exist_ok=True)
+        columns = {"url": [f"{address}/{caption}.png" for caption in CAPTIONS], "caption": list(CAPTIONS)}
+        source = table(path / "t.csv", columns, allow_private_hosts=True, retries=0)
+        self.path, self.config = path, ImagesConfig(source=source, per_leaf=2, **settings)
+
+    async def collect(self) -> Manifest:
+        return await collect(self.config, TAXONOMY, self.stage(), ImageStore(self.path / "pictures"), WordCounts())
+
+    def stage(self) -> StageDirectory:
+        return StageDirectory(self.path / "images", {}, {})
+
+    def records(self) -> dict[str, ImageRecord]:
+        return {one.caption: one for one in self.stage().records(ImageRecord)}
+
+    def reasons(self) -> dict[str, str]:
+        return {item.rpartition("/")[2]: one.reason for item, one in self.stage().failures().items()}
+
+    def results(self) -> bytes:
+        return self.stage().results_path.read_bytes()
+
+
+def test_pictures_are_downloaded_for_the_leaves_and_what_is_known_of_each_is_kept(tmp_path: Path) -> None:
+    """Two of each leaf are wanted: the red apple is gone, so the apple takes its place; the bell is a page of words."""
+    pages = {
+        "/apple.png": Reply(png(1)),
+        "/pear.png": Reply(png(2)),
+        "/bell.png": Reply(b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"),
+    }
+    host = PictureHost(pages)
+
+    async def collected() -> tuple[Run, Manifest]:
+        async with host.running() as address:
+            run = Run(tmp_path / "run", address)
+            return run, await run.collect()
+
+    run, manifest = asyncio.run(collected())
+    assert manifest.counts.model_dump() == {
+        "items": 4, "records": 2, "failures": 2, "dropped": 0, "by_reason": {"dead_link": 1, "unreadable": 1},
+    }  # fmt: skip
+    records = run.records()
+    assert set(records) == {"apple", "pear"}
+    record = records["pear"]
+    assert record.url is not None and record.url.endswith("/pear.png")
+    assert (record.size, record.licence, record.source_similarity, record.columns) == (len(png(2)), None, None, {})
+    assert record.md5 is not None and len(record.md5) == 32
+    assert record.original_sha256 is not None and record.original_sha256 != record.sha256
+    assert host.asked["/robots.txt"] == 1
+
+
+def test_a_run_that_is_killed_downloads_nothing_twice_and_ends_as_another(tmp_path: Path) -> None:
+    """The bell comes without end, so the first attempt is killed with two pictures; nobody wants the apple."""
+    pages: dict[str, Reply | list[Reply]] = {
+        f"/{caption}.png".replace(" ", "%20"): Reply(png(seed)) for seed, caption in enumerate(CAPTIONS[:3])
+    }
+    pages["/bell.png"] = [Reply(b"x" * 10_000, drip_s=0.05), Reply(png(3))]
+    host = PictureHost(pages)
+    script = (
+        "import asyncio, sys; from pathlib import Path; from tests.images.test_table import Run; "
+        "asyncio.run(Run(Path(sys.argv[1]), sys.argv[2]).collect())"
+    )
+
+    async def killed_and_resumed() -> tuple[Run, Run]:
+        async with host.running() as address:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", script, str(tmp_path / "run"), address,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            kept = tmp_path / "run" / "downloads"
+            while not (host.asked["/bell.png"] and len(files(kept)) == 2):
+                await asyncio.sleep(0.05)
+            child.kill()
+            await child.wait()
+            run, other = Run(tmp_path / "run", address), Run(tmp_path / "other", address)
+            await run.collect()
+            assert host.asked == {"/robots.txt": 2, "/bell.png": 2, "/red%20apple.png": 1, "/pear.png": 1}
+            await other.collect()
+            return run, other
+
+    run, other = asyncio.run(killed_and_resumed())
+    assert set(run.records()) == {"red apple", "pear", "bell"}
+    assert run.results() == other.results()
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+
+
+def test_a_failure_that_passes_is_tried_again_and_the_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """First the red apple's host is busy, so the apple is taken in its place and the attempt ends; then it is not."""
+    pages: dict[str, Reply | list[Reply]] = {
+        f"/{caption}.png".replace(" ", "%20"): Reply(png(seed)) for seed, caption in enumerate(CAPTIONS)
+    }
+    pages["/red%20apple.png"] = [Reply(status=503), Reply(png(0))]
+    host = PictureHost(pages)
+
+    async def twice() -> tuple[Run, Run]:
+        async with host.running() as address:
+            run, other = Run(tmp_path / "run", address), Run(tmp_path / "other", address)
+            await run.collect()
+            assert set(run.records()) == {"apple", "pear", "bell"}
+            assert run.reasons() == {"red apple.png": "server_error"}
+            run.stage().manifest_path.unlink()
+            await run.collect()
+            await other.collect()
+            return run, other
+
+    run, other = asyncio.run(twice())
+    assert set(run.records()) == {"red apple", "pear", "bell"}
+    assert run.reasons() == {"apple.png": "no_leaf"}
+    assert run.results() == other.results()
+
+
+def test_no_more_is_downloaded_than_the_leaves_lack(tmp_path: Path) -> None:
+    """One of each leaf is wanted: the red apple and the bell; nobody asks for the apple and the pear."""
+    host = PictureHost({f"/{caption}.png".replace(" ", "%20"): Reply(png(s)) for s, caption in enumerate(CAPTIONS)})
+
+    async def collected() -> None:
+        async with host.running() as address:
+            run = Run(tmp_path / "run", address)
+            run.config = run.config.model_copy(update={"per_leaf": 1})
+            await run.collect()
+
+    asyncio.run(collected())
+    assert set(host.asked) == {"/robots.txt", "/red%20apple.png", "/bell.png"}

@@ -1,0 +1,175 @@
+"""Tar files in the WebDataset form: keys, captions, and everything that may be wrong with a tar."""
+
+import asyncio
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.images.test_collect import TAXONOMY, WordCounts
+from tests.images.test_hub_dataset import png
+
+from spavl.errors import UserError
+from spavl.image_config import ImagesConfig, WebDatasetSource
+from spavl.images import check_source, collect
+from spavl.images.webdataset import OpenWebDataset
+from spavl.records import Failure, ImageRecord
+from spavl.store import ImageStore, StageDirectory
+
+LAION = {"caption": "a red apple", "url": "http://h/a.jpg", "similarity": 0.3, "license": "MIT", "width": 640}
+
+
+def shard(path: Path, *members: tuple[str, bytes] | tarfile.TarInfo) -> Path:
+    """Writes a tar of (name, content), or of headers alone for links and devices."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for member in members:
+            if isinstance(member, tarfile.TarInfo):
+                tar.addfile(member)
+            else:
+                header = tarfile.TarInfo(member[0])
+                header.size = len(member[1])
+                tar.addfile(header, io.BytesIO(member[1]))
+    return path
+
+
+def link(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.type, header.linkname = kind, target
+    return header
+
+
+def opened(path: Path, **settings: Any) -> OpenWebDataset:
+    return OpenWebDataset(WebDatasetSource(kind="webdataset", path=path, **settings), max_bytes=1000)
+
+
+def content(source: OpenWebDataset, index: int = 0) -> Any:
+    return asyncio.run(source.content(index))
+
+
+def test_captions_and_what_is_known_come_from_what_has_the_pictures_key(tmp_path: Path) -> None:
+    path = shard(
+        tmp_path / "shards" / "0.tar",
+        ("000/1.jpg", b"one"),
+        ("000/1.json", json.dumps(LAION).encode()),
+        ("000/2.txt", b"a bell,\nmade of brass"),
+        ("000/2.JPG", b"two"),
+        ("000/2.json", json.dumps({"caption": "other"}).encode()),
+        ("red-apple.left.png", b"three"),
+        ("notes.md", b"no picture"),
+    )
+    found = opened(path, keep=("width",), licence="CC0")
+    assert [(one.caption, one.licence, one.url, one.similarity, dict(one.columns)) for one in found.candidates] == [
+        ("a red apple", "MIT", "http://h/a.jpg", 0.3, {"width": 640}),
+        ("a bell, made of brass", "CC0", None, None, {"width": None}),
+        ("red apple left", "CC0", None, None, {"width": None}),
+    ]
+    assert [one.item for one in found.candidates] == [
+        "shards/0.tar/000/1.jpg", "shards/0.tar/000/2.JPG", "shards/0.tar/red-apple.left.png",
+    ]  # fmt: skip
+    assert [content(found, index) for index in (2, 0, 1)] == [b"three", b"one", b"two"]
+
+
+def test_a_pattern_a_folder_and_a_file_are_read_in_the_order_of_names(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        shard(tmp_path / "shards" / f"{name}.tar", (f"{name}.png", name.encode()))
+    (tmp_path / "shards" / "c.txt").write_text("no tar")
+    for path in (tmp_path / "shards", tmp_path / "shards" / "*.tar", tmp_path / "**" / "*.tar"):
+        assert [one.name for one in opened(path).candidates] == ["a.tar/a.png", "b.tar/b.png"]
+    assert [one.name for one in opened(tmp_path / "shards" / "b.tar").candidates] == ["b.tar/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (("../out.png", b"x"), "leads_out"),
+        (("a/../../out.png", b"x"), "leads_out"),
+        (("/etc/out.png", b"x"), "leads_out"),
+        (link("a.png", tarfile.SYMTYPE, "/etc/hostname"), "not_a_file"),
+        (link("a.png", tarfile.LNKTYPE, "b.png"), "not_a_file"),
+        (link("a.png", tarfile.CHRTYPE), "not_a_file"),
+        (link("a.png", tarfile.FIFOTYPE), "not_a_file"),
+        (link("a.txt", tarfile.SYMTYPE, "/etc/hostname"), "not_a_file"),
+    ],
+)
+def test_what_leads_out_or_is_no_file_is_a_counted_failure_and_never_opened(
+    tmp_path: Path, member: Any, reason: str
+) -> None:
+    """The bell is taken; the member is near no leaf, and still has its own reason."""
+    path = shard(tmp_path / "shards" / "0.tar", member, ("b.png", png(1)), ("b.txt", b"bell"))
+    config = ImagesConfig(source=WebDatasetSource(kind="webdataset", path=path))
+    stage = StageDirectory(tmp_path / "run" / "images", {}, {})
+    manifest = asyncio.run(collect(config, TAXONOMY, stage, ImageStore(tmp_path / "run" / "pictures"), WordCounts()))
+    assert manifest.counts.by_reason == {reason: 1}
+    assert [one.caption for one in stage.records(ImageRecord)] == ["bell"]
+    assert not (tmp_path.parent / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("1.txt", b"\xff\xfe"), ("1.json", b"{"), ("1.json", b"[1]"), ("1.txt", b"x" * 1_000_001)],
+)
+def test_a_caption_that_cannot_be_read_is_a_counted_failure_of_its_picture(
+    tmp_path: Path, name: str, text: bytes
+) -> None:
+    refused = opened(shard(tmp_path / "0.tar", ("1.png", b"x"), (name, text))).candidates[0].refused
+    assert refused is not None and refused.reason == "unreadable_caption" and name in refused.message
+
+
+def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    failure = content(opened(shard(tmp_path / "0.tar", ("1.png", b"x" * 1001))))
+    assert isinstance(failure, Failure) and failure.reason == "too_large"
+
+
+def test_a_member_that_stands_twice_is_two_items(tmp_path: Path) -> None:
+    found = opened(shard(tmp_path / "0.tar", ("1.png", b"a"), ("1.png", b"b")))
+    assert len({one.item for one in found.candidates}) == 2
+    assert [content(found, 0), content(found, 1)] == [b"a", b"b"]
+
+
+def test_a_key_that_no_json_has_is_refused_with_those_they_have(tmp_path: Path) -> None:
+    path = shard(tmp_path / "0.tar", ("1.png", b"x"), ("1.json", b'{"caption": "x", "url": null}'))
+    for settings in ({"caption_column": "text"}, {"keep": ("text",)}):
+        with pytest.raises(UserError, match=r"there is no column 'text'; there are 'caption', 'url'"):
+            opened(path, **settings)
+
+
+def whole() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in ("a.png", "b.png"):
+            header = tarfile.TarInfo(name)
+            header.size = 700
+            tar.addfile(header, io.BytesIO(b"x" * 700))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [whole()[:100], whole()[:900], whole()[:1600], whole()[:2100], b"these are words" * 100, gzip.compress(whole())],
+    ids=["in the first header", "in the first member", "in the second header", "in the second", "no tar", "compressed"],
+)
+def test_a_tar_that_is_torn_or_none_is_refused_in_one_line(tmp_path: Path, damaged: bytes) -> None:
+    path = tmp_path / "0.tar"
+    path.write_bytes(damaged)
+    with pytest.raises(UserError) as caught:
+        opened(path)
+    assert str(caught.value).startswith(f"images.source.path: {path} cannot be read as a tar")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_tar_and_no_picture_are_refused(tmp_path: Path) -> None:
+    source = WebDatasetSource(kind="webdataset", path=tmp_path / "none" / "*.tar")
+    for read in (lambda: OpenWebDataset(source, 1000), lambda: check_source(ImagesConfig(source=source))):
+        with pytest.raises(UserError, match=r"names no tar file"):
+            read()
+    with pytest.raises(UserError, match=r"holds no picture"):
+        opened(shard(tmp_path / "0.tar", ("a.txt", b"words")))
+
+
+def test_a_pattern_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^images\.source\.path: .*Invalid pattern"):
+        opened(tmp_path / "a**b" / "*.tar")
