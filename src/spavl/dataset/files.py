@@ -79,6 +79,8 @@ def _folder(config: DataConfig) -> Path:
     if folder.is_dir():
         return folder
     patterns = [f"*{config.split}*.parquet", f"*{config.split}/*.parquet"]
+    if config.meta_files is not None:
+        patterns += [f"{config.meta_files}/{part}/*.json" for part in ("image_info", "split", "prefer")]
     try:
         snapshot = snapshot_download(
             config.path, repo_type="dataset", revision=config.revision, allow_patterns=patterns
@@ -90,6 +92,11 @@ def _folder(config: DataConfig) -> Path:
             "Give a folder in the hub's dataset layout, or a hub id and a connection."
         ) from error
     return Path(snapshot)
+
+
+def split_of(path: Path) -> str:
+    """Returns the split that a file's name says, as the hub reads it: `train` of `train-00000-of-00008.parquet`."""
+    return _splits_of(path)[0]
 
 
 def _splits_of(path: Path) -> tuple[str, ...]:
