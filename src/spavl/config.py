@@ -153,6 +153,9 @@ class PreferencesConfig(Config):
     """Pairs of responses drawn for each question; each is judged in both orders."""
 
 
+SplitName = Literal["train", "validation", "harm", "help"]
+
+
 class DatasetConfig(Config):
     """How the pairs are split."""
 
@@ -160,6 +163,14 @@ class DatasetConfig(Config):
     """Share of pictures whose pairs are kept for validation."""
     test_fraction: float = Field(0.25, gt=0, lt=1)
     """Share of pictures that training never sees."""
+    validation_pictures: int | None = Field(None, ge=0)
+    """Number of pictures for validation, in place of the share."""
+    test_pictures: int | None = Field(None, ge=1)
+    """Number of pictures that training never sees, in place of the share."""
+    max_rows: dict[SplitName, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Most rows of a split; those beyond are left out, leaves and then pictures taking turns."""
+    cluster_bits: int = Field(8, ge=0, le=32)
+    """Pictures whose 64-bit perceptual hashes differ in at most this many bits stay on the same side of every split."""
     held_out_leaves: tuple[str, ...] = ()
     """Subcategories whose pictures all go to the test split."""
 

@@ -23,6 +23,9 @@ class DataConfig(Config):
     """Only the first rows; `null` for all."""
     images: NamedPath | None = None
     """Folder of the pictures that `image_name` names; `null` for `images` in the dataset's folder."""
+    meta_files: NamedPath | None = None
+    """Folder of SPA-VL's meta files, in the dataset's folder or anywhere: classes, question types and rationales, which
+    its training rows lack, are joined from there; `null` joins nothing."""
     max_bytes: int = Field(50_000_000, ge=1)
     """Largest picture file."""
     max_pixels: int = Field(40_000_000, ge=1, le=178_956_970)

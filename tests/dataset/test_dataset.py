@@ -1,5 +1,6 @@
 """The dataset: splits by picture, Parquet that `datasets` opens, and a card whose counts are counted."""
 
+import hashlib
 from pathlib import Path
 
 import datasets
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from spavl.config import DatasetConfig
-from spavl.dataset import assign_splits, build_dataset
+from spavl.dataset import Splits, assign_splits, build_dataset
 from spavl.errors import RunError, UserError
 from spavl.records import ImageRecord, PreferencePair, Question
 from spavl.store import ImageStore, StageDirectory
@@ -21,7 +22,7 @@ def record(number: int, leaf: str = LEAF, digest: str | None = None) -> ImageRec
         format="png",
         width=64,
         height=48,
-        perceptual_hash="0" * 16,
+        perceptual_hash=hashlib.sha256(str(number).encode()).hexdigest()[:16],
         caption="padlock",
         source="drawn",
         source_name=f"{number}.png",
@@ -88,7 +89,7 @@ def built(tmp_path: Path, name: str = "dataset") -> Path:
         path = tmp_path / f"{number}.png"
         Image.new("RGB", (64, 48), (40 * number, 90, 90)).save(path)
         images.append(record(number, digest=store.add(path).sha256))
-    splits = dict(zip([image.id for image in images], ["train", "validation", "test"], strict=True))
+    splits = Splits(dict(zip([image.id for image in images], ["train", "validation", "test"], strict=True)))
     question = Question(
         image_id=images[2].id, leaf=LEAF, question_type="benign_question", text="What is this for?", writer="w"
     )
@@ -141,7 +142,12 @@ def test_a_pair_on_a_test_picture_is_refused(tmp_path: Path) -> None:
     image = record(1)
     with pytest.raises(RunError, match="test split"):
         build_dataset(
-            [image], [], [pair(image)], {image.id: "test"}, ImageStore(tmp_path), StageDirectory(tmp_path / "d", {}, {})
+            [image],
+            [],
+            [pair(image)],
+            Splits({image.id: "test"}),
+            ImageStore(tmp_path),
+            StageDirectory(tmp_path / "d", {}, {}),
         )
 
 
@@ -149,5 +155,5 @@ def test_no_training_pair_is_one_clear_error(tmp_path: Path) -> None:
     image = record(1)
     with pytest.raises(UserError, match="No preference pair"):
         build_dataset(
-            [image], [], [], {image.id: "train"}, ImageStore(tmp_path), StageDirectory(tmp_path / "d", {}, {})
+            [image], [], [], Splits({image.id: "train"}), ImageStore(tmp_path), StageDirectory(tmp_path / "d", {}, {})
         )

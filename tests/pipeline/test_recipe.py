@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 from tests.dataset.preference_rows import png, spa_vl_row, write_rows
+from tests.dataset.spa_vl_release import write_meta
 from tests.tiny_families import build, make_pictures, prompt_ids, text_ids
 from transformers import CLIPVisionConfig, LlamaConfig, VipLlavaConfig
 
 from spavl.config import TrainConfig
 from spavl.config_file import read_body, validate_body
-from spavl.dataset import build_dataset
+from spavl.dataset import Splits, build_dataset
 from spavl.errors import UserError
 from spavl.pipeline.recipe import plan_recipe, train_recipe
 from spavl.recipe_config import RecipeConfig
@@ -40,8 +41,10 @@ def load(path: Path, *overrides: str) -> RecipeConfig:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Five rows about three pictures, in the columns of SPA-VL's release."""
-    return write_rows(tmp_path / "data", [spa_vl_row(number) for number in range(5)])
+    """Five rows about three pictures, in the columns of SPA-VL's release, and the meta files beside them."""
+    rows = [spa_vl_row(number) for number in range(5)]
+    write_meta(tmp_path / "data", rows)
+    return write_rows(tmp_path / "data", rows)
 
 
 def recipe(tmp_path: Path, model: Path, data: Path, **train: Any) -> RecipeConfig:
@@ -65,9 +68,9 @@ def complaint(wanted: RecipeConfig) -> str:
 # -- the ready recipes -------------------------------------------------------------------------------------------------
 
 
-def test_there_are_eight_and_each_says_what_the_paper_does() -> None:
+def test_there_are_nine_and_each_says_what_the_paper_does() -> None:
     """SPA-VL's scripts: batch 8 = 8 x 1, one epoch, 10 warm-up steps, beta 0.1, 1e-6 in full and 2e-5 with LoRA."""
-    assert len(RECIPES) == 8
+    assert len(RECIPES) == 9
     for path in RECIPES:
         train, lora = load(path).settings, path.stem.endswith("lora")
         assert (train.batch_size, train.epochs, train.warmup_steps, train.beta) == (8, 1, 10, 0.1)
@@ -134,7 +137,7 @@ def test_training_on_the_datasets_folder_equals_training_on_the_records_it_was_m
         images.append(_image(store.add(tmp_path / f"{number}.png").sha256, number))
     pairs = [_pair(images[number % 2], number) for number in range(4)]
     stage = StageDirectory(tmp_path / "dataset", {}, {})
-    build_dataset(images, [], pairs, {image.id: "train" for image in images}, store, stage)
+    build_dataset(images, [], pairs, Splits({image.id: "train" for image in images}), store, stage)
     wanted = recipe(tmp_path, tiny_vlm, stage.path)
     digests = {image.id: store.path(image.sha256) for image in images}
     own = train_dpo(wanted.settings, pairs, digests.__getitem__, tiny_vlm, tmp_path / "own", seed=3)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from spavl.errors import RunError
-from spavl.store.files import append_whole, disk_errors_named, make_folder, write_atomically
+from spavl.store.files import append_whole, disk_errors_named, make_folder, new_folder, write_atomically
 
 
 def test_a_file_is_made_with_its_folders_and_replaced(tmp_path: Path) -> None:
@@ -57,3 +57,18 @@ def test_a_folder_that_the_system_will_not_make_is_named() -> None:
 def test_an_error_that_is_not_the_disks_passes_through(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), disk_errors_named(tmp_path):
         (tmp_path / "none").read_bytes()
+
+
+def test_a_new_folder_is_there_whole_or_not_at_all(small_disk: Any) -> None:
+    target = small_disk.path / "folder"
+    said = r"^No space left on the disk while writing .*file \(.*run the same command again"
+    with pytest.raises(RunError, match=said), new_folder(target) as making:
+        write_atomically(making / "first", b"x")
+        with small_disk.short():
+            write_atomically(making / "file", bytes(1_000_000))
+    assert list(small_disk.path.iterdir()) == []
+    with new_folder(target) as making:
+        write_atomically(making / "first", b"x")
+        assert not target.exists()
+    assert [path.name for path in small_disk.path.iterdir()] == ["folder"]
+    assert (target / "first").read_bytes() == b"x"

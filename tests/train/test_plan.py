@@ -143,12 +143,11 @@ def kept_bytes(number: int, dtype: str, lora: LoraSettings | None, checkpointing
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), policy.precision():
         tree_logprobs(model, family_of(model), tree, lambda _: Encoded(torch.zeros(4, 256, dtype=model.dtype)))
-    attended = 100 + 3 * 110 + 6 * 150
-    return sum(one.untyped_storage().nbytes() for one in kept.values()), Packed(370, attended), layers_of(model)
+    return sum(one.untyped_storage().nbytes() for one in kept.values()), Packed(370, 370), layers_of(model)
 
 
 def test_memory_by_hand() -> None:
-    """Two layers of width 3, MLP 5 and attention 4, and a row of 7 tokens that attend to 11.
+    """Two layers of width 3, MLP 5 and attention 4, and a row of 7 tokens with 11 keys.
 
     Adapters in bfloat16: 1000 frozen at 2 B and 10 trained at 4; 2·((20·3 + 4·2·5)·7 + 2·2·4·11) of activations.
     All weights: 1000 trained at 4 B, cast to 2 B; checkpointed 2 layers keep 4 B a state, and one layer all it needs.

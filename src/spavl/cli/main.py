@@ -7,14 +7,16 @@ import typer
 
 from spavl import __version__
 from spavl.cli.check import check
+from spavl.cli.contamination import contamination
 from spavl.cli.demo import demo
+from spavl.cli.export import export
 from spavl.cli.merge import merge
 from spavl.cli.road import build, evaluate, report, run, train
 from spavl.cli.show import show
 from spavl.cli.taxonomy import taxonomy
 from spavl.errors import SpavlError
 
-VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge)
+VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge, contamination, export)
 
 app = typer.Typer(
     name="spavl",

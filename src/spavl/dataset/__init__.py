@@ -1,16 +1,20 @@
 """The dataset: split by picture, written as Parquet that `datasets.load_dataset` opens, with a card; and read back."""
 
-from spavl.dataset.build import DatasetRow, build_dataset
+from spavl.dataset.build import DatasetRow, benchmark_questions, build_dataset
 from spavl.dataset.files import find_split
+from spavl.dataset.meta_files import meta_paths
 from spavl.dataset.read import read_pairs, stored_pictures
-from spavl.dataset.splits import Split, assign_splits
+from spavl.dataset.splits import Split, Splits, assign_splits
 
 __all__ = [
     "DatasetRow",
     "Split",
+    "Splits",
     "assign_splits",
+    "benchmark_questions",
     "build_dataset",
     "find_split",
+    "meta_paths",
     "read_pairs",
     "stored_pictures",
 ]

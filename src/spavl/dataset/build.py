@@ -3,22 +3,29 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spavl.config import SplitName
 from spavl.dataset.card import dataset_card
+from spavl.dataset.croissant import write_croissant
 from spavl.dataset.rows import pair_table, question_table
-from spavl.dataset.splits import Split, of_split
+from spavl.dataset.splits import Split, Splits
+from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import RunError, UserError
 from spavl.models.ask import outcome
-from spavl.records import ImageRecord, PreferencePair, Question, Record
-from spavl.store import ImageStore, Manifest, StageDirectory
+from spavl.records import Failure, ImageRecord, PreferencePair, Question, Record
+from spavl.store import ImageStore, Manifest, Outcome, StageDirectory
 from spavl.store.files import write_atomically
 
 ROW_GROUP = 100
 """Rows of one Parquet row group; the hub's viewer asks for about this many where rows hold pictures."""
+
+
+R = TypeVar("R", PreferencePair, Question)
+PairSplit = Literal["train", "validation"]
 
 
 class DatasetRow(Record):
@@ -35,7 +42,7 @@ def build_dataset(
     images: Sequence[ImageRecord],
     questions: Sequence[Question],
     pairs: Sequence[PreferencePair],
-    splits: Mapping[str, Split],
+    splits: Splits,
     store: ImageStore,
     stage: StageDirectory,
 ) -> Manifest:
@@ -46,21 +53,9 @@ def build_dataset(
         RunError: A pair's picture belongs to the test split, or the disk is full.
     """
     by_id = {image.id: image for image in images}
-    rows = [outcome(pair.id, DatasetRow(pair_id=pair.id, split=splits[pair.image_id])) for pair in pairs]
-    by_split = {split: [pair for pair in pairs if splits[pair.image_id] == split] for split in ("train", "validation")}
-    if sum(map(len, by_split.values())) != len(pairs):
-        raise RunError("A preference pair uses a picture of the test split. Please report this as a bug.")
-    if not by_split["train"]:
-        raise UserError(
-            "No preference pair is left for training: every pair was a tie, a flip or unlabelled. "
-            "Look at the counts in preferences/manifest.json; add responders or comparisons_per_question."
-        )
-    held = of_split(splits, "test")
-    test = {
-        "harm": [one for one in questions if one.image_id in held and one.question_type.harmful],
-        "help": [one for one in questions if one.image_id in held and not one.question_type.harmful],
-    }
-    test = {name: members for name, members in test.items() if members}
+    by_split = _pairs_of_splits(pairs, splits)
+    asked = [one for one in questions if splits[one.image_id] == "test"]
+    test = {name: members for name, members in benchmark_questions(questions, splits).items() if members}
 
     def read(image: ImageRecord) -> bytes:
         return store.path(image.sha256, image.format).read_bytes()
@@ -69,15 +64,76 @@ def build_dataset(
     for split, members in by_split.items():
         if members:
             _write(folder, split, pair_table(members, by_id, read))
-    for name, asked in test.items():
-        _write(folder, name, question_table(asked, by_id, read))
+    for name, kept in test.items():
+        _write(folder, name, question_table(kept, by_id, read))
     used = {pair.image_id for pair in pairs} | {one.image_id for members in test.values() for one in members}
     card = dataset_card(by_split, test, {image: by_id[image] for image in used})
     write_atomically(stage.path / "README.md", card.encode())
+    licences = sorted({by_id[image].licence or "unknown" for image in used})
+    write_croissant(stage.path, "spavl", f"{len(pairs)} safety preference pairs, and test questions", licences)
+    rows = _outcomes(pairs, by_split, splits)
     pending = set(stage.pending(row.item for row in rows))
     stage.append([row for row in rows if row.item in pending])
     facts = {split: len(members) for split, members in by_split.items()}
-    return stage.finish([row.item for row in rows], facts=facts | {name: len(asked) for name, asked in test.items()})
+    facts |= {name: len(members) for name, members in test.items()}
+    facts["test_questions_left_out"] = len(asked) - sum(map(len, test.values()))
+    pictures = {split: len(splits.of(split)) for split in ("train", "validation", "test")}
+    alike = {
+        "clusters": len(splits.clusters),
+        "pictures": sum(splits.clusters),
+        "largest": max(splits.clusters, default=0),
+    }
+    return stage.finish([row.item for row in rows], facts=facts | {"pictures": pictures, "look_alikes": alike})
+
+
+def benchmark_questions(questions: Sequence[Question], splits: Splits) -> dict[str, list[Question]]:
+    """Returns the test questions: harmful ones, and benign ones; of each at most as many as the splits may have."""
+    asked = [one for one in questions if splits[one.image_id] == "test"]
+    return {
+        "harm": _first([one for one in asked if one.question_type.harmful], splits, "harm"),
+        "help": _first([one for one in asked if not one.question_type.harmful], splits, "help"),
+    }
+
+
+def _pairs_of_splits(pairs: Sequence[PreferencePair], splits: Splits) -> dict[str, list[PreferencePair]]:
+    """Returns the pairs of each split, at most as many as it may have."""
+    if any(splits[pair.image_id] == "test" for pair in pairs):
+        raise RunError("A preference pair uses a picture of the test split. Please report this as a bug.")
+    names: tuple[PairSplit, ...] = ("train", "validation")
+    by_split: dict[str, list[PreferencePair]] = {
+        split: _first([pair for pair in pairs if splits[pair.image_id] == split], splits, split) for split in names
+    }
+    if not by_split["train"]:
+        raise UserError(
+            "No preference pair is left for training: every pair was a tie, a flip or unlabelled. "
+            "Look at the counts in preferences/manifest.json; add responders or comparisons_per_question."
+        )
+    return by_split
+
+
+def _first(rows: Sequence[R], splits: Splits, name: SplitName) -> list[R]:
+    """Returns the rows that a split may have, in their own order; which those are, leaves take turns."""
+    kept = in_turn([Turn(row.id, row.leaf, row.image_id) for row in rows], splits.seed)[: splits.max_rows.get(name)]
+    known = set(kept)
+    return [row for row in rows if row.id in known]
+
+
+def _outcomes(
+    pairs: Sequence[PreferencePair], by_split: Mapping[str, Sequence[PreferencePair]], splits: Splits
+) -> list[Outcome]:
+    placed = {pair.id: split for split, members in by_split.items() for pair in members}
+    return [
+        outcome(pair.id, DatasetRow(pair_id=pair.id, split=placed[pair.id]))
+        if pair.id in placed
+        else outcome(pair.id, _left_out(splits, splits[pair.image_id]))
+        for pair in pairs
+    ]
+
+
+def _left_out(splits: Splits, split: Split) -> Failure:
+    most = splits.max_rows["train" if split == "train" else "validation"]
+    message = f"dataset.max_rows: {split} has its {most} rows"
+    return Failure(reason="over_max_rows", message=message, dropped=True)
 
 
 def _write(folder: Path, name: str, table: pa.Table) -> None:

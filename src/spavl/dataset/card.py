@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from spavl.dataset.describe import Tally, table
 from spavl.records import ImageRecord, PreferencePair, Question, leaf_parts
 
 CARD = """---
@@ -34,10 +35,11 @@ The questions ask for harmful things on purpose. Use the data to make models saf
 ## Pairs
 
 {tables}
+{lengths}
 ## Pictures
 
 {licences}
-"""
+{datasheet}"""
 
 
 def dataset_card(
@@ -54,17 +56,18 @@ def dataset_card(
     """
     everything = [pair for split in pairs.values() for pair in split]
     tables = [
-        _table("split", {split: len(members) for split, members in pairs.items()}),
-        _table("question type", Counter(str(pair.question_type) for pair in everything)),
-        _table("domain", Counter(leaf_parts(pair.leaf)[0] for pair in everything)),
-        _table("chosen, rejected", Counter(f"{pair.chosen_verdict}, {pair.rejected_verdict}" for pair in everything)),
-        _table(
+        table("split", {split: len(members) for split, members in pairs.items()}),
+        table("question type", Counter(str(pair.question_type) for pair in everything)),
+        table("domain", Counter(leaf_parts(pair.leaf)[0] for pair in everything)),
+        table("chosen, rejected", Counter(f"{pair.chosen_verdict}, {pair.rejected_verdict}" for pair in everything)),
+        table(
             "chosen finish, rejected finish",
             Counter(f"{pair.chosen_finish}, {pair.rejected_finish}" for pair in everything),
         ),
-        _table("chosen responder", Counter(pair.chosen_responder for pair in everything)),
-        _table("rejected responder", Counter(pair.rejected_responder for pair in everything)),
+        table("chosen responder", Counter(pair.chosen_responder for pair in everything)),
+        table("rejected responder", Counter(pair.rejected_responder for pair in everything)),
     ]
+    tally = _tally(pairs, questions, images)
     validation = "  - split: validation\n    path: data/validation-*.parquet\n"
     return CARD.format(
         validation_files=validation if pairs.get("validation") else "",
@@ -73,12 +76,26 @@ def dataset_card(
         pictures=len({pair.image_id for pair in everything}),
         questions=sum(len(members) for members in questions.values()),
         tables="\n".join(tables),
-        licences=_table(
+        lengths=tally.lengths(),
+        datasheet=tally.datasheet(),
+        licences=table(
             "source, licence", Counter(f"{image.source}, {image.licence or 'unknown'}" for image in images.values())
         ),
     )
 
 
-def _table(heading: str, counts: Mapping[str, int]) -> str:
-    rows = [f"| {name} | {count} |" for name, count in sorted(counts.items())]
-    return "\n".join([f"| {heading} | n |", "|---|---|", *rows, ""])
+def _tally(
+    pairs: Mapping[str, Sequence[PreferencePair]],
+    questions: Mapping[str, Sequence[Question]],
+    images: Mapping[str, ImageRecord],
+) -> Tally:
+    tally = Tally()
+    for split, members in pairs.items():
+        for pair in members:
+            labels = {"class1": leaf_parts(pair.leaf)[0], "judge": pair.judge, "licence": images[pair.image_id].licence}
+            tally.add(split, pair.question, (pair.chosen, pair.rejected), pair.image_id, labels)
+    for split, asked in questions.items():
+        for one in asked:
+            labels = {"class1": leaf_parts(one.leaf)[0], "licence": images[one.image_id].licence}
+            tally.add(split, one.text, None, one.image_id, labels)
+    return tally

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from spavl.errors import UserError
-from spavl.records import Failure
+from spavl.records import Failure, QuestionType
 
 PICTURE_COLUMNS = ("images", "image", "image_name")
 PROMPT_COLUMNS = ("prompt", "question")
@@ -28,6 +28,22 @@ OPTIONAL_COLUMNS = (
     "judge",
     "rationales",
 )
+
+
+SPA_VL_TYPES = {
+    "easy": QuestionType.EASY_QUESTION,
+    "hardq": QuestionType.HARD_QUESTION,
+    "hards": QuestionType.HARD_STATEMENT,
+    "hardd": QuestionType.HARD_STATEMENT,
+}
+"""The release's tags of question types; its code calls `hards` `hardd`."""
+
+
+class Picture(NamedTuple):
+    """A picture of a row: its bytes, or the name of its file, or both."""
+
+    content: bytes | None
+    name: str | None
 
 
 class Columns(NamedTuple):
@@ -78,10 +94,27 @@ def known_columns(schema: pa.Schema) -> Columns:
     return Columns(pictures, prompt, tuple(name for name in OPTIONAL_COLUMNS if name in names))
 
 
+def row_pictures(row: Mapping[str, Any]) -> list[Picture]:
+    """Returns the pictures of a row, from the first of its picture columns that is filled."""
+    found = next((row[name] for name in PICTURE_COLUMNS if row.get(name)), ())
+    pictures = []
+    for one in found if isinstance(found, list | tuple) else (found,):
+        if isinstance(one, dict):
+            pictures.append(Picture(one.get("bytes"), one.get("path")))
+        else:
+            pictures.append(Picture(one, None) if isinstance(one, bytes) else Picture(None, str(one)))
+    return pictures
+
+
+def question_type(name: object) -> QuestionType | None:
+    """Returns the question type that a row names, in our words or the release's; None where it names none."""
+    return {**SPA_VL_TYPES, **{str(one): one for one in QuestionType}}.get(str(name))
+
+
 def read_texts(row: Mapping[str, Any], columns: Columns) -> Texts | Failure:
     """Returns what is said in a row, or why it cannot be used."""
-    question = _said(row[columns.prompt], "user")
-    answers = [_said(row[name], "assistant") for name in ANSWER_COLUMNS]
+    question = said(row[columns.prompt], "user")
+    answers = [said(row[name], "assistant") for name in ANSWER_COLUMNS]
     if question is None or None in answers:
         return _drop("several_turns", "the prompt is not one user turn, or an answer is not one assistant turn")
     if columns.prompt == "question":
@@ -96,7 +129,7 @@ def read_texts(row: Mapping[str, Any], columns: Columns) -> Texts | Failure:
     return texts
 
 
-def _said(value: str | Sequence[Mapping[str, Any]] | None, role: str) -> str | None:
+def said(value: str | Sequence[Mapping[str, Any]] | None, role: str) -> str | None:
     """Returns the text of a string or of a single turn; None where there are other turns."""
     if not value or isinstance(value, str):
         return str(value or "")

@@ -4,6 +4,9 @@ from spavl.recipe_config import DataConfig
 from spavl.store.split_files import SplitFiles
 from spavl.store.split_files import find_split as find_split_files
 
+META_PARTS = ("image_info", "split", "prefer")
+"""Folders of SPA-VL's meta files."""
+
 
 def find_split(config: DataConfig) -> SplitFiles:
     """Finds the files of the split that is trained on, and how many of its rows are read.
@@ -11,5 +14,6 @@ def find_split(config: DataConfig) -> SplitFiles:
     Raises:
         UserError: There is no such dataset or split, or its files are damaged or unlike.
     """
-    found = find_split_files("data", config.path, config.revision, config.split)
+    extra = [f"{config.meta_files}/{part}/*.json" for part in META_PARTS] if config.meta_files is not None else []
+    found = find_split_files("data", config.path, config.revision, config.split, extra)
     return found if config.limit is None else found._replace(rows=min(found.rows, config.limit))

@@ -14,22 +14,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from spavl.config_file import describe_errors
-from spavl.dataset.columns import Columns, Texts, known_columns, read_texts
+from spavl.dataset.columns import Columns, Texts, known_columns, question_type, read_texts, row_pictures
+from spavl.dataset.meta_files import MetaFiles, meta_paths, read_meta
 from spavl.errors import UserError
 from spavl.execution import progress_bar
 from spavl.models.ask import outcome
 from spavl.recipe_config import DataConfig
-from spavl.records import Failure, ImageRecord, PreferencePair, QuestionType, content_id
+from spavl.records import Failure, ImageRecord, PreferencePair, content_id
 from spavl.store import ImageStore, Manifest, StageDirectory, UnreadableImage
 from spavl.store.split_files import SplitFiles
-
-SPA_VL_TYPES = {
-    "easy": QuestionType.EASY_QUESTION,
-    "hardq": QuestionType.HARD_QUESTION,
-    "hards": QuestionType.HARD_STATEMENT,
-    "hardd": QuestionType.HARD_STATEMENT,
-}
-"""The release's tags of question types."""
 
 
 def read_pairs(config: DataConfig, files: SplitFiles, store: ImageStore, stage: StageDirectory) -> Manifest:
@@ -41,6 +34,7 @@ def read_pairs(config: DataConfig, files: SplitFiles, store: ImageStore, stage: 
         RunError: The disk is full.
     """
     columns = known_columns(files.schema)
+    meta = read_meta(meta_paths(config, files.folder))
     images = config.images or files.folder / "images"
     if columns.pictures == ("image_name",) and not images.is_dir():
         raise UserError(
@@ -55,14 +49,16 @@ def read_pairs(config: DataConfig, files: SplitFiles, store: ImageStore, stage: 
         for rows in files.read(columns.all):
             numbered = dict(zip(items[start:], rows, strict=False))
             made = [
-                outcome(item, _pair(item, row, columns, album)) for item, row in numbered.items() if item in pending
+                outcome(item, _pair(item, row, columns, album, meta))
+                for item, row in numbered.items()
+                if item in pending
             ]
             stage.append(made)
             done(len(made))
             start += len(rows)
             if start >= len(items):
                 break
-    return _finish(stage, items, columns, files)
+    return _finish(stage, items, columns, files, meta)
 
 
 def stored_pictures(store: ImageStore) -> dict[str, Path]:
@@ -81,18 +77,14 @@ class _Album:
         self._store, self._images, self._scratch = store, images, scratch
         self._known: dict[str, str | Failure] = {}
 
-    def image_id(self, row: Mapping[str, Any], columns: Columns) -> str | Failure:
+    def image_id(self, row: Mapping[str, Any]) -> str | Failure:
         """Returns the image id of a row's picture, or why there is none."""
-        found = next((row[name] for name in columns.pictures if row[name]), None)
-        if isinstance(found, list) and len(found) > 1:
+        found = row_pictures(row)
+        if len(found) > 1:
             return Failure(reason="several_pictures", message=f"{len(found)} pictures", dropped=True)
-        picture = found[0] if isinstance(found, list) else found
-        content, name = (picture.get("bytes"), picture.get("path")) if isinstance(picture, dict) else (None, picture)
-        if isinstance(picture, bytes):
-            content = picture
-        if not content and not name:
+        if not found or not (found[0].content or found[0].name):
             return Failure(reason="no_picture", message="there is no picture", dropped=True)
-        return self._stored(content) if content else self._from_file(str(name))
+        return self._stored(found[0].content) if found[0].content else self._from_file(str(found[0].name))
 
     def _from_file(self, name: str) -> str | Failure:
         path = (self._images / name).resolve()
@@ -114,20 +106,30 @@ class _Album:
         return self._known[digest]
 
 
-def _pair(item: str, row: Mapping[str, Any], columns: Columns, album: _Album) -> PreferencePair | Failure:
+def _pair(
+    item: str, row: Mapping[str, Any], columns: Columns, album: _Album, meta: MetaFiles
+) -> PreferencePair | Failure:
     texts = read_texts(row, columns)
     if isinstance(texts, Failure):
         return texts
-    image_id = album.image_id(row, columns)
+    image_id = album.image_id(row)
     if isinstance(image_id, Failure):
         return image_id
-    said = {name: row[name] for name in columns.optional if row[name] is not None}
+    said = _joined(row, texts.question, meta) if meta.files else {}
+    said |= {name: row[name] for name in columns.optional if row[name] is not None}
     try:
         return PreferencePair(**_ids(image_id, texts), **texts._asdict(), **_described(said))
     except ValidationError as error:
         raise UserError(
             f"data.path: row {item}: {describe_errors(error)}. Correct the column, or remove it."
         ) from error
+
+
+def _joined(row: Mapping[str, Any], question: str, meta: MetaFiles) -> dict[str, Any]:
+    """Returns what the meta files say of a row: by its picture's name, or its picture's bytes."""
+    picture = row_pictures(row)[0]
+    md5 = hashlib.md5(picture.content, usedforsecurity=False).hexdigest() if picture.content else ""
+    return meta.of(str(row.get("image_name") or picture.name or ""), md5, question)
 
 
 def _ids(image_id: str, texts: Texts) -> dict[str, Any]:
@@ -143,16 +145,15 @@ def _described(said: Mapping[str, Any]) -> dict[str, Any]:
         verdict = said.get(name)
         fields[name] = ("safe" if verdict else "unsafe") if isinstance(verdict, bool) else verdict
     fields |= {name: said[name] for name in ("chosen_finish", "rejected_finish") if name in said}
-    kinds = {**SPA_VL_TYPES, **{str(one): one for one in QuestionType}}
     classes = [str(said[name]) for name in ("class1", "class2", "class3") if name in said]
     return fields | {
-        "question_type": kinds.get(str(said.get("question_type"))),
+        "question_type": question_type(said.get("question_type")),
         "leaf": "/".join(classes),
         "rationales": said.get("rationales", ()),
     }
 
 
-def _finish(stage: StageDirectory, items: list[str], columns: Columns, files: SplitFiles) -> Manifest:
+def _finish(stage: StageDirectory, items: list[str], columns: Columns, files: SplitFiles, meta: MetaFiles) -> Manifest:
     pairs = stage.records(PreferencePair)
     if not pairs:
         reasons = Counter(failure.reason for failure in stage.failures().values())
@@ -166,6 +167,9 @@ def _finish(stage: StageDirectory, items: list[str], columns: Columns, files: Sp
         "pictures": len({pair.image_id for pair in pairs}),
         "files": [path.name for path in files.files],
         "columns_read": columns.all,
+        "pairs_with_classes": sum(bool(pair.leaf) for pair in pairs),
+        "pairs_with_question_type": sum(pair.question_type is not None for pair in pairs),
+        "meta_files": [path.name for path in meta.files],
         "columns_ignored": [name for name in files.schema.names if name not in columns.all],
     }
     return stage.finish(items, facts)

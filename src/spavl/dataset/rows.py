@@ -39,6 +39,19 @@ def pair_table(
 ) -> pa.Table:
     """Returns the preference pairs as a table whose first columns are `images, prompt, chosen, rejected` (TRL)."""
     rows = [_pair_row(pair, images[pair.image_id], read) for pair in pairs]
+    return pa.Table.from_pylist(rows, schema=pair_schema())
+
+
+def question_table(
+    questions: Sequence[Question], images: Mapping[str, ImageRecord], read: Callable[[ImageRecord], bytes]
+) -> pa.Table:
+    """Returns the test questions as a table with SPA-VL's test columns (`image, question, class1..3`)."""
+    rows = [_question_row(question, images[question.image_id], read) for question in questions]
+    return pa.Table.from_pylist(rows, schema=question_schema())
+
+
+def pair_schema() -> pa.Schema:
+    """Returns the schema of preference pairs: TRL's columns, then the others."""
     fields = [
         pa.field("images", pa.list_(IMAGE)),
         pa.field("prompt", TURNS),
@@ -51,26 +64,39 @@ def pair_table(
     features |= {name: _turns_feature() for name in ("prompt", "chosen", "rejected")}
     features |= {name: _text_feature() for name in TEXT_COLUMNS}
     features["rationales"] = _list_feature(_text_feature())
-    return pa.Table.from_pylist(rows, schema=_schema(fields, features))
+    return _schema(fields, features)
 
 
-def question_table(
-    questions: Sequence[Question], images: Mapping[str, ImageRecord], read: Callable[[ImageRecord], bytes]
-) -> pa.Table:
-    """Returns the test questions as a table with SPA-VL's test columns (`image, question, class1..3`)."""
-    rows = [_question_row(question, images[question.image_id], read) for question in questions]
-    fields = [pa.field("image", IMAGE), *(pa.field(name, pa.string()) for name in QUESTION_COLUMNS)]
-    features: dict[str, Any] = {"image": {"_type": "Image"}} | {name: _text_feature() for name in QUESTION_COLUMNS}
-    return pa.Table.from_pylist(rows, schema=_schema(fields, features))
+def question_schema() -> pa.Schema:
+    """Returns the schema of test questions: SPA-VL's columns, then the others."""
+    return picture_schema(QUESTION_COLUMNS)
+
+
+def picture_schema(texts: Sequence[str], lists: Sequence[str] = ()) -> pa.Schema:
+    """Returns the schema of a picture in `image`, columns of text, and columns of lists of texts."""
+    fields = [pa.field("image", IMAGE), *(pa.field(name, pa.string()) for name in texts)]
+    fields += [pa.field(name, pa.list_(pa.string())) for name in lists]
+    features: dict[str, Any] = {"image": {"_type": "Image"}} | {name: _text_feature() for name in texts}
+    return _schema(fields, features | {name: _list_feature(_text_feature()) for name in lists})
+
+
+def user_turn(question: str) -> list[dict[str, Any]]:
+    """Returns a prompt: a picture and a question."""
+    return [{"role": "user", "content": [{"type": "image", "text": None}, _text(question)]}]
+
+
+def assistant_turn(answer: str) -> list[dict[str, Any]]:
+    """Returns an answer."""
+    return [{"role": "assistant", "content": [_text(answer)]}]
 
 
 def _pair_row(pair: PreferencePair, image: ImageRecord, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
     domain, category, subcategory = leaf_parts(pair.leaf)
     return {
         "images": [{"bytes": read(image), "path": f"{image.id}.{image.format}"}],
-        "prompt": [{"role": "user", "content": [{"type": "image", "text": None}, _text(pair.question)]}],
-        "chosen": [{"role": "assistant", "content": [_text(pair.chosen)]}],
-        "rejected": [{"role": "assistant", "content": [_text(pair.rejected)]}],
+        "prompt": user_turn(pair.question),
+        "chosen": assistant_turn(pair.chosen),
+        "rejected": assistant_turn(pair.rejected),
         "class1": domain,
         "class2": category,
         "class3": subcategory,

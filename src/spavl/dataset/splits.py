@@ -1,71 +1,149 @@
 """Which split a picture belongs to, decided before anything is asked about it.
 
-All questions and pairs of a picture follow it, so no picture stands on both sides. Held-out leaves go to the test
-split whole. A picture's place depends on the seed and its own leaf's pictures only.
+All questions and pairs of a picture follow it, and pictures that look alike stay together, so nothing stands on both
+sides. Held-out leaves go to the test split whole, and with them what looks like one of their pictures.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
-from spavl.config import DatasetConfig
+from spavl.config import DatasetConfig, SplitName
+from spavl.dataset.clusters import picture_clusters
+from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import UserError
 from spavl.records import ImageRecord
 
 Split = Literal["train", "validation", "test"]
 
 
-def assign_splits(
-    images: Sequence[ImageRecord], config: DatasetConfig, held_out: Sequence[str], seed: int
-) -> dict[str, Split]:
+class Splits(Mapping[str, Split]):
+    """Image id -> split, and what the rows of the splits are bound by.
+
+    Args:
+        places: Image id -> split.
+        max_rows: `train`, `validation`, `harm` or `help` -> most rows.
+        seed: Decides which rows are left out where there are more.
+        clusters: Sizes of the clusters of more than one picture, largest first.
+    """
+
+    def __init__(
+        self,
+        places: Mapping[str, Split],
+        max_rows: Mapping[SplitName, int] | None = None,
+        seed: int = 0,
+        clusters: Sequence[int] = (),
+    ) -> None:
+        self._places = dict(places)
+        self.max_rows = dict(max_rows or {})
+        self.seed = seed
+        self.clusters = tuple(clusters)
+
+    def __getitem__(self, image_id: str) -> Split:
+        """Returns the split of a picture."""
+        return self._places[image_id]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterates over the ids of the pictures."""
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        """Returns the number of pictures."""
+        return len(self._places)
+
+    def of(self, split: Split) -> set[str]:
+        """Returns the ids of the pictures of one split."""
+        return {image for image, place in self._places.items() if place == split}
+
+
+class _Sizes(NamedTuple):
+    """Pictures wanted."""
+
+    test: int
+    validation: int
+
+
+def assign_splits(images: Sequence[ImageRecord], config: DatasetConfig, held_out: Sequence[str], seed: int) -> Splits:
     """Returns image id -> split, stratified by leaf.
 
-    Within a leaf the pictures are ordered by a seeded hash. The shares are filled over the leaves in turn, so they
-    hold for the whole set even where a leaf has one or two pictures.
+    Clusters of pictures are put in an order in which leaves take turns, seeded and independent of the pictures' order.
+    Each goes to the test split if it fits there, else to validation if it fits there, else to training; so the numbers
+    hold for the whole set even where a leaf has one or two pictures, and are missed only where no cluster is small
+    enough.
 
     Args:
         images: All pictures.
-        config: The shares.
+        config: The shares or numbers.
         held_out: Leaf paths whose pictures all go to the test split.
         seed: The run's seed.
 
     Raises:
-        UserError: No picture is left for training or for the test.
+        UserError: No picture is left for training or for the test, or there are fewer than the numbers ask for.
     """
-    splits: dict[str, Split] = {image.id: "test" for image in images if image.leaf in held_out}
-    rest = [image for image in images if image.leaf not in held_out]
-    ordered = [image for rank in _by_rank(rest, seed) for image in rank]
-    test = math.ceil(len(ordered) * config.test_fraction)
-    validation = math.floor(len(ordered) * config.validation_fraction)
-    for place, image in enumerate(ordered):
-        splits[image.id] = "test" if place < test else "validation" if place < test + validation else "train"
-    counts = {split: list(splits.values()).count(split) for split in ("train", "test")}
-    if not all(counts.values()):
-        raise UserError(
-            f"dataset.test_fraction {config.test_fraction}: of {len(images)} pictures {counts['train']} are left for "
-            f"training and {counts['test']} for the test; both need at least one. Collect more pictures "
-            "(images.per_leaf) or hold out fewer leaves."
-        )
+    clusters = picture_clusters(_in_hashed_order(images, seed), config.cluster_bits)
+    places: dict[str, Split] = {}
+    rest = []
+    for cluster in clusters:
+        if any(image.leaf in held_out for image in cluster):
+            places |= {image.id: "test" for image in cluster}
+        else:
+            rest.append(cluster)
+    sizes = _sizes(sum(map(len, rest)), config)
+    by_id = {cluster[0].id: cluster for cluster in rest}
+    taken = {"test": 0, "validation": 0}
+    for name in in_turn([Turn(cluster[0].id, cluster[0].leaf, cluster[0].id) for cluster in rest], seed):
+        size = len(by_id[name])
+        fits: list[Split] = [one for one in ("test", "validation") if taken[one] + size <= getattr(sizes, one)]
+        split: Split = fits[0] if fits else "train"
+        if fits:
+            taken[split] += size
+        places |= {image.id: split for image in by_id[name]}
+    splits = Splits(places, config.max_rows, seed, sorted((len(one) for one in clusters if len(one) > 1), reverse=True))
+    _check(splits, sizes, config)
     return splits
 
 
-def _by_rank(images: Sequence[ImageRecord], seed: int) -> list[list[ImageRecord]]:
-    """Groups the pictures by their place within their leaf: first pictures of all leaves, then second ones."""
-
-    def place(image: ImageRecord) -> str:
-        return hashlib.sha256(f"{seed}/{image.id}".encode()).hexdigest()
-
-    leaves: dict[str, list[ImageRecord]] = {}
-    for image in sorted(images, key=place):
-        leaves.setdefault(image.leaf, []).append(image)
-    deepest = max((len(members) for members in leaves.values()), default=0)
-    return [
-        sorted((members[rank] for members in leaves.values() if rank < len(members)), key=place)
-        for rank in range(deepest)
-    ]
+def _in_hashed_order(images: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
+    """Puts the pictures into an order that decides, by the seed, which of a cluster's pictures stands for it."""
+    return sorted(images, key=lambda image: hashlib.sha256(f"{seed}/{image.id}".encode()).hexdigest())
 
 
-def of_split(splits: Mapping[str, Split], split: Split) -> set[str]:
-    """Returns the ids of the pictures of one split."""
-    return {image for image, place in splits.items() if place == split}
+def _sizes(pictures: int, config: DatasetConfig) -> _Sizes:
+    test, validation = config.test_pictures, config.validation_pictures
+    return _Sizes(
+        math.ceil(pictures * config.test_fraction) if test is None else test,
+        math.floor(pictures * config.validation_fraction) if validation is None else validation,
+    )
+
+
+def _check(splits: Splits, sizes: _Sizes, config: DatasetConfig) -> None:
+    numbers = {"test": config.test_pictures, "validation": config.validation_pictures}
+    for split, number in numbers.items():
+        found = list(splits.values()).count("test" if split == "test" else "validation")
+        if number is not None and found < number:
+            raise UserError(
+                f"dataset.{split}_pictures {number}: of {len(splits)} pictures {found} can go there{_alike(splits)}. "
+                f"Collect more pictures (images.per_leaf), or lower dataset.{split}_pictures."
+            )
+    counts = {split: list(splits.values()).count(split) for split in ("train", "test")}
+    if not all(counts.values()):
+        wanted = (
+            f"dataset.test_fraction {config.test_fraction}"
+            if config.test_pictures is None
+            else f"dataset.test_pictures {config.test_pictures}"
+        )
+        raise UserError(
+            f"{wanted}: of {len(splits)} pictures {counts['train']} are left for training and {counts['test']} for the "
+            f"test; both need at least one{_alike(splits)}. Collect more pictures (images.per_leaf) or hold out fewer "
+            "leaves."
+        )
+
+
+def _alike(splits: Splits) -> str:
+    if not splits.clusters:
+        return ""
+    return (
+        f" ({sum(splits.clusters)} of them look like another one and stay together, {splits.clusters[0]} at most; "
+        "dataset.cluster_bits says how alike)"
+    )

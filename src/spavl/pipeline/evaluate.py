@@ -3,7 +3,7 @@
 import hashlib
 
 from spavl.config import HfModelConfig, RunConfig
-from spavl.dataset import assign_splits
+from spavl.dataset import assign_splits, benchmark_questions
 from spavl.evaluate import (
     answer_samples,
     benign_samples,
@@ -41,10 +41,9 @@ async def _sample(road: Road) -> list[Sample]:
     splits = assign_splits(images, config.dataset, road.held_out_leaves(), config.seed)
 
     async def station() -> Manifest:
-        questions = road.records("questions", Question)
-        held_out = [question for question in questions if splits[question.image_id] == "test"]
+        questions = benchmark_questions(road.records("questions", Question), splits)
         leaves = road.held_out_leaves()
-        asked = [*harm_samples(held_out, leaves), *benign_samples(held_out, leaves)]
+        asked = [*harm_samples(questions["harm"], leaves), *benign_samples(questions["help"], leaves)]
         trained = {image.sha256 for image in images if splits[image.id] != "test"}
         outcomes = [*(outcome(sample.id, sample) for sample in asked), *await _pictures_to_name(road, trained)]
         pending = set(stage.pending(one.item for one in outcomes))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spavl.config import TrainConfig
-from spavl.dataset import find_split, read_pairs, stored_pictures
+from spavl.dataset import find_split, meta_paths, read_pairs, stored_pictures
 from spavl.errors import UserError
 from spavl.loss_config import SafeDpoLossConfig
 from spavl.models import local_folder
@@ -87,6 +87,7 @@ def _read(recipe: RecipeConfig, run: RunDirectory, store: ImageStore) -> None:
     """Runs the reading stage unless it is finished; the files themselves, not where they lie, are its identity."""
     files = find_split(recipe.data)
     data = identity(recipe.data) | {"files": [hash_file(path) for path in files.files]}
+    data["meta_files"] = [hash_file(path) for path in meta_paths(recipe.data, files.folder)]
     stage = run.stage(
         "pairs", {name: value for name, value in data.items() if name not in ("path", "revision", "images")}
     )

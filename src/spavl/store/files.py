@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,29 @@ def make_folder(path: Path) -> None:
     """
     with disk_errors_named(path):
         _make_folder(path)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Gives a folder beside `path` to fill, and renames it to `path` at the end; an error leaves neither.
+
+    Args:
+        path: Folder that is not there yet.
+
+    Raises:
+        RunError: The disk is full or the folder may not be made.
+    """
+    making = path.with_name(f".{path.name}.making")
+    with disk_errors_named(making):
+        if making.exists():
+            shutil.rmtree(making)
+        _make_folder(making)
+    try:
+        yield making
+        with disk_errors_named(path):
+            making.rename(path)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from spavl.errors import SpavlError
@@ -32,7 +33,10 @@ _UPRIGHT = {
 }
 """EXIF orientation -> what turns the picture upright."""
 
-_COSINES = np.cos(np.pi / 32 * np.outer(np.arange(1, 9), np.arange(32) + 0.5))
+HASHED_SIDE = 32
+"""Pixels of the grey square that a picture's perceptual hash is made from."""
+
+_COSINES = np.cos(np.pi / HASHED_SIDE * np.outer(np.arange(1, 9), np.arange(HASHED_SIDE) + 0.5))
 """(8, 32): frequencies 1 to 8 of the discrete cosine transform; 0 would only tell how bright the picture is."""
 
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
@@ -125,16 +129,30 @@ class ImageStore:
         return self.root / sha256[:2] / f"{sha256}.{suffix}"
 
 
+def decode(content: bytes, limits: DecodeLimits) -> Image.Image:
+    """Returns a picture from its bytes: upright, as RGB on white, scaled down to `limits.stored_side`.
+
+    Raises:
+        UnreadableImage: The bytes are no picture, are damaged, or are outside the limits.
+    """
+    return _decode(content, limits)
+
+
 def perceptual_hash(picture: Image.Image) -> str:
     """Returns a 64-bit hash that scaling and re-encoding hardly change: which low frequencies are above their median?
 
     Of 951 packaged pictures, most of them cut-outs on white, 11 pairs lie within 4 bits and all are look-alikes;
     a difference hash of the same length puts 232 pairs there, a bell and a fire among them.
     """
-    side = len(_COSINES[0])
-    grey = np.asarray(picture.convert("L").resize((side, side), Image.Resampling.BILINEAR), dtype=np.float64)
-    frequencies = np.round(_COSINES @ grey @ _COSINES.T, 3)  # (8, 8); rounded so that a flat picture has none
-    return np.packbits(frequencies > np.median(frequencies)).tobytes().hex()
+    grey = picture.convert("L").resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.BILINEAR)
+    return f"{int(hash_greys(np.asarray(grey)[None])[0]):016x}"
+
+
+def hash_greys(greys: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Returns the perceptual hashes (N,) of grey pictures (N, 32, 32)."""
+    frequencies = np.round(_COSINES @ greys.astype(np.float64) @ _COSINES.T, 3)  # (N, 8, 8); a flat picture has none
+    above = frequencies > np.median(frequencies, axis=(1, 2), keepdims=True)
+    return np.packbits(above.reshape(len(greys), 64), axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
 def _decode(source: Path | bytes, limits: DecodeLimits) -> Image.Image:

@@ -43,7 +43,7 @@ class SplitFiles(NamedTuple):
                 raise UserError(_damaged(self.key, path, error)) from error
 
 
-def find_split(key: str, path: str, revision: str | None, split: str) -> SplitFiles:
+def find_split(key: str, path: str, revision: str | None, split: str, beside: Sequence[str] = ()) -> SplitFiles:
     """Finds the Parquet files of one split.
 
     Args:
@@ -51,11 +51,12 @@ def find_split(key: str, path: str, revision: str | None, split: str) -> SplitFi
         path: Local folder in the hub's layout, or a hub id, whose files are downloaded into the hub's cache.
         revision: Commit, tag or branch of a hub id.
         split: Name of the split.
+        beside: Patterns of other files that are wanted from the hub.
 
     Raises:
         UserError: There is no such dataset or split, or its files are damaged or unlike.
     """
-    folder = _folder(key, path, revision, split)
+    folder = _folder(key, path, revision, [f"*{split}*.parquet", f"*{split}/*.parquet", *beside])
     splits = {one: _splits_of(one.relative_to(folder)) for one in sorted(folder.rglob("*.parquet"))}
     files = [one for one, names in splits.items() if split in names]
     if not files:
@@ -81,13 +82,12 @@ def find_split(key: str, path: str, revision: str | None, split: str) -> SplitFi
     return SplitFiles(key, folder, files, schemas[0], rows)
 
 
-def _folder(key: str, path: str, revision: str | None, split: str) -> Path:
+def _folder(key: str, path: str, revision: str | None, patterns: Sequence[str]) -> Path:
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
-    patterns = [f"*{split}*.parquet", f"*{split}/*.parquet"]
     try:
-        snapshot = snapshot_download(path, repo_type="dataset", revision=revision, allow_patterns=patterns)
+        snapshot = snapshot_download(path, repo_type="dataset", revision=revision, allow_patterns=list(patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(
@@ -95,6 +95,11 @@ def _folder(key: str, path: str, revision: str | None, split: str) -> Path:
             "Give a folder in the hub's dataset layout, or a hub id and a connection."
         ) from error
     return Path(snapshot)
+
+
+def split_of(path: Path) -> str:
+    """Returns the split that a file's name says, as the hub reads it: `train` of `train-00000-of-00008.parquet`."""
+    return _splits_of(path)[0]
 
 
 def _splits_of(path: Path) -> tuple[str, ...]:

@@ -43,8 +43,8 @@ class Packed(NamedTuple):
     """The longest packed row."""
 
     tokens: int
-    attended: int
-    """Keys that its nodes read, each node its ancestors' and its own."""
+    keys: int
+    """Keys that a layer keeps, and as many values."""
 
 
 class MemoryLine(NamedTuple):
@@ -91,8 +91,8 @@ def peak_bytes(lines: tuple[MemoryLine, ...]) -> float:
 def _activations(weights: Weights, layers: Layers, packed: Packed, dtype: str, checkpointing: bool) -> MemoryLine:
     size, constant = SIZES[dtype], KEPT_PER_TOKEN[dtype, weights.full]
     token = constant * layers.width + MLP_STATES * size * layers.mlp_width
-    layer = token * packed.tokens + 2 * size * layers.attention_width * packed.attended
-    inside = f"({constant} B x width + {MLP_STATES * size} B x MLP width) x tokens + {2 * size} B x heads x attended"
+    layer = token * packed.tokens + 2 * size * layers.attention_width * packed.keys
+    inside = f"({constant} B x width + {MLP_STATES * size} B x MLP width) x tokens + {2 * size} B x heads x keys"
     if not checkpointing:
         return MemoryLine("activations", layers.number * layer, f"layers x ({inside})")
     stream = 4 if weights.full else size  # trained embeddings make the residual stream float32

@@ -125,7 +125,8 @@ def plan_model(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured
     trees, sequences, training = _work(config, model, family, packed, rows, shape)
     steps = None if measured.pairs is None else math.ceil(measured.pairs / config.batch_size) * config.epochs
     share = config.batch_size / len(rows)
-    attended = Packed(len(longest.tokens), _attended(longest))
+    joins = config.device != "cpu" or any(shape.windows)
+    kept = Packed(len(longest.tokens), _joined_keys(longest) if joins else len(longest.tokens))
     return TrainingPlan(
         parts=parts,
         pairs=measured.pairs,
@@ -134,7 +135,7 @@ def plan_model(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured
         tokens_per_step=sum(len(one.tokens) for one in packed) * share,
         row_tokens_per_step=sum(map(row_tokens, rows)) * share,
         longest_row=len(longest.tokens),
-        memory=memory_lines(weights, layers, attended, config.dtype, checkpointing=config.gradient_checkpointing),
+        memory=memory_lines(weights, layers, kept, config.dtype, checkpointing=config.gradient_checkpointing),
         flops_per_pair=step_flops(trees, training, kept=True) / len(rows),
         row_flops_per_pair=step_flops(sequences, training, kept=False) / len(rows),
     )
@@ -173,7 +174,8 @@ def _part(policy: Policy, name: str, total: int) -> Part:
     return Part(name, len(trained), sum(one.numel() for one in trained), total)
 
 
-def _attended(packed: PackedTrees) -> int:
+def _joined_keys(packed: PackedTrees) -> int:
+    """Returns the keys kept where each node's call has its ancestors' joined to its own (`train/attention.py`)."""
     lengths = [segment.end - segment.start for segment in packed.segments]
     return sum(
         sum(lengths[node] for node in segment.path) + lengths[place] for place, segment in enumerate(packed.segments)

@@ -1,0 +1,184 @@
+"""Measures the contamination check: the time of its comparison of looks, and its recall on planted copies.
+
+Scale: hashes of 100,000 pictures against those of 10,000, made from a seed, with copies planted eight bits away. Looks:
+pictures that installed packages carry, each against copies of all of them that were scaled down, re-encoded, mirrored,
+or cut by a tenth of width and height at a random place; what is found beside the copies is a false positive, or looks
+alike before anything is edited. Texts: prompts of random words, some with one word changed. As many threads as cores.
+
+    python -m benchmarks.contamination [--quick] [--json PATH]
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from spavl.dataset.fingerprints import PARTS, find_lookalikes, fingerprint
+from spavl.dataset.near_text import TextLimits, find_same_texts
+from spavl.embedded.pictures import packaged_pictures
+from spavl.store.near import Hashes
+
+BITS = 8
+EDITS = ("scaled to half", "JPEG quality 30", "mirrored", "cut by a tenth", "cut, mirrored, JPEG 50")
+
+
+def measure_scale(ours: int, theirs: int, planted: int) -> dict[str, Any]:
+    """Compares random fingerprints, of which some were planted `BITS` bits away from one of the other side's."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.integers(1, 2**63, (size, 2 * len(PARTS)), dtype=np.uint64) for size in (ours, theirs))
+    rows, columns = rng.choice(ours, planted, replace=False), rng.choice(theirs, planted, replace=False)
+    flips = np.stack([rng.choice(64, BITS, replace=False) for _ in range(planted)]).astype(np.uint64)
+    parts = rng.integers(0, 2 * len(PARTS), planted)
+    left[rows, 0] = right[columns, parts] ^ np.bitwise_or.reduce(np.uint64(1) << flips, axis=1)
+    started = time.perf_counter()
+    found = find_lookalikes(left, right, BITS)
+    seconds = time.perf_counter() - started
+    pairs = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    wanted = set(zip(rows.tolist(), columns.tolist(), strict=True))
+    return {
+        "pictures": ours,
+        "benchmark_pictures": theirs,
+        "seconds": round(seconds, 2),
+        "planted": planted,
+        "found": len(pairs & wanted),
+        "others": len(pairs - wanted),
+    }
+
+
+def measure_looks(count: int) -> dict[str, Any]:
+    """Compares packaged pictures with edited copies of them."""
+    paths = [one.path for one in packaged_pictures()]
+    pictures = [_opened(path) for path in random.Random(0).sample(paths, min(count, len(paths)))]
+    files = [_encoded(picture, "JPEG") for picture in pictures]
+    started = time.perf_counter()
+    originals = np.stack([fingerprint(content) for content in files])
+    each = (time.perf_counter() - started) / len(pictures)
+    alike = _pairs(originals, originals)
+    rows = []
+    for edit in EDITS:
+        copies = np.stack([fingerprint(_edited(picture, edit, number)) for number, picture in enumerate(pictures)])
+        found = _pairs(originals, copies)
+        own = {(number, number) for number in range(len(pictures))}
+        rows.append(
+            {
+                "edit": edit,
+                "planted": len(pictures),
+                "found": len(found & own),
+                "other_pairs": len(pictures) * (len(pictures) - 1),
+                "others_found": len(found - own),
+                "others_found_that_look_alike_unedited": len((found - own) & alike),
+            }
+        )
+    return {"pictures": len(pictures), "ms_a_picture": round(1000 * each, 1), "edits": rows}
+
+
+def measure_texts(ours: int, theirs: int) -> dict[str, Any]:
+    """Compares prompts of random words with a tenth of the benchmark's planted among them, one word changed."""
+    rng = random.Random(0)
+    words = [f"word{number}" for number in range(5000)]
+    left = [" ".join(rng.choices(words, k=rng.randint(10, 30))) for _ in range(ours)]
+    right = [" ".join(rng.choices(words, k=rng.randint(10, 30))) for _ in range(theirs)]
+    planted = range(0, theirs, 10)
+    for number in planted:
+        changed = right[number].split()
+        changed[rng.randrange(len(changed))] = "changed"
+        left[number] = " ".join(changed)
+    started = time.perf_counter()
+    found = find_same_texts(left, right, TextLimits())
+    seconds = time.perf_counter() - started
+    own = {(number, number) for number in planted}
+    pairs = {(match.left, match.right) for match in found}
+    return {
+        "prompts": ours,
+        "benchmark_prompts": theirs,
+        "seconds": round(seconds, 1),
+        "planted": len(own),
+        "found": len(pairs & own),
+        "others": len(pairs - own),
+    }
+
+
+def _pairs(left: Hashes, right: Hashes) -> set[tuple[int, int]]:
+    found = find_lookalikes(left, right, BITS)
+    return set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+
+
+def _opened(path: Path) -> Image.Image:
+    with Image.open(path) as opened:
+        picture = opened.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _encoded(picture: Image.Image, kind: str, quality: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"quality": quality} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def _edited(picture: Image.Image, edit: str, seed: int) -> bytes:
+    rng, (width, height) = random.Random(seed), picture.size
+    left, top = rng.uniform(0, 0.1) * width, rng.uniform(0, 0.1) * height
+    cut = picture.crop((round(left), round(top), round(left + 0.9 * width), round(top + 0.9 * height)))
+    made = {
+        "scaled to half": (picture.resize((width // 2, height // 2), Image.Resampling.LANCZOS), "PNG", 0),
+        "JPEG quality 30": (picture, "JPEG", 30),
+        "mirrored": (ImageOps.mirror(picture), "PNG", 0),
+        "cut by a tenth": (cut, "PNG", 0),
+        "cut, mirrored, JPEG 50": (ImageOps.mirror(cut), "JPEG", 50),
+    }
+    return _encoded(*made[edit])
+
+
+def say(scale: dict[str, Any], looks: dict[str, Any], texts: dict[str, Any]) -> None:
+    """Prints the figures."""
+    print(
+        "{pictures:,} x {benchmark_pictures:,} pictures: {seconds} s; {found} of {planted} planted copies found, "
+        "{others} other pairs".format(**scale)
+    )
+    print("{pictures} packaged pictures, {ms_a_picture} ms each to decode and hash:".format(**looks))
+    for row in looks["edits"]:
+        print(
+            "  {edit}: {found} of {planted} copies found; {others_found} of {other_pairs:,} other pairs, of which "
+            "{others_found_that_look_alike_unedited} look alike unedited".format(**row)
+        )
+    print(
+        "{prompts:,} x {benchmark_prompts:,} prompts: {seconds} s; {found} of {planted} with one word changed found, "
+        "{others} other pairs".format(**texts)
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the figures, and writes them as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="fewer pictures, to see that it runs")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    given = parser.parse_args(arguments)
+    if given.quick:
+        results = measure_scale(10_000, 1_000, 100), measure_looks(40), measure_texts(1_000, 200)
+    else:
+        results = measure_scale(100_000, 10_000, 1_000), measure_looks(951), measure_texts(100_000, 10_000)
+    say(*results)
+    if given.json:
+        body = {
+            "benchmark": "contamination",
+            "bits": BITS,
+            "versions": {"python": platform.python_version(), "numpy": np.__version__},
+            "cores": os.cpu_count(),
+            "scale": results[0],
+            "looks": results[1],
+            "texts": results[2],
+        }
+        given.json.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Exports a finished dataset to the format that another trainer reads, with a card and Croissant metadata.
+
+Rows that have no place in a format are counted, never changed to fit.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, get_args
+
+from spavl.dataset.croissant import write_croissant
+from spavl.dataset.describe import Tally, joined
+from spavl.dataset.json_formats import JsonExport
+from spavl.dataset.parquet_formats import ParquetExport
+from spavl.dataset.source_rows import SourceRow, read_source
+from spavl.errors import UserError
+from spavl.records import Failure
+from spavl.store.files import new_folder, write_atomically
+
+ExportFormat = Literal["trl", "spa_vl", "llamafactory", "swift"]
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+USE = {
+    "trl": '`datasets.load_dataset("FOLDER")` gives the columns that TRL\'s `DPOTrainer` takes.',
+    "spa_vl": '`datasets.load_dataset("FOLDER")` gives the columns of SPA-VL\'s release; `spavl train` reads it too.',
+    "llamafactory": "LLaMA-Factory: `stage: dpo`, `dataset_dir: FOLDER`, `dataset: spavl_train`.",
+    "swift": "ms-swift: `swift rlhf --rlhf_type dpo --dataset FOLDER/train.jsonl`. Pictures are named by absolute "
+    "paths: export again where the folder moves.",
+}
+CONFIGURATIONS = {
+    "trl": {"default": ["data/train", "data/validation"], "test": ["data/harm", "data/help"]},
+    "spa_vl": {
+        "default": ["data/train"],
+        "validation": ["validation/validation"],
+        "test": ["test/harm", "test/help"],
+    },
+}
+"""Format -> the hub's configurations, and where their splits lie."""
+
+
+class Exporter(Protocol):
+    """What writes a format."""
+
+    def add(self, row: SourceRow) -> bool:
+        """Takes a row, and says whether it has a place in the format."""
+
+    def close(self) -> None:
+        """Writes what waits."""
+
+
+class Exported(NamedTuple):
+    """What was written."""
+
+    folder: Path
+    rows: dict[str, int]
+    """Split -> rows."""
+    left_out: dict[str, int]
+    """Reason -> rows that are not there."""
+
+
+def export_dataset(dataset: Path, form: str, out: Path) -> Exported:
+    """Writes a dataset in another format; it is made beside its place and renamed, so a crash leaves no half of it.
+
+    Args:
+        dataset: Folder with Parquet files.
+        form: One of `FORMATS`.
+        out: Folder that is not there yet.
+
+    Raises:
+        UserError: The format is unknown, the folder is there already, or the dataset cannot be read or has no row for
+            this format.
+        RunError: The disk is full.
+    """
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: allowed are {', '.join(FORMATS)}.")
+    if out.exists():
+        raise UserError(f"--out {out} is there already. Give a folder that is not, or move it away.")
+    with new_folder(out) as making:
+        exporter = _exporter(form, making, out.resolve())
+        tally, rows, left_out = Tally(), Counter[str](), Counter[str]()
+        for row in read_source(dataset):
+            if isinstance(row, Failure):
+                left_out[row.reason] += 1
+            elif not exporter.add(row):
+                left_out["no_answers" if row.answers is None else "image_token"] += 1
+            else:
+                rows[row.split] += 1
+                tally.add(row.split, row.question, row.answers, row.picture_name, row.labels)
+        exporter.close()
+        if not rows:
+            counted = _counted(left_out)
+            raise UserError(f"{dataset}: no row has a place in format {form} ({counted}). Choose another format.")
+        write_atomically(making / "README.md", _card(form, out.name, tally, rows, left_out).encode())
+        description = (
+            f"{tally.rows} rows about {tally.pictures} pictures for safety preference alignment, format {form}"
+        )
+        write_croissant(making, out.name, description, tally.licences)
+    return Exported(out, dict(rows), dict(left_out))
+
+
+def _exporter(form: str, folder: Path, final: Path) -> Exporter:
+    if form in ("trl", "spa_vl"):
+        return ParquetExport(folder, release=form == "spa_vl")
+    return JsonExport(folder, final, lines=form == "swift")
+
+
+def _card(form: str, name: str, tally: Tally, rows: Counter[str], left_out: Counter[str]) -> str:
+    parts = [
+        _front_matter(form, rows),
+        f"# {name}",
+        f"{tally.rows} rows about {tally.pictures} pictures; {tally.pairs} of them are preference pairs.",
+        USE[form],
+        f"Rows of the dataset that are not here: {_counted(left_out)}." if left_out else "",
+        "## What is in it",
+        tally.tables(),
+        tally.datasheet(),
+    ]
+    return joined([part for part in parts if part])
+
+
+def _front_matter(form: str, rows: Counter[str]) -> str:
+    """Returns what the hub reads of a card; nothing for formats that it does not open by columns."""
+    if form not in CONFIGURATIONS:
+        return ""
+    lines = ["---", "configs:"]
+    for config, places in CONFIGURATIONS[form].items():
+        there = [place for place in places if rows[place.rsplit("/")[-1]]]
+        lines += [f"- config_name: {config}", "  data_files:"] if there else []
+        for place in there:
+            lines += [f"  - split: {place.rsplit('/')[-1]}", f"    path: {place}-*.parquet"]
+    return "\n".join([*lines, "task_categories:", "- image-text-to-text", "tags:", "- preference", "- safety", "---"])
+
+
+def _counted(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "none"

@@ -1,0 +1,110 @@
+"""A finished dataset's rows, whatever its columns are called: what exports are made of.
+
+It reads Parquet in TRL's columns or SPA-VL's, pairs and test questions alike, one row at a time.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spavl.dataset.columns import (
+    ANSWER_COLUMNS,
+    PICTURE_COLUMNS,
+    PROMPT_COLUMNS,
+    Texts,
+    known_columns,
+    question_type,
+    read_texts,
+    row_pictures,
+)
+from spavl.dataset.rows import QUESTION_COLUMNS, TEXT_COLUMNS
+from spavl.errors import UserError
+from spavl.records import Failure
+from spavl.store.split_files import split_of
+
+ROWS_AT_ONCE = 100
+LABELS = tuple(dict.fromkeys((*TEXT_COLUMNS, *QUESTION_COLUMNS[1:], "rationales")))
+"""What a row may say beside its texts and its picture."""
+SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp"}
+
+
+class SourceRow(NamedTuple):
+    """One row."""
+
+    split: str
+    """`train`, `validation`, `harm`, `help`, or as the file is called."""
+    question: str
+    answers: tuple[str, str] | None
+    """Chosen and rejected; None for a test question."""
+    picture: bytes
+    labels: Mapping[str, Any]
+    """Those of `LABELS` that are filled; `question_type` in our words."""
+
+    @property
+    def picture_name(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the picture's bytes, with a suffix that says its kind."""
+        suffix = next((one for start, one in SUFFIXES.items() if self.picture.startswith(start)), "bin")
+        return f"{hashlib.sha256(self.picture).hexdigest()[:16]}.{suffix}"
+
+
+def read_source(folder: Path) -> Iterator[SourceRow | Failure]:
+    """Yields every row, or why it is none.
+
+    Raises:
+        UserError: There is no such folder or no Parquet in it, a file is damaged, or a column is missing.
+    """
+    paths = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
+    if not paths:
+        raise UserError(f"{folder} holds no *.parquet. Give the folder of a dataset, for example runs/NAME/dataset.")
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                names = file.schema_arrow.names
+                pairs = set(ANSWER_COLUMNS) <= set(names)
+                columns = known_columns(file.schema_arrow) if pairs else None
+                if not pairs and not (set(PICTURE_COLUMNS) & set(names) and set(PROMPT_COLUMNS) & set(names)):
+                    raise UserError(
+                        f"{path} has neither pairs (images, prompt, chosen, rejected) nor questions (image, question); "
+                        f"its columns are {', '.join(names)}. Rename them, or move the file away."
+                    )
+                for batch in file.iter_batches(ROWS_AT_ONCE):
+                    for row in batch.to_pylist():
+                        texts = read_texts(row, columns) if columns else _question(row)
+                        yield texts if isinstance(texts, Failure) else _row(split_of(path), row, texts, folder)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."
+            ) from error
+
+
+def _question(row: Mapping[str, Any]) -> tuple[str, None, None] | Failure:
+    text = row.get("question")
+    if not isinstance(text, str) or not text.strip():
+        return Failure(reason="empty_question", message="there is no question", dropped=True)
+    return text.strip(), None, None
+
+
+def _row(
+    split: str, row: Mapping[str, Any], texts: Texts | tuple[str, None, None], folder: Path
+) -> SourceRow | Failure:
+    question, chosen, rejected = texts
+    pictures = row_pictures(row)
+    if len(pictures) != 1:
+        return Failure(reason="no_single_picture", message=f"{len(pictures)} pictures", dropped=True)
+    content = pictures[0].content or _beside(folder, pictures[0].name or "")
+    if not content:
+        return Failure(reason="missing_picture", message=f"{pictures[0].name} is no file of the dataset")
+    labels = {name: row[name] for name in LABELS if row.get(name) not in (None, "", [])}
+    if kind := question_type(labels.get("question_type")):
+        labels["question_type"] = str(kind)
+    answers = (chosen, rejected) if chosen is not None and rejected is not None else None
+    return SourceRow(split, question, answers, content, labels)
+
+
+def _beside(folder: Path, name: str) -> bytes | None:
+    path = (folder / "images" / name).resolve()
+    return path.read_bytes() if path.is_relative_to((folder / "images").resolve()) and path.is_file() else None

@@ -1,0 +1,192 @@
+"""Exports: what is read back is what was written, every row is there or counted, cards are measured."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+from tests.dataset.preference_rows import png, trl_row, write_rows
+from tests.dataset.spa_vl_release import write_release
+from tests.dataset.test_dataset import built
+from tests.dataset.test_read import Reading
+
+from spavl.dataset.export import FORMATS, export_dataset
+from spavl.errors import UserError
+from spavl.records import PreferencePair
+
+META = Path("meta_files")
+
+
+def said(pair: PreferencePair) -> dict[str, Any]:
+    return pair.model_dump(exclude={"id"})
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Path:
+    """The replica of the release, 60 training rows, in TRL's columns and with classes and types on every row."""
+    release = write_release(tmp_path / "SPA-VL", 60)
+    rows = [
+        trl_row(
+            images=[{"bytes": row["image"]["bytes"], "path": row["image_name"]}],
+            prompt=[{"role": "user", "content": pair.question}],
+            chosen=[{"role": "assistant", "content": pair.chosen}],
+            rejected=[{"role": "assistant", "content": pair.rejected}],
+            question_type=str(pair.question_type),
+            rationales=list(pair.rationales),
+            **dict(zip(("class1", "class2", "class3"), pair.leaf.split("/"), strict=True)),
+        )
+        for pair, row in zip(Reading(release, tmp_path / "a", meta_files=META).pairs, _rows(release), strict=True)
+    ]
+    return write_rows(tmp_path / "joined", rows)
+
+
+def _rows(release: Path) -> list[dict[str, Any]]:
+    return [row for path in sorted(release.glob("data/*.parquet")) for row in pq.read_table(path).to_pylist()]
+
+
+@pytest.mark.parametrize("form", ["trl", "spa_vl"])
+def test_the_release_goes_to_trls_columns_and_back_without_a_change(joined: Path, tmp_path: Path, form: str) -> None:
+    """The release, read with its meta files, is what both exports give when they are read, rationales included."""
+    wanted = Reading(tmp_path / "SPA-VL", tmp_path / "wanted", meta_files=META).pairs
+    trl = export_dataset(joined, "trl", tmp_path / "trl")
+    out = trl if form == "trl" else export_dataset(trl.folder, "spa_vl", tmp_path / "spa_vl")
+    assert (out.rows, out.left_out) == ({"train": 60}, {})
+    assert [said(pair) for pair in Reading(out.folder, tmp_path / "again").pairs] == [said(pair) for pair in wanted]
+    back = export_dataset(out.folder, "trl", tmp_path / "back").folder / "data" / "train-00000-of-00001.parquet"
+    assert pq.read_table(back).to_pylist() == pq.read_table(trl.folder / "data" / back.name).to_pylist()
+
+
+def test_the_export_in_spa_vls_form_has_its_columns_tags_and_configurations(tmp_path: Path) -> None:
+    """The dataset has a training pair, a validation pair and a benign test question."""
+    out = export_dataset(built(tmp_path), "spa_vl", tmp_path / "out")
+    assert out.rows == {"train": 1, "validation": 1, "help": 1}
+    train = datasets.load_dataset(str(out.folder), cache_dir=str(tmp_path / "cache"))["train"]
+    assert train.column_names[:5] == ["image", "question", "chosen", "rejected", "image_name"]
+    row = train[0]
+    assert (row["question_type"], row["class1"], row["class3"]) == ("easy", "Malicious Use", "theft")
+    assert row["image"].size == (64, 48) and row["rationales"] == ["one", "two"]
+    for config, split in (("validation", "validation"), ("test", "help")):
+        loaded = datasets.load_dataset(str(out.folder), config, cache_dir=str(tmp_path / "cache"))
+        assert loaded[split].num_rows == 1
+
+
+def test_llamafactory_gets_ranked_conversations_that_its_description_names(tmp_path: Path) -> None:
+    out = export_dataset(built(tmp_path), "llamafactory", tmp_path / "out")
+    assert (out.rows, out.left_out) == ({"train": 1, "validation": 1}, {"no_answers": 1})
+    info = json.loads((out.folder / "dataset_info.json").read_text())
+    assert sorted(info) == ["spavl_train", "spavl_validation"]
+    described = info["spavl_train"]
+    assert described["ranking"] is True and described["formatting"] == "sharegpt"
+    (row,) = json.loads((out.folder / described["file_name"]).read_text())
+    assert row[described["columns"]["messages"]] == [
+        {"from": "human", "value": "<image>Placeholder harmful question 0?"}
+    ]
+    assert row[described["columns"]["chosen"]] == {"from": "gpt", "value": "I cannot help with that."}
+    assert row[described["columns"]["rejected"]] == {"from": "gpt", "value": "Placeholder unsafe answer."}
+    (picture,) = row[described["columns"]["images"]]
+    assert (out.folder / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_swift_gets_messages_a_rejected_response_and_pictures_that_are_there(joined: Path, tmp_path: Path) -> None:
+    """60 rows about 20 pictures: each picture is written once."""
+    out = export_dataset(joined, "swift", tmp_path / "out")
+    rows = [json.loads(line) for line in (out.folder / "train.jsonl").read_text().splitlines()]
+    assert len(rows) == out.rows["train"] == 60
+    assert [message["role"] for message in rows[0]["messages"]] == ["user", "assistant"]
+    assert rows[0]["messages"][0]["content"] == '<image>"placeholder easy text about scene 0"'
+    assert rows[0]["messages"][1]["content"] == "I would rather not say, for reason 0."
+    assert rows[0]["rejected_response"] == "Yes: placeholder 0."
+    assert all(Path(row["images"][0]).is_file() and Path(row["images"][0]).is_absolute() for row in rows)
+    assert len(list((out.folder / "images").iterdir())) == 20
+
+
+def test_rows_that_have_no_place_are_counted(tmp_path: Path) -> None:
+    rows = [
+        trl_row(0),
+        trl_row(1, images=[]),
+        trl_row(2, prompt=[{"role": "user", "content": "what is an <image> token"}]),
+        trl_row(3, rejected=[{"role": "assistant", "content": " "}]),
+        trl_row(4, images=[{"bytes": png(one), "path": None} for one in (0, 1)]),
+    ]
+    folder = write_rows(tmp_path / "data", rows)
+    out = export_dataset(folder, "swift", tmp_path / "swift")
+    assert out.rows == {"train": 1}
+    assert out.left_out == {"empty_answer": 1, "image_token": 1, "no_single_picture": 2}
+    assert "empty_answer 1, image_token 1, no_single_picture 2" in (out.folder / "README.md").read_text()
+    assert export_dataset(folder, "trl", tmp_path / "trl").rows == {"train": 2}
+
+
+def test_the_card_is_measured_and_answers_the_datasheets_questions(joined: Path, tmp_path: Path) -> None:
+    """60 rows, 20 pictures; chosen answers have 8 words, rejected ones 3; leaves of three domains take turns."""
+    card = (export_dataset(joined, "trl", tmp_path / "out").folder / "README.md").read_text()
+    assert "60 rows about 20 pictures; 60 of them are preference pairs" in card
+    assert "| chosen | 60 | 8.0 | 8 | 8 |" in card and "| rejected | 60 | 3.0 | 3 | 3 |" in card
+    assert "The chosen answer has more words than the rejected one in 60 of 60 pairs." in card
+    assert "| hard_statement | 20 |" in card and "| Malicious Use | 21 |" in card
+    for question in ("Motivation", "Composition", "Collection", "Preprocessing", "Uses", "Distribution", "Maintenance"):
+        assert f"**{question}.**" in card
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_croissant_names_every_file_with_its_digest_and_the_columns_of_parquet(tmp_path: Path, form: str) -> None:
+    out = export_dataset(built(tmp_path), form, tmp_path / "out").folder
+    body = json.loads((out / "croissant.json").read_text())
+    assert body["conformsTo"] == "http://mlcommons.org/croissant/1.0" and body["license"] == ["CC0"]
+    files = {one["@id"]: one for one in body["distribution"]}
+    data = {str(path.relative_to(out)) for path in out.rglob("*") if path.suffix in (".parquet", ".json", ".jsonl")}
+    assert files.keys() == data - {"croissant.json"}
+    for name, one in files.items():
+        assert one["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
+    for records in body["recordSet"]:
+        for field in records["field"]:
+            source = field["source"]
+            assert source["extract"]["column"] in pq.read_schema(out / source["fileObject"]["@id"]).names
+    assert bool(body["recordSet"]) == (form in ("trl", "spa_vl"))
+
+
+def test_what_a_build_writes_has_croissant_and_a_datasheet_too(tmp_path: Path) -> None:
+    folder = built(tmp_path)
+    assert len(json.loads((folder / "croissant.json").read_text())["distribution"]) == 3
+    assert "## Datasheet" in (folder / "README.md").read_text()
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "spavl", "export", str(built(tmp_path)), "--format", "swift", "--json"]
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["rows"] == {"train": 1, "validation": 1}
+    again = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 2 and len(again.stderr.splitlines()) == 1 and "is there already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("format", ["--format csv", "trl, spa_vl, llamafactory, swift"]),
+        ("empty", ["holds no *.parquet", "runs/NAME/dataset"]),
+        ("columns", ["neither pairs", "its columns are other"]),
+        ("torn", ["cannot be read", "Get the file again"]),
+        ("questions", ["no row has a place in format swift", "no_answers 1"]),
+    ],
+)
+def test_what_cannot_be_exported_is_one_clear_error_and_leaves_nothing(
+    tmp_path: Path, case: str, words: list[str]
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    if case == "columns":
+        write_rows(folder, [{"other": 1}])
+    if case == "torn":
+        (folder / "train.parquet").write_bytes(b"torn")
+    if case in ("questions", "format"):
+        write_rows(folder, [{"image": {"bytes": png(0), "path": "a"}, "question": "placeholder"}])
+    with pytest.raises(UserError) as caught:
+        export_dataset(folder, "csv" if case == "format" else "swift", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not (tmp_path / "out").exists()
