@@ -38,11 +38,11 @@ format: install    ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/python tools/architecture.py --write
 
-test: install pictures    ## Run every test
-	$(BIN)/pytest
+test: install pictures    ## Run every test, on two processes
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: install pictures    ## Run the tests that take seconds
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 bench-dpo: install    ## Train with spavl and with TRL, equal losses; about an hour, BENCH=--quick for five minutes
 	$(BIN)/python -m benchmarks.dpo_vs_trl $(BENCH)
