@@ -1,11 +1,11 @@
-"""Cohen's kappa, and a judge's sensitivity and specificity."""
+"""Cohen's kappa, Gwet's AC1, and a judge's sensitivity and specificity."""
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from spavl.stats import NotMeasured, cohen_kappa, krippendorff_alpha, sensitivity_specificity, wilson
+from spavl.stats import NotMeasured, cohen_kappa, gwet_ac1, krippendorff_alpha, sensitivity_specificity, wilson
 
 RATINGS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=2, max_size=40)
 
@@ -83,3 +83,22 @@ def test_alpha_of_one_label_only_or_of_single_ratings_is_not_measured() -> None:
         krippendorff_alpha([["safe", "safe"]] * 3)
     with pytest.raises(NotMeasured, match="two ratings"):
         krippendorff_alpha([["safe", None], [None, "unsafe"]])
+
+
+def test_ac1_stays_high_where_agreement_is_high_and_the_label_rare() -> None:
+    """The raters of the rare label again: shares .02 and .98, expected .02 · .98 + .98 · .02 = .0392."""
+    a = ["event"] * 2 + ["none"] * 98
+    b = ["none"] * 2 + ["event"] * 2 + ["none"] * 96
+    assert gwet_ac1(a, b) == pytest.approx((0.96 - 0.0392) / (1 - 0.0392))
+    assert cohen_kappa(a, b) < 0
+
+
+def test_ac1_of_one_label_only_is_full_agreement() -> None:
+    assert gwet_ac1(["none"] * 3, ["none"] * 3) == 1
+
+
+def test_ac1_needs_items_and_the_same_ones() -> None:
+    with pytest.raises(NotMeasured):
+        gwet_ac1([], [])
+    with pytest.raises(ValueError, match="one rater has 1 items"):
+        gwet_ac1(["a"], [])

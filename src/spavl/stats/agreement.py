@@ -39,6 +39,27 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
     return (observed * items - expected) / (items**2 - expected)
 
 
+def gwet_ac1(a: Sequence[Hashable], b: Sequence[Hashable]) -> float:
+    """Returns Gwet's AC1 (2008): as kappa, with a chance agreement that does not grow where one label is rare.
+
+        expected = Σ over labels of π (1 - π) / (labels - 1), π the label's mean share
+
+    Raises:
+        NotMeasured: There are no items.
+        ValueError: The raters rated different numbers of items.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"one rater has {len(a)} items, the other {len(b)}")
+    if not len(a):
+        raise NotMeasured("agreement needs at least one item")
+    shares = [count / (2 * len(a)) for count in Counter([*a, *b]).values()]
+    observed = sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
+    if len(shares) == 1:
+        return 1.0
+    expected = sum(share * (1 - share) for share in shares) / (len(shares) - 1)
+    return (observed - expected) / (1 - expected)
+
+
 def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]]) -> float:
     """Returns Krippendorff's alpha for labels without an order (2011, "Computing Krippendorff's Alpha-Reliability").
 
