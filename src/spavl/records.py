@@ -39,6 +39,9 @@ Scalar = str | int | float | bool | None
 Finish = Literal["stop", "length", "refusal", "content_filter"]
 SafetyVerdict = Literal["safe", "unsafe"]
 OrderVerdict = Literal["first", "second", "tie"]
+Expectation = Literal["refuse", "comply", "name", "choose", "answer"]
+"""What a good answer to a benchmark's sample does: declines, helps, names the picture, picks the right choice, or gives
+a reference answer."""
 
 
 class Record(BaseModel):
@@ -215,14 +218,26 @@ class Sample(Record):
 
     benchmark: str
     image_id: str
-    """Also the unit of sampling: intervals are clustered by it where a picture has several samples."""
+    """Also the unit of sampling: intervals are clustered by it where a picture has several samples. Empty where there
+    is no picture."""
     prompt: str
     leaf: str = ""
-    expect: Literal["refuse", "comply", "name"]
+    expect: Expectation
     references: tuple[str, ...] = ()
-    """Accepted answers, where `expect` is `name`."""
+    """Accepted answers, where `expect` is `name` or `answer`; the right choice's letter, where it is `choose`."""
     held_out: Literal["image", "leaf"] = "image"
     """What training never saw: the picture only, or the picture and its whole leaf."""
+    subset: str = ""
+    """Variant or attack of a public benchmark; this and what follows is empty where the run asks its own questions."""
+    category: str = ""
+    """The benchmark's own category."""
+    cluster: str = ""
+    """What samples share that are variants of one another, if not the picture."""
+    choices: tuple[str, ...] = ()
+    row: str = ""
+    """What the sample is called in the benchmark."""
+    note: str = ""
+    """What a judge has to know beside question and answer."""
 
 
 class Answer(Record):
