@@ -5,7 +5,15 @@ whoever asked prints "not measured", never 0; sequences of unequal length and ot
 It corrects no judge's errors and plots nothing.
 """
 
-from spavl.stats.agreement import JudgeAccuracy, cohen_kappa, krippendorff_alpha, sensitivity_specificity
+from spavl.stats.agreement import (
+    Agreement,
+    JudgeAccuracy,
+    alpha_among,
+    cohen_kappa,
+    kappa_between,
+    krippendorff_alpha,
+    sensitivity_specificity,
+)
 from spavl.stats.bootstrap import cluster_bootstrap_rate
 from spavl.stats.paired import PairedChange, holm, mcnemar_exact, paired_change
 from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
@@ -14,6 +22,7 @@ from spavl.stats.wins import CREDIT, Outcome, WinRate, outcome_of_orders, win_ra
 
 __all__ = [
     "CREDIT",
+    "Agreement",
     "Interval",
     "JudgeAccuracy",
     "Match",
@@ -23,11 +32,13 @@ __all__ = [
     "Rate",
     "Strength",
     "WinRate",
+    "alpha_among",
     "bounds",
     "bradley_terry",
     "cluster_bootstrap_rate",
     "cohen_kappa",
     "holm",
+    "kappa_between",
     "krippendorff_alpha",
     "mcnemar_exact",
     "outcome_of_orders",
