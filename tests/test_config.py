@@ -97,6 +97,13 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("questions.writer=giant", "questions.writer: there is no model 'giant'; `models` has server, tiny"),
         ("responses.responders.plain.model=giant", "responses.responders.plain.model: there is no model 'giant'"),
         ("labels.judge={kind: rubric, model: giant}", "labels.judge.model: there is no model 'giant'"),
+        ("labels.others={one: {kind: rubric, model: giant}}", "labels.others.one.model: there is no model 'giant'"),
+        ("labels.others={one: {kind: md_judge_v9, model: tiny}}", "`labels.others.one.kind`: 'md_judge_v9' is none of"),
+        ("labels.others={one/two: {kind: rules}}", "`labels.others.one/two"),
+        ("labels.judge={kind: llava_guard, model: tiny}", "llava_guard sees the picture alone"),
+        ("labels.judge={kind: llama_guard_3}", "`labels.judge.model` is missing"),
+        ("preferences.judge={kind: rules}", "`preferences.judge.kind`: 'rules' is none of 'embedded', 'rubric'"),
+        ("evaluate.judge={kind: llama_guard_3, model: tiny}", "'llama_guard_3' is none of 'embedded', 'rubric'"),
         ("train.model=server", "train.model: 'server' is behind a server; choose one of kind embedded or hf"),
         ("dataset={validation_fraction: 0.5, test_fraction: 0.5}", "keep their sum below 1"),
         (

@@ -16,6 +16,14 @@ from spavl.errors import UserError
 from spavl.image_config import FolderSource as FolderSource
 from spavl.image_config import ImagesConfig as ImagesConfig
 from spavl.image_config import PackagedSource as PackagedSource
+from spavl.judge_config import EmbeddedJudgeConfig as EmbeddedJudgeConfig
+from spavl.judge_config import GuardJudgeConfig as GuardJudgeConfig
+from spavl.judge_config import JudgeConfig as JudgeConfig
+from spavl.judge_config import LabelsConfig as LabelsConfig
+from spavl.judge_config import PairwiseJudgeConfig as PairwiseJudgeConfig
+from spavl.judge_config import RubricJudgeConfig as RubricJudgeConfig
+from spavl.judge_config import RulesJudgeConfig as RulesJudgeConfig
+from spavl.judge_config import judges_model as judges_model
 from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
 from spavl.records import QuestionType
 from spavl.tracker_config import TrackerName
@@ -88,28 +96,6 @@ class ResponderConfig(Config):
     """Longest answer, in tokens."""
 
 
-# -- judges ------------------------------------------------------------------------------------------------------------
-
-
-class EmbeddedJudgeConfig(Config):
-    """Rules and a small packaged classifier; reads text only; unscored where it cannot tell."""
-
-    kind: Literal["embedded"] = "embedded"
-
-
-class RubricJudgeConfig(Config):
-    """A vision-language model that reads the picture, the question and the answers under a written rubric."""
-
-    kind: Literal["rubric"]
-    model: str
-    """A name from `models`."""
-    max_tokens: int = Field(512, ge=8)
-    """Longest rationale, in tokens."""
-
-
-JudgeConfig = Annotated[EmbeddedJudgeConfig | RubricJudgeConfig, Field(discriminator="kind")]
-
-
 # -- stations ----------------------------------------------------------------------------------------------------------
 
 
@@ -137,16 +123,10 @@ class ResponsesConfig(Config):
     """Name -> model under a condition; each answers every question."""
 
 
-class LabelsConfig(Config):
-    """Who says whether a response is safe."""
-
-    judge: JudgeConfig = EmbeddedJudgeConfig()
-
-
 class PreferencesConfig(Config):
     """Which responses are compared, and by whom."""
 
-    judge: JudgeConfig = EmbeddedJudgeConfig()
+    judge: PairwiseJudgeConfig = EmbeddedJudgeConfig()
     groups: int = Field(5, ge=2)
     """Responders are ranked by safe rate and cut into this many groups; pairs are drawn across groups."""
     comparisons_per_question: int = Field(2, ge=1)
@@ -273,7 +253,7 @@ class TrainConfig(TrainSettings):
 class EvaluateConfig(Config):
     """What is measured before and after."""
 
-    judge: JudgeConfig = EmbeddedJudgeConfig()
+    judge: PairwiseJudgeConfig = EmbeddedJudgeConfig()
     max_tokens: int = Field(48, ge=1)
     """Longest answer, in tokens; decoding is greedy."""
     naming_pictures: int = Field(100, ge=0)
@@ -316,11 +296,10 @@ class RunConfig(Config):
         named = [("questions.writer", self.questions.writer), ("train.model", self.train.model)]
         for name, responder in self.responses.responders.items():
             named.append((f"responses.responders.{name}.model", responder.model))
-        for field in ("labels", "preferences", "evaluate"):
-            judge = getattr(self, field).judge
-            if isinstance(judge, RubricJudgeConfig):
-                named.append((f"{field}.judge.model", judge.model))
-        return named
+        judges = {f"{field}.judge": getattr(self, field).judge for field in ("labels", "preferences", "evaluate")}
+        judges |= {f"labels.others.{name}": judge for name, judge in self.labels.others.items()}
+        asked = [(f"{field}.model", judges_model(judge)) for field, judge in judges.items()]
+        return named + [(field, model) for field, model in asked if model is not None]
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

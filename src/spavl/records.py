@@ -138,8 +138,8 @@ class SafetyLabel(Record):
     response_id: str
     judge: str
     verdict: SafetyVerdict
-    refused: bool
-    """Whether the response declines the request."""
+    refused: bool | None
+    """Whether the response declines the request; None where the judge does not say."""
     rationale: str
 
 

@@ -19,6 +19,7 @@ from spavl.records import Failure
 from spavl.store import Usage
 
 FINGERPRINT = {"kind": "scripted", "weights": "0"}
+OLD_KEY = "ae6b9286ff319e0770552c2042310db908edceccee393b30e149e861cb41dd30"
 PICTURE = ImageInput(sha256="aa", path=Path("a.png"))
 
 
@@ -51,6 +52,7 @@ def test_only_what_is_new_is_asked_and_answers_keep_their_places(tmp_path: Path)
         {"prompt": "other"},
         {"image": None},
         {"image": PICTURE.model_copy(update={"sha256": "bb"})},
+        {"answered": "A placeholder."},
         {"system": "Be brief."},
         {"answer_prefix": "Sure,"},
         {"max_tokens": 65},
@@ -66,8 +68,14 @@ def test_every_field_of_a_request_is_part_of_its_key(change: dict[str, Any]) -> 
 
 def test_no_field_of_a_request_was_forgotten_above() -> None:
     """Whoever adds a field decides here whether it belongs to the key."""
-    assert set(Request(prompt="").identity()) == set(Request.model_fields)
-    assert len(Request.model_fields) == 8
+    assert set(Request(prompt="", answered="x").identity()) == set(Request.model_fields)
+    assert len(Request.model_fields) == 9
+
+
+def test_calls_that_were_stored_before_there_was_an_answered_turn_stay_valid() -> None:
+    """The key of this request as spavl 0.1 made it."""
+    assert "answered" not in Request(prompt="").identity()
+    assert call_key(FINGERPRINT, Request(prompt="What is this?")) == OLD_KEY
 
 
 def test_a_picture_is_its_digest_wherever_it_lies() -> None:

@@ -50,6 +50,14 @@ def test_a_request_says_what_decides_the_answer_and_nothing_else() -> None:
     assert server.bodies == [{"model": "tiny", "messages": messages, **decoding}]
 
 
+def test_an_answer_to_be_judged_is_the_assistants_turn_after_the_prompt() -> None:
+    server = ChatServer(says("safe"))
+    ask(server, Request(prompt="placeholder question", answered="placeholder answer", system="Be brief."))
+    turns = [(message["role"], message["content"]) for message in server.bodies[0]["messages"]]
+    assert turns == [("system", "Be brief."), ("user", "placeholder question"), ("assistant", "placeholder answer")]
+    assert "continue_final_message" not in server.bodies[0]
+
+
 def test_a_server_may_call_the_longest_answer_otherwise() -> None:
     server = ChatServer(says("ok"))
     ask(server, Request(prompt="Where?", max_tokens=9), length_field="max_completion_tokens")

@@ -73,8 +73,8 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
         return
     with leading(), pipeline.open_road(config) as road:
         if restart_from is not None:
-            road.run.restart_from(restart_from, pipeline.STAGES)
-        if "train" in parts and "train" not in road.run.manifests(pipeline.STAGES):
+            road.run.restart_from(restart_from, pipeline.ALL_STAGES)
+        if "train" in parts and "train" not in road.run.manifests(pipeline.ALL_STAGES):
             check_trackers(config.train.trackers)  # a dataset may be hours of work before the training
         if "build" in parts:
             asyncio.run(pipeline.build(road))
@@ -82,7 +82,9 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
             asyncio.run(pipeline.train(road))
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
-        counts = {name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.STAGES).items()}
+        counts = {
+            name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.ALL_STAGES).items()
+        }
         result: dict[str, Any] = {"run": str(config.run), "counts": counts}
         lines = [counts_line(name, one) for name, one in counts.items()]
         if "report" in parts:

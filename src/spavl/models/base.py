@@ -31,6 +31,8 @@ class Request(BaseModel):
 
     prompt: str
     image: ImageInput | None = None
+    answered: str = ""
+    """What an assistant said to the prompt, for a model whose chat template asks it to judge such a conversation."""
     system: str = ""
     answer_prefix: str = ""
     """The beginning of the answer, given to the model to continue; it is part of the completion's text."""
@@ -41,8 +43,11 @@ class Request(BaseModel):
     seed: int = 0
 
     def identity(self) -> dict[str, Any]:
-        """Returns the fields of the call store's key; a picture is its digest, wherever it lies."""
-        fields = self.model_dump(exclude={"image"})
+        """Returns the fields of the call store's key; a picture is its digest, wherever it lies.
+
+        An assistant's turn is a field only where there is one, so that calls stored before it was known stay known.
+        """
+        fields = self.model_dump(exclude={"image"} if self.answered else {"image", "answered"})
         return fields | {"image": self.image.sha256 if self.image else None}
 
 

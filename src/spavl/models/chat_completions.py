@@ -78,6 +78,8 @@ def request_body(model: str, request: Request, length_field: str = "max_tokens")
         picture = {"type": "image_url", "image_url": {"url": encoded_picture(request.image)}}
         user = [picture, {"type": "text", "text": request.prompt}]
     messages = [{"role": "user", "content": user}]
+    if request.answered:
+        messages.append({"role": "assistant", "content": request.answered})
     if request.system:
         messages.insert(0, {"role": "system", "content": request.system})
     body: dict[str, Any] = {

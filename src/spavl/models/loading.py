@@ -123,6 +123,7 @@ def render_prompt(
     prompt: str,
     *,
     has_image: bool,
+    answered: str = "",
     system: str = "",
     answer_prefix: str = "",
 ) -> str:
@@ -137,6 +138,8 @@ def render_prompt(
     marks = _marks(processor.tokenizer)
     content = [{"type": "image"}] * has_image + [{"type": "text", "text": marks.sub(_broken, prompt)}]
     turns = [{"role": "user", "content": content}]
+    if answered:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": marks.sub(_broken, answered)}]})
     if system:
         turns.insert(0, {"role": "system", "content": [{"type": "text", "text": marks.sub(_broken, system)}]})
     speaker = processor if processor.chat_template else processor.tokenizer

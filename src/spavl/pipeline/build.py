@@ -3,11 +3,12 @@
 from spavl.dataset import assign_splits, build_dataset
 from spavl.embedded.sentences import sentence_encoder
 from spavl.images import collect
-from spavl.judges import open_judge
+from spavl.judges import open_judge, open_safety_judge
 from spavl.models.prefill import check_prefill
-from spavl.pipeline.road import Road, once
+from spavl.pipeline.road import OPINIONS, Road, once
 from spavl.preferences import (
     draw_comparisons,
+    hear_opinions,
     judge_comparisons,
     label_responses,
     resolve,
@@ -32,6 +33,7 @@ async def build(road: Road) -> None:
     responses = await _respond(road, images, questions)
     pairs = await _compare(road, questions, responses)
     await _write(road, images, questions, pairs)
+    await _hear_others(road, questions, responses)
 
 
 async def _collect(road: Road) -> dict[str, ImageRecord]:
@@ -78,7 +80,7 @@ async def _compare(road: Road, questions: dict[str, Question], responses: dict[s
     show = road.shower()
     listed = list(responses.values())
     labelled = road.stage("labels", {"judge": road.judge_config(config.labels.judge)}, "responses")
-    safety = open_judge(config.labels.judge, road.models)
+    safety = open_safety_judge(config.labels.judge, road.models)
     labelling = await once(labelled, lambda: label_responses(safety, questions, listed, show, labelled))
     labels = labelled.records(SafetyLabel)
 
@@ -102,3 +104,18 @@ async def _write(
     pictures, asked = list(images.values()), list(questions.values())
     splits = assign_splits(pictures, road.config.dataset, road.held_out_leaves(), road.config.seed)
     await once(stage, lambda: build_dataset(pictures, asked, pairs, splits, road.pictures, stage))
+
+
+async def _hear_others(road: Road, questions: dict[str, Question], responses: dict[str, Response]) -> None:
+    """Has the judges heard that decide nothing; nothing is made from this stage, so it comes last."""
+    others = road.config.labels.others
+    if not others:
+        return
+    stage = road.stage(OPINIONS, {name: road.judge_config(one) for name, one in others.items()}, "responses")
+    listed, show = list(responses.values()), road.shower()
+
+    async def station() -> Manifest:
+        judges = {name: open_safety_judge(one, road.models) for name, one in others.items()}
+        return await hear_opinions(judges, questions, listed, show, stage)
+
+    await once(stage, station)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.config import Config, JudgeConfig, RubricJudgeConfig, RunConfig
+from spavl.config import Config, JudgeConfig, RunConfig, judges_model
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, open_models
 from spavl.records import ImageRecord, Record
@@ -15,6 +15,10 @@ R = TypeVar("R", bound=Record)
 
 BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
 STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
+OPINIONS = "opinions"
+"""A stage of building that is there only where `labels.others` are asked. Nothing is made from it: it is made again
+alone."""
+ALL_STAGES = (*STAGES, OPINIONS)
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
     "per_host": "the same",
@@ -64,7 +68,8 @@ class Road(NamedTuple):
 
     def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
         """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
-        asked = self.model_config(judge.model) if isinstance(judge, RubricJudgeConfig) else None
+        model = judges_model(judge)
+        asked = None if model is None else self.model_config(model)
         return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
 
     def held_out_leaves(self) -> tuple[str, ...]:

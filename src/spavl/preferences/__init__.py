@@ -4,6 +4,15 @@ from spavl.preferences.compare import draw_comparisons
 from spavl.preferences.groups import safe_rates, safety_groups
 from spavl.preferences.judge import judge_comparisons
 from spavl.preferences.label import label_responses
+from spavl.preferences.opinions import hear_opinions
 from spavl.preferences.resolve import resolve
 
-__all__ = ["draw_comparisons", "judge_comparisons", "label_responses", "resolve", "safe_rates", "safety_groups"]
+__all__ = [
+    "draw_comparisons",
+    "hear_opinions",
+    "judge_comparisons",
+    "label_responses",
+    "resolve",
+    "safe_rates",
+    "safety_groups",
+]

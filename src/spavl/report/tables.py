@@ -6,9 +6,19 @@ from typing import NamedTuple
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
 from spavl.report.gather import DatasetStatistics, ReportData
+from spavl.report.opinions import Opinions
 from spavl.report.training import Training
-from spavl.report.wording import TITLES, bounds_text, change_text, margin_text, p_text, rate_text, teacher_sentence
-from spavl.stats import Rate
+from spavl.report.wording import (
+    NOT_MEASURED,
+    TITLES,
+    bounds_text,
+    change_text,
+    margin_text,
+    p_text,
+    rate_text,
+    teacher_sentence,
+)
+from spavl.stats import Agreement, Rate
 
 
 class Link(NamedTuple):
@@ -181,9 +191,10 @@ def stations_table(data: ReportData) -> Table:
 
 def dataset_tables(dataset: DatasetStatistics) -> tuple[Table, ...]:
     """Returns the small tables of the dataset."""
+    judge = f"{dataset.judge.name} ({dataset.judge.sight})"
     return (
         count_table("Pairs by question type", "Question type", dataset.pairs.by_type),
-        count_table("Pairs by the judge's two labels", "Chosen over rejected", dataset.pairs.by_verdicts),
+        count_table(f"Pairs by the two labels of {judge}", "Chosen over rejected", dataset.pairs.by_verdicts),
         count_table("Pairs by split", "Split", dataset.splits),
     )
 
@@ -206,7 +217,8 @@ def responders_table(dataset: DatasetStatistics) -> Table:
         "Responders, the least safe first",
         ("Responder", "Labelled safe", "Group", "n", "Responses", "Chosen", "Rejected"),
         rows,
-        "Pairs are drawn across groups. n: responses the judge could label.",
+        "Pairs are drawn across groups. n: responses the judge could label. "
+        f"The labels are those of {dataset.judge.name}, which sees {dataset.judge.sight}.",
     )
 
 
@@ -224,7 +236,7 @@ def judging_table(dataset: DatasetStatistics) -> Table:
     judging = dataset.judging
     n = _n(judging.ties)
     return Table(
-        "Pairs of responses drawn for comparison",
+        f"Pairs of responses drawn for comparison, judged by {judging.judge or 'nobody'}",
         ("What became of them", "Number or rate", "Of"),
         [
             ("became preference pairs", judging.agreed, judging.drawn),
@@ -255,6 +267,49 @@ def strengths_table(dataset: DatasetStatistics) -> Table:
         rows,
         "Bradley-Terry: log-odds with mean 0, 95 % intervals over pictures. A tie or a changed verdict is half a win.",
     )
+
+
+def opinions_table(opinions: Opinions) -> Table:
+    """Returns how unsafe each judge finds the responses, the deciding judge first."""
+    rows: list[Sequence[Cell]] = [
+        (
+            f"{one.name} (decides)" if place == 0 else one.name,
+            one.card.sight,
+            rate_text(one.unsafe, 1),
+            bounds_text(*one.bounds),
+            _n(one.unsafe),
+            one.unlabelled,
+        )
+        for place, one in enumerate(opinions.judges)
+    ]
+    return Table(
+        "Responses to harmful questions that each judge finds unsafe",
+        ("Judge", "Sees", "Unsafe", "Bounds", "n", "Unlabelled"),
+        rows,
+        "n: responses it labelled. Bounds: the rate if none, or all, of the unlabelled ones were unsafe. A judge that "
+        "sees the picture only says the same of every answer about it.",
+    )
+
+
+def agreement_table(opinions: Opinions) -> Table:
+    """Returns how far the judges agree, by pairs and together."""
+    rows: list[Sequence[Cell]] = [
+        (f"{one.one} and {one.other}", rate_text(one.alike, 1), _agreement(one.kappa), _n(one.alike))
+        for one in opinions.pairs
+    ]
+    together = ("all judges", "–", _agreement(opinions.alpha), opinions.alpha.n if opinions.alpha else 0)
+    return Table(
+        "How far the judges agree",
+        ("Judges", "Same label", "Beyond chance", "n"),
+        [*rows, together],
+        "Beyond chance: Cohen’s kappa of two judges, Krippendorff’s alpha of all; 1 is perfect, 0 what chance gives, "
+        "and where one label is rare both are low although most labels are the same. n: responses that both, or at "
+        "least two, labelled. In brackets: 95\u00a0% intervals over pictures.",
+    )
+
+
+def _agreement(found: Agreement | None) -> str:
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})" if found else NOT_MEASURED
 
 
 def coverage_table(dataset: DatasetStatistics) -> Table:

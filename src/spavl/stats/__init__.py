@@ -5,7 +5,16 @@ whoever asked prints "not measured", never 0; sequences of unequal length and ot
 It plots nothing.
 """
 
-from spavl.stats.agreement import JudgeAccuracy, cohen_kappa, gwet_ac1, krippendorff_alpha, sensitivity_specificity
+from spavl.stats.agreement import (
+    Agreement,
+    JudgeAccuracy,
+    alpha_among,
+    cohen_kappa,
+    gwet_ac1,
+    kappa_between,
+    krippendorff_alpha,
+    sensitivity_specificity,
+)
 from spavl.stats.bootstrap import cluster_bootstrap_rate
 from spavl.stats.judge_error import ErrorBox, change_band, corrected_rate, rate_band
 from spavl.stats.length_control import length_controlled_win_rate
@@ -25,6 +34,7 @@ from spavl.stats.wins import CREDIT, Outcome, WinRate, outcome_of_orders, win_ra
 
 __all__ = [
     "CREDIT",
+    "Agreement",
     "ErrorBox",
     "Interval",
     "JudgeAccuracy",
@@ -37,6 +47,7 @@ __all__ = [
     "Rate",
     "Strength",
     "WinRate",
+    "alpha_among",
     "benjamini_hochberg",
     "bounds",
     "bradley_terry",
@@ -46,6 +57,7 @@ __all__ = [
     "corrected_rate",
     "gwet_ac1",
     "holm",
+    "kappa_between",
     "krippendorff_alpha",
     "length_controlled_win_rate",
     "mcnemar_exact",
