@@ -83,6 +83,8 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("train.learning_rate=.nan", "`train.learning_rate`: Input should be"),
         ("train.loss=[]", "`train.loss`: List should have at least 1 item"),
         ("train.loss=[{kind: sigmod}]", "`train.loss.0.kind`: 'sigmod' is none of 'sigmoid', 'robust', 'ipo', 'hinge'"),
+        ("train.lora.targets=[]", "`train.lora.targets`: it names no layer; write all_linear, or endings such as"),
+        ("train.device=cude", "`train.device`: String should match pattern '^(cpu|cuda(:\\d+)?)$' (value: 'cude')"),
         ("train.loss=[{kind: sft}, {weight: 2}]", "`train.loss.1.kind` is missing"),
         ("train.loss=[{kind: hinge, gamma: 1}]", "`train.loss.0.gamma` is not a known key"),
         ("train.loss=[{kind: sft, weight: 0}]", "`train.loss.0.weight`: Input should be greater than 0 (value: 0)"),
@@ -121,6 +123,13 @@ def test_each_mistake_gets_one_line_that_names_the_field_as_it_stands_in_the_fil
 ) -> None:
     base = ["seed=1"] if override.startswith("seed.") else []
     assert said in complaint(minimal, *base, override)
+
+
+@pytest.mark.parametrize(
+    "override", ["train.loss=[{kind: sigmod}]", "responses.responders={plain: {model: tiny}, careful: {modle: tiny}}"]
+)
+def test_an_entry_that_is_wrong_is_not_also_called_missing(minimal: Path, override: str) -> None:
+    assert "at least" not in complaint(minimal, override)
 
 
 def test_several_mistakes_are_all_named(minimal: Path) -> None:

@@ -171,6 +171,13 @@ class LoraSettings(Config):
     targets: Literal["all_linear"] | tuple[str, ...] = "all_linear"
     """`all_linear`, or endings of the layers' names, for example `[q_proj, v_proj]` or `[mlp.down_proj]`."""
 
+    @field_validator("targets")
+    @classmethod
+    def _some_layer(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not targets:
+            raise ValueError("it names no layer; write all_linear, or endings such as [q_proj, v_proj]")
+        return targets
+
 
 class TrainSettings(Config):
     """How preferences are optimised, whatever the model."""
@@ -215,7 +222,7 @@ class TrainSettings(Config):
     """Optimiser steps between two checkpoints."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of frozen weights and of computing; trained weights are always kept in float32."""
-    device: str = "cpu"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """Where training runs: `cpu`, `cuda`, or `cuda:N`; several processes take a GPU each."""
     parallel: Literal["replicate", "zero2", "zero3"] = "replicate"
     """What each of several processes (torchrun, accelerate launch) holds: `replicate` the whole model; with FSDP2

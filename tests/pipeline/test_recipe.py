@@ -111,7 +111,7 @@ def test_a_qwen_recipes_settings_take_a_step_on_a_tiny_qwen(path: Path, tmp_path
     with policy.as_reference():
         reference.fill(engine.pack(rows, range(3)), engine.run)
     unknown = torch.full((3,), UNKNOWN)
-    pairs = TrainingPairs(rows, PairSafety(unknown, unknown), reference)
+    pairs = TrainingPairs((), rows, PairSafety(unknown, unknown), reference)
     optimizer = torch.optim.AdamW(policy.parameter_groups(config))
     losses = []
     for _ in range(3):
@@ -202,6 +202,28 @@ def test_what_model_or_data_cannot_give_is_one_clear_error(
 ) -> None:
     text = complaint(recipe(tmp_path, tiny_vlm, data, **train))
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ({"max_length": 40}, {"max_length": 512}),
+        ({"lora": {"targets": ["no_proj"]}}, {"lora": {"targets": ["q_proj"]}}),
+    ],
+    ids=["too long", "no such layer"],
+)
+def test_an_errors_own_advice_is_taken_and_after_a_training_refused(
+    tiny_vlm: Path, data: Path, tmp_path: Path, wrong: dict[str, Any], right: dict[str, Any]
+) -> None:
+    assert f"train.{next(iter(wrong))}" in complaint(recipe(tmp_path, tiny_vlm, data, **wrong))
+    assert train_recipe(recipe(tmp_path, tiny_vlm, data, **right))["train"].counts.records == 1
+    assert "made with other settings" in complaint(recipe(tmp_path, tiny_vlm, data, **wrong))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_looked_for(data: Path, tmp_path: Path) -> None:
+    assert complaint(recipe(tmp_path, tmp_path / "no model", data, device="cuda")).startswith("train.device: cuda is")
+    assert not (tmp_path / "run" / "pairs").exists()
 
 
 def _image(sha256: str, number: int) -> ImageRecord:

@@ -10,7 +10,6 @@ from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
 from spavl.recipe_config import RecipeConfig
-from spavl.tracker_config import check_trackers
 
 PARTS = ("build", "train", "evaluate", "report")
 
@@ -64,18 +63,24 @@ def report(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fa
 
 def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool) -> None:
     """Opens the run, takes the parts of the road in order, and says what came out."""
+    from spavl.train import walk_or_follow  # torch loads here, and not for `--help`
+
+    said = walk_or_follow(lambda: _walk(config, parts, restart_from))
+    if said is not None:
+        say(*said, as_json)
+
+
+def _walk(config: RunConfig, parts: Sequence[str], restart_from: str | None) -> tuple[dict[str, Any], list[str]]:
+    """Returns the result as JSON and as lines."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
     from spavl.report import write_report
-    from spavl.train import follow_training, is_follower, leading
+    from spavl.train import check_ready
 
-    if is_follower():  # of several processes one walks the road, and the others wait for its training
-        follow_training()
-        return
-    with leading(), pipeline.open_road(config) as road:
+    with pipeline.open_road(config) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.ALL_STAGES)
         if "train" in parts and "train" not in road.run.manifests(pipeline.ALL_STAGES):
-            check_trackers(config.train.trackers)  # a dataset may be hours of work before the training
+            check_ready(config.train)  # a dataset may be hours of work before the training
         if "build" in parts:
             asyncio.run(pipeline.build(road))
         if "train" in parts:
@@ -91,4 +96,4 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
             written = write_report(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
-    say(result, lines, as_json)
+    return result, lines

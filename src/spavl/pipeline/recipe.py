@@ -15,7 +15,7 @@ from spavl.recipe_config import RecipeConfig
 from spavl.records import PreferencePair
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory
 from spavl.store.manifest import hash_file
-from spavl.tracker_config import check_trackers
+from spavl.train import check_ready
 from spavl.train.plan import TrainingPlan, plan_training
 
 RECIPE_STAGES = ("pairs", "train")
@@ -29,8 +29,8 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         restart_from: Stage that is made again with those after it.
 
     Raises:
-        UserError: The data or the model cannot be had or used, a tracker's package is missing, or another process is at
-            work in the run.
+        UserError: The data or the model cannot be had or used, the device or a tracker's package is missing, or another
+            process is at work in the run.
         RunError: The loss is not finite, a checkpoint is damaged, or the disk is full.
     """
     run, config = RunDirectory(recipe.run, recipe.seed), recipe.settings
@@ -38,7 +38,7 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         if restart_from is not None:
             run.restart_from(restart_from, RECIPE_STAGES)
         if "train" not in run.manifests(RECIPE_STAGES):
-            check_trackers(config.trackers)
+            check_ready(config)
         folder, store = local_folder(recipe.model), _store(recipe)
         _read(recipe, run, store)
         pairs = run.records("pairs", PreferencePair)

@@ -10,6 +10,7 @@ from spavl.models import CallStore, ImageInput, Models, open_models
 from spavl.records import ImageRecord, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
+from spavl.train.station import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
 
 R = TypeVar("R", bound=Record)
 
@@ -25,12 +26,10 @@ NOT_IDENTITY = {
     "contact": "how we introduce ourselves does not change what we are given",
     "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
     "retries": "the same",
-    "save_every": "how often training is saved changes nothing in what it makes",
     "api_key_env": "who pays does not change what is answered",
-    "parallel": "how training is shared among processes changes nothing but rounding",
-    "trackers": "who is told of training changes nothing in what it makes",
     "prefill": "it says what the server can do; what it is sent stays the same",
     "length_field": "the limit is the same, whatever the server calls it",
+    **NOT_TRAININGS_IDENTITY,
 }
 """Configuration fields that a stage's hash leaves out, and why."""
 

@@ -69,7 +69,9 @@ class Engine(NamedTuple):
 class TrainingPairs(NamedTuple):
     """What is trained on; all lists are in the same order, and the reference holds the pairs, then the twins."""
 
+    records: Sequence[PreferencePair]
     rows: Sequence[Row]
+    """The records, rendered."""
     safety: PairSafety
     reference: ReferenceStore | None
     """None where no loss reads it."""

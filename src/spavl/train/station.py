@@ -1,41 +1,46 @@
 """The training station: preference pairs and a model folder in, an aligned model folder out.
 
 It may be killed at any moment and called again: it goes on from the last checkpoint, and once finished it answers
-from `train.json` without opening the model. A folder begun with other settings or data is refused.
+from `train.json` without opening the model. A folder with a checkpoint of other settings or data is refused.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from safetensors.torch import load_file
 from torch.optim import AdamW
 
 from spavl.config import TrainConfig
-from spavl.errors import UserError
+from spavl.errors import RunError, UserError
 from spavl.models.loading import load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.tracker_config import check_trackers
-from spavl.train.checkpoint import TrainingState
+from spavl.train.checkpoint import TrainingState, checkpoint_steps
 from spavl.train.corrupted import Shown, corrupted_twins
 from spavl.train.dpo import Engine, TrainingPairs, safety_flags
 from spavl.train.export import export_adapter, export_model
 from spavl.train.families import family_of
 from spavl.train.loop import run_loop
 from spavl.train.losses import RewardShift, needs_corrupted_image, needs_reference, needs_reward_shift
-from spavl.train.parallel import Processes, follow, lead
+from spavl.train.parallel import Processes, check_device, follow, is_follower, lead, leading
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
 from spavl.train.render import Renderer, Row, stop_ids
 from spavl.train.sharding import shard
+from spavl.train.tree import check_budget
 from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest
+
+T = TypeVar("T")
 
 NOT_IDENTITY = {
     "parallel": "how training is shared among processes changes nothing but rounding",
+    "tokens_per_forward": "how a batch is cut changes nothing but rounding, yet a run that goes on with another cut is "
+    "no longer bit for bit the run that was never stopped",
     "save_every": "how often the state is saved changes nothing in it",
     "trackers": "who is told of training changes nothing in it",
     "cache": "what is kept there is the same wherever it lies",
@@ -95,7 +100,7 @@ def train_dpo(
     identity = _identity(config, pairs, model_folder, seed)
     finished = _open(output, identity)
     if finished is None:
-        check_trackers(config.trackers)
+        check_ready(config)
         files = {pair.image_id: picture(pair.image_id) for pair in pairs}
         finished = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
         _export(config, model_folder, output, finished["steps"])
@@ -108,6 +113,30 @@ def train_dpo(
         metrics=output / "metrics.jsonl",
         **finished,
     )
+
+
+def check_ready(config: TrainConfig) -> None:
+    """Checks what training needs of this machine, so that it can be said before anything is read or downloaded.
+
+    Raises:
+        UserError: The device is not here, or a tracker's package is missing.
+    """
+    check_device(config.device)
+    check_trackers(config.trackers)
+
+
+def walk_or_follow(walk: Callable[[], T]) -> T | None:
+    """Returns what `walk` does on the main process; the others take part in the training it comes to, and get None.
+
+    Raises:
+        UserError: A pair does not fit, or the model cannot be trained.
+        RunError: A checkpoint is damaged, or another process was lost.
+    """
+    if is_follower():
+        follow_training()
+        return None
+    with leading():
+        return walk()
 
 
 def follow_training() -> None:
@@ -144,7 +173,8 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
     family = family_of(vlm.model)
     rows = Renderer(vlm.processor, stop_ids(vlm.model), config.max_length).rows(pairs, files.__getitem__)
-    shown = Shown(files.__getitem__, output / "corrupted", seed)
+    check_budget(rows, config.tokens_per_forward)
+    shown = Shown(files.__getitem__, output / "corrupted" / str(seed), seed)
     twins = corrupted_twins(rows) if needs_corrupted_image(config) else []
     policy = open_policy(vlm, family, config, seed, model_folder)
     trains = VisionTraining(config.projector, config.vision_blocks)
@@ -159,7 +189,7 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
         reference = _reference(engine, policy, config, [*rows, *twins], model, shown)
     optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8)
     state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs_reward_shift(config) else None)
-    data = TrainingPairs(rows, safety_flags(pairs), reference, twins)
+    data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins)
     result = run_loop(engine, state, data, config, output, seed)
     return {"steps": result.steps, "alarms": result.alarms, "trainable": policy.count_trainable()}
 
@@ -207,19 +237,28 @@ def _open(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         UserError: The folder was begun with something else.
     """
     path = output / "train.json"
-    if not path.exists():
+    known = _read(path) if path.exists() else {"identity": {}, "result": None}
+    finished: dict[str, Any] | None = known["result"]
+    if finished is None and not checkpoint_steps(output / "checkpoints"):  # an attempt that made nothing binds nobody
         _note(output, identity, None)
         return None
-    known = json.loads(path.read_bytes())
     for field in sorted({*known["identity"], *identity}):
         before, now = known["identity"].get(field), identity.get(field)
         if before != now:
             raise UserError(
-                f"{output} was made with other settings: `{field}` was {before} and is now {now}. Give the run another "
-                "name (`run=runs/NAME`), or make this stage and those after it again with `--restart-from train`."
+                f"{output} has checkpoints or a model made with other settings: `{field}` was {before} and is now "
+                f"{now}. Put it back, give the run another name (`run=runs/NAME`), or make this stage and those after "
+                "it again with `--restart-from train`."
             )
-    finished: dict[str, Any] | None = known["result"]
     return finished if (output / "model").is_dir() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads(path.read_bytes())
+        return {name: known[name] for name in ("identity", "result")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged. Restore it, or start again with --restart-from train.") from error
 
 
 def _note(output: Path, identity: dict[str, Any], result: dict[str, Any] | None) -> None:
