@@ -205,6 +205,13 @@ class PreferencePair(Record):
     judgment_ids: tuple[str, ...]
     """The two judgments, one for each order, that agree."""
     rationales: tuple[str, ...]
+    read_from: str = ""
+    """Where it stands in the data it was read from, in words for a person; empty if it was made here."""
+
+    @property
+    def name(self) -> str:
+        """What a person finds it by."""
+        return self.read_from or f"pair {self.id}"
 
 
 class Sample(Record):
