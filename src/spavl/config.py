@@ -216,7 +216,11 @@ class TrainSettings(Config):
     gradient_checkpointing: bool = False
     """Whether layers are run again in the backward pass: about a third more work, for a fraction of the memory."""
     max_length: int = Field(2048, ge=8)
-    """Longest prompt with answer, in tokens; a longer pair is an error, never cut."""
+    """Longest prompt with answer, in tokens; a longer pair is never cut."""
+    too_long: Literal["error", "drop"] = "error"
+    """What becomes of pairs that do not fit `max_length` or `tokens_per_forward`: `error` names them and stops, `drop`
+    leaves them out and counts them. It stands beside the two limits, and not under `data`, because only the model's
+    tokenizer tells a pair's length, and so that recipes and whole runs have it alike."""
     max_grad_norm: float = Field(1.0, gt=0)
     save_every: int = Field(20, ge=1)
     """Optimiser steps between two checkpoints."""

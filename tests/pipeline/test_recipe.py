@@ -167,7 +167,7 @@ def test_the_command_line_trains_plans_and_speaks_json(tiny_vlm: Path, data: Pat
         done = subprocess.run([*command, *options, "--json"], capture_output=True, text=True, check=True, timeout=120)
         return dict(json.loads(done.stdout))
 
-    assert said("--plan")["measured_pairs"] == 0 and not (tmp_path / "run").exists()
+    assert said("--plan")["measured_pairs"] == 5 and not (tmp_path / "run").exists()
     done = said()
     assert done["counts"]["pairs"]["records"] == 5 and Path(done["model"], "config.json").is_file()
     assert said("--plan")["pairs"] == 5

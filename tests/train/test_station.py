@@ -23,6 +23,9 @@ from spavl.errors import RunError, SpavlError, UserError
 from spavl.loss_config import BcoPairLossConfig, SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.models.loading import load_vlm
 from spavl.train import TrainResult, check_ready, train_dpo
+from spavl.train.dpo import Engine
+from spavl.train.render import Row
+from spavl.train.station import _packed
 
 ROOT = Path(__file__).parents[2]
 PAIRS = 10
@@ -123,6 +126,14 @@ def test_saving_more_often_or_cutting_otherwise_is_no_other_training(
     trained: TrainResult, tiny: Path, picture: Picture, changes: dict[str, object]
 ) -> None:
     assert align(tiny, picture, trained.model.parent, **changes) == trained
+
+
+def test_where_long_pairs_are_left_out_the_budget_says_which_and_binds(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    align(tiny, picture, tmp_path, too_long="drop", tokens_per_forward=500)
+    with pytest.raises(UserError, match="`tokens_per_forward` was 500 and is now 600"):
+        align(tiny, picture, tmp_path, too_long="drop", tokens_per_forward=600)
 
 
 TOO_HIGH = {"learning_rate": 1e30, "save_every": 20}
@@ -293,3 +304,21 @@ def _newest_step(checkpoints: Path) -> int:
 
 def test_configuration_survives_the_way_through_json(config: TrainConfig) -> None:
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_training_without_room_on_its_disk_does_not_start(tiny: Path, picture: Picture, small_disk: Any) -> None:
+    """The model alone is larger than the 64 KiB that the disk has."""
+    if shutil.disk_usage(small_disk.path).total > 2**20:
+        pytest.skip("no small disk can be mounted here")
+    with pytest.raises(RunError, match="GiB are free on this disk, and a checkpoint with the export needs"):
+        align(tiny, picture, small_disk.path / "out")
+    assert [path.name for path in (small_disk.path / "out").iterdir()] == ["train.json"]
+
+
+def test_of_many_rows_each_is_packed_once(engine: Engine) -> None:
+    """2,500 rows about 1,250 pictures, whose rows lie far apart, are packed in three parts."""
+    rows = [Row(f"p-{n}", f"i-{n % 1250}", (1, 2, n), ((3, n), (4, n))) for n in range(2500)]
+    packed = _packed(engine, rows)
+    assert sorted(row for one in packed for row in one.rows) == list(range(2500))
+    together = [set(one.rows) for one in packed]
+    assert all({n, n + 1250} <= next(rows for rows in together if n in rows) for n in range(1250))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
-from spavl.cli.plan import Plan, say_plan
+from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
@@ -32,19 +32,21 @@ def train(
     config: ConfigPath,
     overrides: Overrides = None,
     plan: Plan = False,
+    processes: ProcessCount = 1,
     restart_from: RestartFrom = None,
     as_json: AsJson = False,
 ) -> None:
     """Align the model on the run's dataset; or, by a training recipe, any model on any preference dataset."""
     body = read_body(config, overrides or ())
     if "data" in body:
-        follow(validate_body(RecipeConfig, body, config), restart_from, plan=plan, as_json=as_json)
+        recipe = validate_body(RecipeConfig, body, config)
+        follow(recipe, restart_from, plan_for=processes if plan else None, as_json=as_json)
         return
     loaded = validate_body(RunConfig, body, config)
     if plan:
         from spavl.pipeline.plan import plan_train  # torch loads here, and not for `--help`
 
-        say_plan(plan_train(loaded), loaded.train, as_json)
+        say_plan(plan_train(loaded, processes), loaded.train, as_json)
         return
     travel(loaded, PARTS[1:2], restart_from, as_json)
 

@@ -3,7 +3,7 @@
 from spavl.dataset.build import DatasetRow, benchmark_questions, build_dataset
 from spavl.dataset.files import find_split
 from spavl.dataset.meta_files import meta_paths
-from spavl.dataset.read import read_pairs, stored_pictures
+from spavl.dataset.read import read_pairs, sample_pairs, stored_pictures
 from spavl.dataset.splits import Split, Splits, assign_splits
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "find_split",
     "meta_paths",
     "read_pairs",
+    "sample_pairs",
     "stored_pictures",
 ]

@@ -70,15 +70,22 @@ def align(
     """
     pairs = training_pairs(offered, config.max_benign_share, seed)
     result = train_dpo(config, pairs, picture, folder, stage.path, seed)
+    trained = len(pairs) - sum(result.dropped.values())
     checkpoint = Checkpoint(
         weights=result.weights_sha256,
         base=config.model,
         steps=result.steps,
-        pairs=len(pairs),
+        pairs=trained,
         trainable_parameters=result.trainable_parameters,
     )
     stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
-    return stage.finish(["dpo"], {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)})
+    facts = {
+        "pairs": trained,
+        "benign_pairs_left_out": len(offered) - len(pairs),
+        "dropped": dict(result.dropped),
+        "questions_with_broken_marks": result.marks_broken,
+    }
+    return stage.finish(["dpo"], facts)
 
 
 def offered_pairs(road: Road) -> list[PreferencePair]:

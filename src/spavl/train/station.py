@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from safetensors.torch import load_file
@@ -15,16 +16,18 @@ from torch.optim import AdamW
 
 from spavl.config import TrainConfig
 from spavl.errors import RunError, UserError
-from spavl.models.loading import load_vlm
+from spavl.models.loading import holds_mark, load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.tracker_config import check_trackers
 from spavl.train.checkpoint import TrainingState, checkpoint_steps
 from spavl.train.corrupted import Shown, corrupted_twins
+from spavl.train.disk import check_room, written_bytes
 from spavl.train.dpo import Engine, TrainingPairs, safety_flags
 from spavl.train.export import export_adapter, export_model
-from spavl.train.families import family_of
+from spavl.train.families import check_type, family_of
+from spavl.train.lengths import fitting_pairs
 from spavl.train.loop import run_loop
 from spavl.train.losses import RewardShift, needs_corrupted_image, needs_reference, needs_reward_shift
 from spavl.train.parallel import Processes, check_device, follow, is_follower, lead, leading
@@ -32,7 +35,7 @@ from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
 from spavl.train.render import Renderer, Row, stop_ids
 from spavl.train.sharding import shard
-from spavl.train.tree import check_budget
+from spavl.train.tree import PackedTrees
 from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest
 
 T = TypeVar("T")
@@ -46,6 +49,9 @@ NOT_IDENTITY = {
     "cache": "what is kept there is the same wherever it lies",
 }
 """Training settings that may change between two attempts, and why."""
+
+PACKED_AT_ONCE = 1000
+"""Rows that are packed together for the reference; more would hardly be packed tighter."""
 
 
 class TrainResult(NamedTuple):
@@ -65,6 +71,10 @@ class TrainResult(NamedTuple):
     """Part (`language`, `projector`, `vision`) -> trained parameters."""
     weights_sha256: str
     """SHA-256 over the merged model's folder."""
+    dropped: Mapping[str, int] = MappingProxyType({})
+    """Reason -> pairs that a rule left out."""
+    marks_broken: int = 0
+    """Questions that hold a mark of the chat template, such as the end of a turn, which a space breaks."""
 
     @property
     def trainable_parameters(self) -> int:
@@ -170,13 +180,16 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
         raise UserError(
             f"train.parallel: {config.parallel} does not go with the loss mdpo; set train.parallel=replicate."
         )
+    check_type(model_folder)
     vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
     family = family_of(vlm.model)
-    rows = Renderer(vlm.processor, stop_ids(vlm.model), config.max_length).rows(pairs, files.__getitem__)
-    check_budget(rows, config.tokens_per_forward)
+    rendered = Renderer(vlm.processor, stop_ids(vlm.model)).rows(pairs, files.__getitem__)
+    pairs, rows, too_long = fitting_pairs(pairs, rendered, config, vlm.model.config.image_token_id)
     shown = Shown(files.__getitem__, output / "corrupted" / str(seed), seed)
     twins = corrupted_twins(rows) if needs_corrupted_image(config) else []
     policy = open_policy(vlm, family, config, seed, model_folder)
+    if processes.is_main:
+        check_room(output, written_bytes(sum(policy.count_trainable().values()), config, model_folder))
     trains = VisionTraining(config.projector, config.vision_blocks)
     pictures = Pictures(vlm, family, shown, trains, config.cache / "vision")
     engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision, processes)
@@ -191,7 +204,10 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs_reward_shift(config) else None)
     data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins)
     result = run_loop(engine, state, data, config, output, seed)
-    return {"steps": result.steps, "alarms": result.alarms, "trainable": policy.count_trainable()}
+    trainable, dropped = policy.count_trainable(), {"too_long": too_long}
+    marks = sum(holds_mark(vlm.processor, pair.question) for pair in pairs)
+    counts = {"steps": result.steps, "alarms": result.alarms, "marks_broken": marks}
+    return counts | {"trainable": trainable, "dropped": dropped}
 
 
 def _reference(
@@ -207,8 +223,20 @@ def _reference(
     store = ReferenceStore(config.cache / "reference", reference_fingerprint(model, config.dtype, rows, digests), rows)
     if store.missing():
         with policy.as_reference():
-            store.fill(engine.pack(rows, range(len(rows))), engine.run, engine.processes)
+            store.fill(_packed(engine, rows), engine.run, engine.processes)
     return store
+
+
+def _packed(engine: Engine, rows: Sequence[Row]) -> list[PackedTrees]:
+    """Packs all rows, some pictures at a time: of a large dataset it takes a minute or more."""
+    first: dict[str, int] = {}
+    order = sorted(range(len(rows)), key=lambda place: first.setdefault(rows[place].image_id, place))
+    packed: list[PackedTrees] = []
+    with engine.processes.progress("pack", len(rows)) as advance:
+        for start in range(0, len(order), PACKED_AT_ONCE):
+            packed += engine.pack(rows, order[start : start + PACKED_AT_ONCE])
+            advance(min(PACKED_AT_ONCE, len(order) - start))
+    return packed
 
 
 def _export(config: TrainConfig, model_folder: Path, output: Path, step: int) -> None:
@@ -223,7 +251,8 @@ def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder
         (pair.id, pair.image_id, pair.question, pair.chosen, pair.rejected, pair.chosen_finish, pair.rejected_finish)
         for pair in pairs
     ]
-    return config.model_dump(mode="json", exclude=set(NOT_IDENTITY)) | {
+    left_out = set(NOT_IDENTITY) - ({"tokens_per_forward"} if config.too_long == "drop" else set())
+    return config.model_dump(mode="json", exclude=left_out) | {  # where it drops rows, the cut decides what is learned
         "pairs": hashlib.sha256(json.dumps(trained_on).encode()).hexdigest(),
         "weights": weights_digest(model_folder),
         "seed": seed,

@@ -108,17 +108,6 @@ def pack_rows(
     return [_pack(rows, [trees[place] for place in sorted(members)], picture_tokens) for members in packed]
 
 
-def check_budget(rows: Sequence[Row], budget: int) -> None:
-    """Checks that every row can be packed.
-
-    Raises:
-        UserError: One row alone has more tokens than the budget.
-    """
-    for row in rows:
-        if _count_tokens([row], {row.prompt: [0]}) > budget:
-            raise _too_long(row, budget)
-
-
 def deal_rows(rows: Sequence[Row], places: Sequence[int], hands: int) -> list[list[int]]:
     """Deals a step's rows to processes so that each has about as many tokens: the longest tree to who has the least.
 
