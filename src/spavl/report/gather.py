@@ -74,6 +74,8 @@ class DatasetStatistics(NamedTuple):
     """Names of the leaves without a picture."""
     sources: tuple[PictureSource, ...]
     responders: tuple[Responder, ...]
+    endings: Mapping[str, Mapping[str, int]]
+    """Responder -> how its answers ended, or why there is none -> answers; empty in runs of before it was counted."""
     judge: JudgeCard
     """The judge that labelled the responses."""
     judging: Judging
@@ -153,6 +155,7 @@ def _dataset(
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
         responders=tally_responders(responses, labels, groups, pairs),
+        endings=manifests["responses"].facts.get("outcomes_by_responder", {}),
         judge=JudgeCard.model_validate(manifests["labels"].facts["judge"]),
         judging=tally_judging(run.records("judgments", Judgment), responses, manifests["preferences"].counts),
         pairs=tally_pairs(pairs),
