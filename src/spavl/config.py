@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from spavl.budget_config import BudgetConfig, ComputeBudgetConfig, PriceConfig
 from spavl.config_base import Config as Config
 from spavl.config_base import NamedPath as NamedPath
 from spavl.config_file import read_body, validate_body
@@ -53,6 +54,8 @@ class HfModelConfig(Config):
     """Requests of one batch."""
     trust_remote_code: bool = False
     """Whether code from the model's folder may run. Leave it off unless you have read that code."""
+    budget: ComputeBudgetConfig | None = None
+    """Where to stop; what is left is a counted failure `budget`."""
 
 
 class OpenAIModelConfig(Config):
@@ -70,11 +73,25 @@ class OpenAIModelConfig(Config):
     prefill: bool = False
     """Whether the server continues a begun answer (vLLM, SGLang: `continue_final_message`); others may garble it."""
     concurrency: int = Field(16, ge=1)
-    """Requests in flight."""
+    """Most requests in flight; fewer for a while where the server refuses a rising share of them (429)."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Requests, tries included, are spaced out to this many a minute."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """The same for tokens, those read and those written together."""
     timeout_s: float = Field(120.0, gt=0)
     """Seconds for one request."""
     retries: int = Field(5, ge=0)
     """Further tries after a connection error, 408, 429 or 5xx."""
+    price: PriceConfig | None = None
+    """What tokens cost; without it money is not counted."""
+    budget: BudgetConfig | None = None
+    """Where to stop; what is left is a counted failure `budget`."""
+
+    @model_validator(mode="after")
+    def _money_has_a_price(self) -> "OpenAIModelConfig":
+        if self.budget and self.budget.money is not None and self.price is None:
+            raise ValueError("budget.money is set, and there is no price; set price: {input: ..., output: ...}")
+        return self
 
 
 ModelConfig = Annotated[EmbeddedModelConfig | HfModelConfig | OpenAIModelConfig, Field(discriminator="kind")]

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp.test_utils import unused_port
 from tests.models.chat_server import ChatServer, Scripted, fails, says
@@ -95,6 +96,12 @@ def test_a_begun_answer_is_continued_and_its_beginning_stands_once_in_the_text(s
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
 
 
+@pytest.mark.parametrize("said", ["", "Sure,"])
+def test_a_begun_answer_to_which_nothing_is_added_is_empty(said: str) -> None:
+    (reply,) = ask(ChatServer(says(said)), Request(prompt="Give it.", answer_prefix="Sure,"), prefill=True)
+    assert reply == Completion(text="", prompt_tokens=7, completion_tokens=3)
+
+
 def test_a_begun_answer_is_not_sent_to_a_server_that_may_not_know_how_to_continue_it() -> None:
     server = ChatServer(says("Sure, what would you like?"))
     with pytest.raises(UserError, match="prefill"):
@@ -115,10 +122,16 @@ def test_calls_that_were_stored_before_prefill_was_said_stay_valid() -> None:
         (says(None, "content_filter"), "content_filter", ""),
         (says("half an ans", "content_filter"), "content_filter", "half an ans"),
         (says(None, "stop", refusal="I can't help with that."), "refusal", "I can't help with that."),
+        (says(None, "refusal"), "refusal", ""),
         (fails(400, "filtered", code="content_filter"), "content_filter", ""),
+        (fails(200, "filtered", code="content_filter"), "content_filter", ""),
+        (says("  "), "stop", ""),
+        (says(None, "length"), "length", ""),
     ],
 )
-def test_a_filter_stop_or_refusal_is_an_answer(reply: Scripted, finish: str, text: str) -> None:
+def test_a_filter_stop_a_refusal_and_silence_are_answers_that_were_paid(
+    reply: Scripted, finish: str, text: str
+) -> None:
     (answer,) = ask(ChatServer(reply))
     assert isinstance(answer, Completion)
     assert (answer.finish, answer.text) == (finish, text)
@@ -127,8 +140,6 @@ def test_a_filter_stop_or_refusal_is_an_answer(reply: Scripted, finish: str, tex
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (says("  "), "empty"),
-        (says(None, "length"), "empty"),
         (Scripted(body=b'{"choices": [{"mess'), "bad_reply"),
         (Scripted(body=b"<html>busy</html>"), "bad_reply"),
         (Scripted(body=b'{"choices": []}'), "bad_reply"),
@@ -151,6 +162,18 @@ def test_passing_trouble_is_tried_again(status: int) -> None:
     (answer,) = ask(server)
     assert isinstance(answer, Completion)
     assert (answer.text, len(server.bodies)) == ("at last", 3)
+
+
+@pytest.mark.parametrize("code", [429, 502, "overloaded", None])
+def test_an_error_that_comes_with_status_200_is_the_trouble_it_says(code: int | str | None) -> None:
+    """As from routers that pass on what a provider said; a key that is wrong is so too."""
+    error = Scripted(body=orjson.dumps({"error": {"message": "placeholder trouble", "code": code}}))
+    server = ChatServer(error, says("at last"))
+    (answer,) = ask(server)
+    assert isinstance(answer, Completion)
+    assert (answer.text, len(server.bodies)) == ("at last", 2)
+    with pytest.raises(UserError, match="api_key_env"):
+        ask(ChatServer(Scripted(body=b'{"error": {"message": "no", "code": 401}}')))
 
 
 def test_lasting_trouble_becomes_a_failure_that_may_pass() -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from spavl.cli.forecast import Plan as BuildPlan
+from spavl.cli.forecast import say_forecast
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
 from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
@@ -22,9 +24,18 @@ def run(
 
 
 def build(
-    config: ConfigPath, overrides: Overrides = None, restart_from: RestartFrom = None, as_json: AsJson = False
+    config: ConfigPath,
+    overrides: Overrides = None,
+    plan: BuildPlan = False,
+    restart_from: RestartFrom = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build a preference dataset: pictures, questions, responses, labels, judgments, pairs."""
+    if plan:
+        from spavl.pipeline.forecast import forecast_build  # the models' libraries load here
+
+        say_forecast(forecast_build(load_config(config, overrides or ())), as_json)
+        return
     travel(load_config(config, overrides or ()), PARTS[:1], restart_from, as_json)
 
 

@@ -11,6 +11,7 @@ from spavl.config import (
     GuardJudgeConfig,
     JudgeConfig,
     PairwiseJudgeConfig,
+    RubricJudgeConfig,
     RulesJudgeConfig,
 )
 from spavl.judge_config import GuardKind
@@ -26,14 +27,15 @@ from spavl.judges.base import (
     SafetyJudge,
 )
 from spavl.judges.embedded import EmbeddedJudge
-from spavl.judges.guard import Form, GuardJudge
+from spavl.judges.guard import Form, GuardJudge, guard_requests
 from spavl.judges.llama_guard import llama_guard_form
 from spavl.judges.llava_guard import llava_guard_form
 from spavl.judges.md_judge import md_judge_v0_1_form, md_judge_v0_2_form
-from spavl.judges.rubric import RubricJudge
+from spavl.judges.rubric import RubricJudge, label_request
 from spavl.judges.rules import RulesJudge
 from spavl.judges.shield_gemma import shield_gemma_form
 from spavl.judges.strong_reject import strong_reject_form
+from spavl.models.base import Request
 from spavl.models.call_store import StoredModel
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "RulesJudge",
     "SafetyJudge",
     "judge_fingerprint",
+    "label_requests",
     "open_judge",
     "open_safety_judge",
 ]
@@ -98,6 +101,13 @@ def judge_fingerprint(config: JudgeConfig) -> str:
     folder = Path(__file__).parent
     paths = sorted(path for pattern in _FILES[config.kind] for path in folder.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def label_requests(config: JudgeConfig, exchange: Exchange) -> list[Request]:
+    """Returns what a judge asks its model about an exchange; nothing where it asks none."""
+    if isinstance(config, GuardJudgeConfig):
+        return guard_requests(_FORMS[config.kind](), exchange, config.max_tokens)
+    return [label_request(exchange, config.max_tokens)] if isinstance(config, RubricJudgeConfig) else []
 
 
 def open_safety_judge(config: JudgeConfig, models: ModelsByName) -> SafetyJudge:

@@ -75,11 +75,7 @@ class GuardJudge:
         """Judges the exchanges, in order."""
         unfit = [self._unfit(exchange) for exchange in exchanges]
         asked = [exchange for exchange, wrong in zip(exchanges, unfit, strict=True) if wrong is None]
-        requests = [
-            request.model_copy(update={"max_tokens": self._max_tokens})
-            for exchange in asked
-            for request in self._form.ask(exchange)
-        ]
+        requests = [one for exchange in asked for one in guard_requests(self._form, exchange, self._max_tokens)]
         replies = iter(await self._model.generate(requests))
         return [
             self._opinion(exchange, replies) if wrong is None else wrong
@@ -104,6 +100,11 @@ class GuardJudge:
             beginning = " ".join(" | ".join(said).split())[:QUOTED]
             return Failure(reason="unparsed", message=f"the judge's reply is not in its form: '{beginning}...'")
         return opinion
+
+
+def guard_requests(form: Form, exchange: Exchange, max_tokens: int) -> list[Request]:
+    """Returns what a guard is asked about an exchange."""
+    return [request.model_copy(update={"max_tokens": max_tokens}) for request in form.ask(exchange)]
 
 
 def packaged_card(kind: str) -> JudgeCard:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from spavl.judges.base import Contest, Exchange, JudgeCard, Opinion, Preference
 from spavl.judges.judged_text import fenced
-from spavl.models.base import ImageInput, Reply, Request
+from spavl.models.base import Reply, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, OrderVerdict, SafetyVerdict
 from spavl.store import Usage
@@ -86,22 +86,25 @@ class RubricJudge:
 
     async def label(self, exchanges: Sequence[Exchange]) -> list[Opinion | Failure]:
         """Judges the exchanges, in order."""
-        requests = [
-            self._request(SAFETY, exchange.image, question=exchange.question, answer=exchange.answer)
-            for exchange in exchanges
-        ]
+        requests = [label_request(exchange, self._max_tokens) for exchange in exchanges]
         return [_read(reply, _opinion) for reply in await self._model.generate(requests)]
 
     async def compare(self, contests: Sequence[Contest]) -> list[Preference | Failure]:
         """Judges the contests, in order, each in the order given."""
-        requests = [
-            self._request(self._pairwise, one.image, question=one.question, first=one.first, second=one.second)
-            for one in contests
-        ]
+        requests = [compare_request(contest, self._max_tokens, self._pairwise) for contest in contests]
         return [_read(reply, _preference) for reply in await self._model.generate(requests)]
 
-    def _request(self, rubric: str, image: ImageInput | None, **judged: str) -> Request:
-        return Request(prompt=fill(rubric_text(rubric), judged), image=image, max_tokens=self._max_tokens)
+
+def label_request(exchange: Exchange, max_tokens: int) -> Request:
+    """Returns what a judge is asked about an exchange."""
+    judged = {"question": exchange.question, "answer": exchange.answer}
+    return Request(prompt=fill(rubric_text(SAFETY), judged), image=exchange.image, max_tokens=max_tokens)
+
+
+def compare_request(contest: Contest, max_tokens: int, rubric: str = PAIRWISE) -> Request:
+    """Returns what a judge is asked about a contest."""
+    judged = {"question": contest.question, "first": contest.first, "second": contest.second}
+    return Request(prompt=fill(rubric_text(rubric), judged), image=contest.image, max_tokens=max_tokens)
 
 
 def rubric_text(name: str) -> str:

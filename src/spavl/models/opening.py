@@ -8,15 +8,16 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig
+from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig, OpenAIModelConfig
 from spavl.errors import UserError
+from spavl.models.account import Account
 from spavl.models.base import Model
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.openai import OpenAIModel
 
 
 class Models:
-    """The models of a configuration by name; equal configurations share one model.
+    """The models of a configuration by name; equal configurations share one model, and its budget.
 
     Args:
         configs: Name -> configuration.
@@ -25,7 +26,7 @@ class Models:
 
     def __init__(self, configs: Mapping[str, ModelConfig], store: CallStore) -> None:
         self._configs = configs
-        self._store = store
+        self.store = store
         self._opened: dict[ModelConfig, StoredModel] = {}
 
     def __getitem__(self, name: str) -> StoredModel:
@@ -45,8 +46,14 @@ class Models:
             UserError: The model cannot be opened.
         """
         if config not in self._opened:
-            self._opened[config] = StoredModel(_open(config), self._store)
+            self._opened[config] = StoredModel(_open(config), self.store, self._account(config))
         return self._opened[config]
+
+    def _account(self, config: ModelConfig) -> Account:
+        name = next((name for name, one in self._configs.items() if one == config), "")
+        budget = None if isinstance(config, EmbeddedModelConfig) else config.budget
+        price = config.price if isinstance(config, OpenAIModelConfig) else None
+        return Account(name, budget, price, self.store.spent(name))
 
     def close(self) -> None:
         """Gives every model's connections and memory back; call it outside an event loop."""

@@ -1,5 +1,7 @@
 """The construction road on one page: from pictures to the dataset."""
 
+from collections.abc import Sequence
+
 from spavl.dataset import assign_splits, build_dataset
 from spavl.embedded.sentences import sentence_encoder
 from spavl.images import collect
@@ -61,8 +63,7 @@ async def _ask(road: Road, images: dict[str, ImageRecord]) -> dict[str, Question
 
 
 async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[str, Question]) -> dict[str, Response]:
-    splits = assign_splits(list(images.values()), road.config.dataset, road.held_out_leaves(), road.config.seed)
-    asked = [question for question in questions.values() if splits[question.image_id] != "test"]
+    asked = asked_questions(road, list(images.values()), list(questions.values()))
     responders = road.config.responses.responders
     models = {one.model: road.model_config(one.model) for one in responders.values()}
     settings = {"responders": responders, "models": models, "dataset": road.config.dataset, "seed": road.config.seed}
@@ -73,6 +74,12 @@ async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[s
 
     await once(stage, station)
     return {response.id: response for response in stage.records(Response)}
+
+
+def asked_questions(road: Road, images: Sequence[ImageRecord], questions: Sequence[Question]) -> list[Question]:
+    """Returns the questions that responders are asked: those about pictures that are not kept for the test."""
+    splits = assign_splits(images, road.config.dataset, road.held_out_leaves(), road.config.seed)
+    return [question for question in questions if splits[question.image_id] != "test"]
 
 
 async def _compare(road: Road, questions: dict[str, Question], responses: dict[str, Response]) -> list[PreferencePair]:

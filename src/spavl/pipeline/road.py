@@ -29,6 +29,10 @@ NOT_IDENTITY = {
     "api_key_env": "who pays does not change what is answered",
     "prefill": "it says what the server can do; what it is sent stays the same",
     "length_field": "the limit is the same, whatever the server calls it",
+    "requests_per_minute": "how fast a server is asked does not change what it says",
+    "tokens_per_minute": "the same",
+    "price": "what an answer costs does not change what it says",
+    "budget": "it decides whether a call is made, not what it says, and a larger one asks what was left",
     **NOT_TRAININGS_IDENTITY,
 }
 """Configuration fields that a stage's hash leaves out, and why."""
@@ -89,7 +93,7 @@ def open_road(config: RunConfig) -> Iterator[Road]:
     chosen_leaves(config, taxonomy)
     run = RunDirectory(config.run, config.seed)
     with run.locked():
-        store = CallStore(config.calls)
+        store = CallStore(config.calls, str(config.run))
         models = open_models(config.models, store)
         try:
             yield Road(config, run, taxonomy, ImageStore(config.run / "pictures", limits), models)

@@ -21,7 +21,7 @@ async def label_responses(
     items = [(response.id, response) for response in responses]
 
     def case(response: Response) -> Exchange:
-        return exchange(questions[response.question_id], response, show)
+        return exchange_of(questions[response.question_id], response, show(response.image_id))
 
     def record(response: Response, opinion: Opinion) -> SafetyLabel:
         return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
@@ -32,6 +32,6 @@ async def label_responses(
     return stage.finish([item for item, _ in items], facts=facts)
 
 
-def exchange(question: Question, response: Response, show: Callable[[str], ImageInput]) -> Exchange:
-    """Returns what a safety judge reads of a response."""
-    return Exchange(question.text, response.text, question.question_type.harmful, show(response.image_id))
+def exchange_of(question: Question, response: Response, image: ImageInput) -> Exchange:
+    """Returns what a judge reads of a response."""
+    return Exchange(question.text, response.text, question.question_type.harmful, image)

@@ -7,7 +7,7 @@ from spavl.judges.base import Exchange, Opinion, SafetyJudge
 from spavl.judges.judge_items import hear_items
 from spavl.models.ask import check_reached
 from spavl.models.base import ImageInput
-from spavl.preferences.label import exchange
+from spavl.preferences.label import exchange_of
 from spavl.records import Question, Response, SafetyLabel
 from spavl.store import Manifest, StageDirectory
 
@@ -26,7 +26,7 @@ async def hear_opinions(
     """
 
     def case(response: Response) -> Exchange:
-        return exchange(questions[response.question_id], response, show)
+        return exchange_of(questions[response.question_id], response, show(response.image_id))
 
     def record(name: str, response: Response, opinion: Opinion) -> SafetyLabel:
         return SafetyLabel(response_id=response.id, judge=name, **opinion._asdict())

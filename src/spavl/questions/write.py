@@ -53,10 +53,24 @@ async def write_questions(
     Raises:
         RunError: The writer was out of reach too often.
     """
-    prompts = load_prompts(config.prompts)
     tasks = plan_tasks(config, images)
-    everyday = deal_topics([task.item for task in tasks if not task.question_type.harmful])
     items = [(task.item, task) for task in tasks]
+    request = question_requests(config, taxonomy, tasks, show)
+
+    def read(task: Task, completion: Completion) -> Question | Failure:
+        return read_question(task, completion, config.writer)
+
+    await ask(stage, items, writer, request, read, label="questions")
+    check_reached(stage, len(items))
+    return stage.finish([name for name, _ in items], facts={"prompts": config.prompts})
+
+
+def question_requests(
+    config: QuestionsConfig, taxonomy: Taxonomy, tasks: Sequence[Task], show: Callable[[str], ImageInput]
+) -> Callable[[Task], Request]:
+    """Returns the function that makes the writer's request of any of the tasks, which are all there are."""
+    prompts = load_prompts(config.prompts)
+    everyday = deal_topics([task.item for task in tasks if not task.question_type.harmful])
 
     def request(task: Task) -> Request:
         prompt = prompts[task.question_type]
@@ -71,12 +85,7 @@ async def write_questions(
             temperature=config.temperature,
         )
 
-    def read(task: Task, completion: Completion) -> Question | Failure:
-        return read_question(task, completion, config.writer)
-
-    await ask(stage, items, writer, request, read, label="questions")
-    check_reached(stage, len(items))
-    return stage.finish([name for name, _ in items], facts={"prompts": config.prompts})
+    return request
 
 
 def plan_tasks(config: QuestionsConfig, images: Sequence[ImageRecord]) -> list[Task]:

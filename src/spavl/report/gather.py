@@ -75,6 +75,8 @@ class DatasetStatistics(NamedTuple):
     """Names of the leaves without a picture."""
     sources: tuple[PictureSource, ...]
     responders: tuple[Responder, ...]
+    endings: Mapping[str, Mapping[str, int]]
+    """Responder -> how its answers ended, or why there is none -> answers; empty in runs of before it was counted."""
     judge: JudgeCard
     """The judge that labelled the responses."""
     opinions: Opinions | None
@@ -161,6 +163,7 @@ def _dataset(
         responders=tally_responders(responses, labels, groups, pairs),
         judge=judge,
         opinions=_opinions(run, manifests, JudgeLabels(judge.name, judge, labels), questions, responses),
+        endings=manifests["responses"].facts.get("outcomes_by_responder", {}),
         judging=tally_judging(run.records("judgments", Judgment), responses, manifests["preferences"].counts),
         pairs=tally_pairs(pairs),
         splits={split: splits.count(split) for split in ("train", "validation")},

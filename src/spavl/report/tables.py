@@ -55,6 +55,13 @@ class Table(NamedTuple):
         return all(len(str(row[column])) <= LONGEST_TIGHT for row in self.rows)
 
 
+ENDINGS = {
+    "stop": "Whole",
+    "length": "Cut at the limit",
+    "refusal": "Refusal",
+    "content_filter": "Stopped by a filter",
+}
+
 HELD_OUT = {
     "image": "picture unseen; its kind of harm was trained on",
     "leaf": "picture unseen, and its whole kind of harm (leaf) too",
@@ -219,6 +226,25 @@ def responders_table(dataset: DatasetStatistics) -> Table:
         rows,
         "Pairs are drawn across groups. n: responses the judge could label. "
         f"The labels are those of {dataset.judge.name}, which sees {dataset.judge.sight}.",
+    )
+
+
+def endings_table(endings: Mapping[str, Mapping[str, int]]) -> Table:
+    """Returns how each responder's answers ended, and why there is none where there is none."""
+    headings = [(name, title) for name, title in ENDINGS.items() if any(name in counts for counts in endings.values())]
+    rows: list[Sequence[Cell]] = [
+        (
+            responder,
+            *(counts.get(name, 0) for name, _ in headings),
+            ", ".join(f"{reason} {count}" for reason, count in counts.items() if reason not in ENDINGS) or "–",
+        )
+        for responder, counts in endings.items()
+    ]
+    return Table(
+        "How the responders' answers ended",
+        ("Responder", *(title for _, title in headings), "No answer"),
+        rows,
+        "As the model or its server says; what an answer's words decline is the judge's to say.",
     )
 
 
