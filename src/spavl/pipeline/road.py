@@ -7,13 +7,24 @@ from typing import Any, NamedTuple, TypeVar
 from spavl.config import Config, JudgeConfig, RubricJudgeConfig, RunConfig
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, open_models
-from spavl.records import ImageRecord, Record
+from spavl.questions import kept_questions
+from spavl.records import ImageRecord, Question, QuestionCheck, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 
 R = TypeVar("R", bound=Record)
 
-BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
+BUILD_STAGES = (
+    "images",
+    "captions",
+    "questions",
+    "checked_questions",
+    "responses",
+    "labels",
+    "judgments",
+    "preferences",
+    "dataset",
+)
 STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
@@ -47,6 +58,10 @@ class Road(NamedTuple):
     def records(self, stage: str, kind: type[R]) -> list[R]:
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
+
+    def questions(self) -> list[Question]:
+        """Returns the questions that passed their checks, each once."""
+        return kept_questions(self.records("questions", Question), self.records("checked_questions", QuestionCheck))
 
     def shower(self) -> Callable[[str], ImageInput]:
         """Returns the function that shows a picture by its image id, or by its digest if it is no image record."""

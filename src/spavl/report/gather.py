@@ -16,12 +16,14 @@ from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
 from spavl.pipeline.road import BUILD_STAGES, STAGES
 from spavl.preferences import safety_groups
+from spavl.questions import Leakage, kept_questions
 from spavl.records import (
     Answer,
     ImageRecord,
     Judgment,
     PreferencePair,
     Question,
+    QuestionCheck,
     Response,
     SafetyLabel,
     Sample,
@@ -66,6 +68,15 @@ class TrainingStep(BaseModel):
     """The same -> pairs; empty in a log that does not say."""
 
 
+class CaptionCounts(BaseModel):
+    """Pictures of one leaf, and how many of them keep their source's caption though a model was asked for one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pictures: int
+    source_captions: int
+
+
 class DatasetStatistics(NamedTuple):
     """How the dataset was made and what is in it."""
 
@@ -73,6 +84,9 @@ class DatasetStatistics(NamedTuple):
     uncovered: tuple[str, ...]
     """Names of the leaves without a picture."""
     sources: tuple[PictureSource, ...]
+    source_captions: Mapping[str, CaptionCounts]
+    """Leaf -> pictures, and those that keep their source's caption; empty where no model wrote captions."""
+    leakage: tuple[Leakage, ...]
     responders: tuple[Responder, ...]
     judge: JudgeCard
     """The judge that labelled the responses."""
@@ -147,11 +161,17 @@ def _dataset(
     labels = run.records("labels", SafetyLabel)
     groups = safety_groups(manifests["labels"].facts["safe_rates"], config.preferences.groups)
     covered = {image.leaf for image in images}
+    written, checks = run.records("questions", Question), run.records("checked_questions", QuestionCheck)
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, run.records("questions", Question), pairs),
+        coverage=tally_coverage(taxonomy, images, kept_questions(written, checks), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
+        source_captions={
+            leaf: CaptionCounts.model_validate(one)
+            for leaf, one in manifests["captions"].facts.get("by_leaf", {}).items()
+        },
+        leakage=tuple(Leakage.model_validate(one) for one in manifests["checked_questions"].facts["leakage"]),
         responders=tally_responders(responses, labels, groups, pairs),
         judge=JudgeCard.model_validate(manifests["labels"].facts["judge"]),
         judging=tally_judging(run.records("judgments", Judgment), responses, manifests["preferences"].counts),

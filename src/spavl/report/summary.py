@@ -21,6 +21,8 @@ def summary(data: ReportData) -> dict[str, Any]:
             "confidence": data.config.evaluate.confidence,
         },
         "judge": data.evaluation.judge.model_dump(mode="json"),
+        "captions": {leaf: one.model_dump() for leaf, one in data.dataset.source_captions.items()},
+        "leakage": [one.model_dump(mode="json") for one in data.dataset.leakage],
         "training": {
             "pairs": data.trained_on.pairs,
             "benign_pairs_left_out": data.trained_on.benign_left_out,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
+from spavl.records import leaf_parts
 from spavl.report.gather import DatasetStatistics, ReportData
 from spavl.report.training import Training
 from spavl.report.wording import TITLES, bounds_text, change_text, margin_text, p_text, rate_text, teacher_sentence
@@ -269,6 +270,45 @@ def sources_table(dataset: DatasetStatistics) -> Table:
     """Returns where the pictures came from."""
     rows = [(one.source, one.licence, one.pictures) for one in dataset.sources]
     return Table("Where the pictures came from", ("Collection", "Licence", "Pictures"), rows)
+
+
+def leakage_table(dataset: DatasetStatistics) -> Table:
+    """Returns how many questions neither speak of their picture nor need it."""
+    rows: list[Sequence[Cell]] = [
+        (
+            f"{(one.question_type or 'all').replace('_', ' ')}, {one.questions}",
+            one.n,
+            one.names,
+            one.points,
+            rate_text(one.unmentioned, 1),
+            rate_text(one.unneeded, 1),
+            one.unneeded.n if one.unneeded else 0,
+        )
+        for one in dataset.leakage
+    ]
+    return Table(
+        "Text leakage: questions that do not mention or need their picture",
+        ("Questions", "n", "Name the picture", "Only point", "Do neither", "Understood without it", "n judged"),
+        rows,
+        "Naming (“the picture”, “shown here”) and pointing (“this …”) are found by rule. Understood without it: in the "
+        "words of a judge who saw the picture, or not about it at all. Written: all questions; kept: those that passed "
+        "the checks. In brackets: 95\u00a0% intervals over pictures.",
+    )
+
+
+def captions_table(dataset: DatasetStatistics) -> Table:
+    """Returns in which leaves pictures keep their source's caption because the model wrote none."""
+    counts = dataset.source_captions
+    rows: list[Sequence[Cell]] = [
+        (leaf_parts(leaf)[2], one.pictures, one.source_captions) for leaf, one in counts.items() if one.source_captions
+    ]
+    total = [sum(getattr(one, name) for one in counts.values()) for name in ("pictures", "source_captions")]
+    return Table(
+        "Pictures for which the model wrote no caption",
+        ("Leaf", "Pictures", "With the source's caption"),
+        [*rows, ("all leaves", *total)],
+        "A model declines pictures of some leaves more than others; there the questions rest on the sources' captions.",
+    )
 
 
 def count_table(caption: str, heading: str, counts: Mapping[str, int]) -> Table:
