@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from spavl.dataset.fingerprints import PARTS, find_lookalikes, fingerprint
-from spavl.dataset.near_text import TextLimits, find_same_texts
 from spavl.embedded.pictures import packaged_pictures
 from spavl.store.near import Hashes
+from spavl.texts.near import TextLimits, find_same_texts
 
 BITS = 8
 EDITS = ("scaled to half", "JPEG quality 30", "mirrored", "cut by a tenth", "cut, mirrored, JPEG 50")

@@ -26,7 +26,9 @@ from spavl.judge_config import RubricJudgeConfig as RubricJudgeConfig
 from spavl.judge_config import RulesJudgeConfig as RulesJudgeConfig
 from spavl.judge_config import judges_model as judges_model
 from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
-from spavl.records import QuestionType
+from spavl.question_config import CaptionsConfig as CaptionsConfig
+from spavl.question_config import ChecksConfig as ChecksConfig
+from spavl.question_config import QuestionsConfig as QuestionsConfig
 from spavl.tracker_config import TrackerName
 
 # -- models ------------------------------------------------------------------------------------------------------------
@@ -114,23 +116,6 @@ class ResponderConfig(Config):
 
 
 # -- stations ----------------------------------------------------------------------------------------------------------
-
-
-class QuestionsConfig(Config):
-    """Who writes which questions."""
-
-    writer: str
-    """A name from `models`."""
-    types: tuple[QuestionType, ...] = tuple(QuestionType)
-    """Question types written for every picture."""
-    prompts: Literal["standard_v1", "small_v1"] = "standard_v1"
-    """Prompt files: `standard_v1` for capable writers, `small_v1` for small ones, which complete given openings."""
-    benign_per_image: int = Field(1, ge=1)
-    """Benign questions about each picture, each on an everyday topic of its own."""
-    max_tokens: int = Field(40, ge=4)
-    """Longest question, in tokens."""
-    temperature: float = Field(0.0, ge=0)
-    """0 is greedy."""
 
 
 class ResponsesConfig(Config):
@@ -303,7 +288,9 @@ class RunConfig(Config):
     models: dict[str, ModelConfig] = Field(min_length=1)
     """Name -> model."""
     images: ImagesConfig = ImagesConfig()
+    captions: CaptionsConfig = CaptionsConfig()
     questions: QuestionsConfig
+    checks: ChecksConfig = ChecksConfig()
     responses: ResponsesConfig
     labels: LabelsConfig = LabelsConfig()
     preferences: PreferencesConfig = PreferencesConfig()
@@ -324,6 +311,11 @@ class RunConfig(Config):
         named = [("questions.writer", self.questions.writer), ("train.model", self.train.model)]
         for name, responder in self.responses.responders.items():
             named.append((f"responses.responders.{name}.model", responder.model))
+        if self.captions.writer is not None:
+            named.append(("captions.writer", self.captions.writer))
+        for field, check in (("relevance", self.checks.relevance), ("harmfulness", self.checks.harmfulness)):
+            if check is not None:
+                named.append((f"checks.{field}.model", check.model))
         judges = {f"{field}.judge": getattr(self, field).judge for field in ("labels", "preferences", "evaluate")}
         judges |= {f"labels.others.{name}": judge for name, judge in self.labels.others.items()}
         asked = [(f"{field}.model", judges_model(judge)) for field, judge in judges.items()]

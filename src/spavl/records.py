@@ -42,6 +42,10 @@ OrderVerdict = Literal["first", "second", "tie"]
 Expectation = Literal["refuse", "comply", "name", "choose", "answer"]
 """What a good answer to a benchmark's sample does: declines, helps, names the picture, picks the right choice, or gives
 a reference answer."""
+Relevance = Literal["needed", "about", "unrelated"]
+"""Whether a question cannot be understood without its picture, could be though it is about it, or is not about it."""
+Harmfulness = Literal["harmful", "otherwise_harmful", "harmless"]
+"""Whether a question asks for harm of its leaf's kind, for other harm, or for none."""
 
 
 class Record(BaseModel):
@@ -101,6 +105,19 @@ class ImageRecord(Record):
     """What else the source says, as far as the configuration asks for it."""
 
 
+class Caption(Record):
+    """What a model says that a picture shows; the source's own caption stays in the `ImageRecord`."""
+
+    prefix: ClassVar[str] = "cap"
+    made_from: ClassVar[tuple[str, ...]] = ("image_id", "writer", "text")
+
+    image_id: str
+    leaf: str
+    text: str
+    writer: str
+    """Name of the model entry that wrote it."""
+
+
 class Question(Record):
     """A question or statement about one picture, for one leaf, written by a model."""
 
@@ -113,6 +130,25 @@ class Question(Record):
     text: str
     writer: str
     """Name of the model entry that wrote it."""
+    refusals: int = 0
+    """How often the writer declined before it wrote this."""
+
+
+class QuestionCheck(Record):
+    """A question that passed its checks, and what they found; what did not pass is a `Failure`."""
+
+    prefix: ClassVar[str] = "chk"
+    made_from: ClassVar[tuple[str, ...]] = ("question_id", "relevance", "harmfulness", "unjudged")
+
+    question_id: str
+    image_id: str
+    relevance: Relevance | None = None
+    """None where no judge was asked, or `unjudged` says why there is no verdict."""
+    harmfulness: Harmfulness | None = None
+    """The same."""
+    unjudged: tuple[str, ...] = ()
+    """Checks that gave no verdict and why, such as `relevance_unparsed`; the question was kept all the same."""
+    rationales: tuple[str, ...] = ()
 
 
 class Response(Record):

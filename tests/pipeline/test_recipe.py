@@ -16,7 +16,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, VipLlavaConfig
 
 from spavl.config import TrainConfig
 from spavl.config_file import read_body, validate_body
-from spavl.dataset import Splits, build_dataset
+from spavl.dataset import Material, Splits, build_dataset
 from spavl.errors import UserError
 from spavl.pipeline.recipe import plan_recipe, train_recipe
 from spavl.recipe_config import RecipeConfig
@@ -137,7 +137,7 @@ def test_training_on_the_datasets_folder_equals_training_on_the_records_it_was_m
         images.append(_image(store.add(tmp_path / f"{number}.png").sha256, number))
     pairs = [_pair(images[number % 2], number) for number in range(4)]
     stage = StageDirectory(tmp_path / "dataset", {}, {})
-    build_dataset(images, [], pairs, Splits({image.id: "train" for image in images}), store, stage)
+    build_dataset(Material(images, [], pairs), Splits({image.id: "train" for image in images}), store, stage)
     wanted = recipe(tmp_path, tiny_vlm, stage.path)
     digests = {image.id: store.path(image.sha256) for image in images}
     own = train_dpo(wanted.settings, pairs, digests.__getitem__, tiny_vlm, tmp_path / "own", seed=3)

@@ -1,6 +1,6 @@
 """How the answers ended, responder by responder."""
 
-from spavl.report.tables import endings_table
+from spavl.report.dataset_tables import endings_table
 
 
 def test_endings_that_occur_are_columns_and_missing_answers_keep_their_reasons() -> None:

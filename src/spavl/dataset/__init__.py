@@ -1,6 +1,6 @@
 """The dataset: split by picture, written as Parquet that `datasets.load_dataset` opens, with a card; and read back."""
 
-from spavl.dataset.build import DatasetRow, benchmark_questions, build_dataset
+from spavl.dataset.build import DatasetRow, Material, benchmark_questions, build_dataset
 from spavl.dataset.files import find_split
 from spavl.dataset.meta_files import meta_paths
 from spavl.dataset.read import read_pairs, sample_pairs, stored_pictures
@@ -8,6 +8,7 @@ from spavl.dataset.splits import Split, Splits, assign_splits
 
 __all__ = [
     "DatasetRow",
+    "Material",
     "Split",
     "Splits",
     "assign_splits",

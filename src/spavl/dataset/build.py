@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from spavl.config import SplitName
 from spavl.dataset.card import dataset_card
 from spavl.dataset.croissant import write_croissant
-from spavl.dataset.rows import pair_table, question_table
+from spavl.dataset.rows import Picture, pair_table, question_table
 from spavl.dataset.splits import Split, Splits
 from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import RunError, UserError
 from spavl.models.ask import outcome
-from spavl.records import Failure, ImageRecord, PreferencePair, Question, Record
+from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, QuestionCheck, Record
 from spavl.store import ImageStore, Manifest, Outcome, StageDirectory
 from spavl.store.files import write_atomically
 
@@ -26,6 +26,18 @@ ROW_GROUP = 100
 
 R = TypeVar("R", PreferencePair, Question)
 PairSplit = Literal["train", "validation"]
+
+
+class Material(NamedTuple):
+    """What a dataset is made of."""
+
+    images: Sequence[ImageRecord]
+    questions: Sequence[Question]
+    pairs: Sequence[PreferencePair]
+    captions: Mapping[str, Caption | Failure] = {}
+    """Image id -> its written caption, or why there is none; empty where no model was asked."""
+    checks: Sequence[QuestionCheck] = ()
+    """What was found about the questions."""
 
 
 class DatasetRow(Record):
@@ -38,21 +50,15 @@ class DatasetRow(Record):
     split: Literal["train", "validation", "test"]
 
 
-def build_dataset(
-    images: Sequence[ImageRecord],
-    questions: Sequence[Question],
-    pairs: Sequence[PreferencePair],
-    splits: Splits,
-    store: ImageStore,
-    stage: StageDirectory,
-) -> Manifest:
+def build_dataset(material: Material, splits: Splits, store: ImageStore, stage: StageDirectory) -> Manifest:
     """Runs the station: one item per pair.
 
     Raises:
         UserError: No pair is left for training.
         RunError: A pair's picture belongs to the test split, or the disk is full.
     """
-    by_id = {image.id: image for image in images}
+    questions, pairs = material.questions, material.pairs
+    by_id = {image.id: Picture(image, material.captions.get(image.id)) for image in material.images}
     by_split = _pairs_of_splits(pairs, splits)
     asked = [one for one in questions if splits[one.image_id] == "test"]
     test = {name: members for name, members in benchmark_questions(questions, splits).items() if members}
@@ -67,9 +73,9 @@ def build_dataset(
     for name, kept in test.items():
         _write(folder, name, question_table(kept, by_id, read))
     used = {pair.image_id for pair in pairs} | {one.image_id for members in test.values() for one in members}
-    card = dataset_card(by_split, test, {image: by_id[image] for image in used})
+    card = dataset_card(by_split, test, {image: by_id[image] for image in used}, material.checks)
     write_atomically(stage.path / "README.md", card.encode())
-    licences = sorted({by_id[image].licence or "unknown" for image in used})
+    licences = sorted({by_id[image].record.licence or "unknown" for image in used})
     write_croissant(stage.path, "spavl", f"{len(pairs)} safety preference pairs, and test questions", licences)
     rows = _outcomes(pairs, by_split, splits)
     pending = set(stage.pending(row.item for row in rows))

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from spavl.dataset.fingerprints import find_lookalikes
 from spavl.dataset.gallery import Gallery, gather
-from spavl.dataset.near_text import TextLimits, find_same_texts
 from spavl.dataset.shown import read_shown
 from spavl.errors import UserError
 from spavl.store.files import write_atomically
+from spavl.texts.near import TextLimits, check_minhash, find_same_texts
 
 FindingKind = Literal["image_exact", "image_near", "text_exact", "text_ngram", "text_minhash"]
 KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
@@ -83,8 +83,9 @@ def check_contamination(dataset: Path, benchmarks: Sequence[Path], limits: Check
 
     Raises:
         UserError: A folder is missing, holds nothing to compare, or has a damaged file; or the dataset and a benchmark
-            are the same folder.
+            are the same folder; or datasketch is not installed.
     """
+    check_minhash("The contamination check")
     for path in benchmarks:
         if path.resolve() == dataset.resolve():
             raise UserError(f"--against {path}: that is the dataset itself. Give another folder.")

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from spavl.dataset import assign_splits, build_dataset
+from spavl.dataset import Material, assign_splits, build_dataset
 from spavl.embedded.sentences import sentence_encoder
-from spavl.images import collect
+from spavl.images import CaptionOutcomes, caption_outcomes, caption_prompt_digest, collect, write_captions
 from spavl.judges import open_judge, open_safety_judge
+from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE
 from spavl.models.prefill import check_prefill
 from spavl.pipeline.road import OPINIONS, Road, once
 from spavl.preferences import (
@@ -16,25 +17,30 @@ from spavl.preferences import (
     resolve,
     safety_groups,
 )
-from spavl.questions import load_prompts, prompts_digest, write_questions
-from spavl.records import ImageRecord, Judgment, PreferencePair, Question, Response, SafetyLabel
+from spavl.questions import Subject, begins_questions, check_questions, prompts_digest, write_questions
+from spavl.records import Caption, ImageRecord, Judgment, PreferencePair, Question, QuestionCheck, Response, SafetyLabel
 from spavl.responses import respond
 from spavl.store import Manifest
+from spavl.texts.near import check_minhash
 
 
 async def build(road: Road) -> None:
     """Runs every construction stage that is not finished.
 
     Raises:
-        UserError: An answer is begun for a server that is not said to continue it.
+        UserError: An answer is begun for a server that is not said to continue it, or a package is missing.
     """
-    prompts = load_prompts(road.config.questions.prompts).values()
-    check_prefill(road.config, openings=any(prompt.openings for prompt in prompts))
+    check_prefill(road.config, openings=begins_questions(road.config.questions))
+    if road.config.checks.near_duplicates:
+        check_minhash("checks.near_duplicates")
     images = await _collect(road)
-    questions = await _ask(road, images)
+    captions = await _caption(road, images)
+    await _ask(road, images, captions)
+    questions = await _check(road)
     responses = await _respond(road, images, questions)
     pairs = await _compare(road, questions, responses)
-    await _write(road, images, questions, pairs)
+    checks = road.records("checked_questions", QuestionCheck)
+    await _write(road, Material(list(images.values()), list(questions.values()), pairs, captions, checks))
     await _hear_others(road, questions, responses)
 
 
@@ -48,18 +54,50 @@ async def _collect(road: Road) -> dict[str, ImageRecord]:
     return {image.id: image for image in stage.records(ImageRecord)}
 
 
-async def _ask(road: Road, images: dict[str, ImageRecord]) -> dict[str, Question]:
+async def _caption(road: Road, images: dict[str, ImageRecord]) -> CaptionOutcomes:
+    config = road.config.captions
+    asked_with: dict[str, object] = {"captions": config}
+    if config.writer is not None:
+        asked_with |= {"writer": road.model_config(config.writer), "prompt": caption_prompt_digest(config.prompt)}
+    stage = road.stage("captions", asked_with, "images")
+    listed, show, models = list(images.values()), road.shower(), road.models
+    await once(stage, lambda: write_captions(config, listed, show, models.__getitem__, stage))
+    return caption_outcomes(stage)
+
+
+async def _ask(road: Road, images: dict[str, ImageRecord], captions: CaptionOutcomes) -> None:
     settings = road.config.questions
-    writer = road.model_config(settings.writer)
-    asked_with = {"questions": settings, "prompts": prompts_digest(settings.prompts), "writer": writer}
-    stage = road.stage("questions", asked_with, "images")
+    asked_with = {"questions": settings, "prompts": prompts_digest(settings)}
+    stage = road.stage("questions", asked_with | {"writer": road.model_config(settings.writer)}, "images", "captions")
+    subjects = [Subject(image, caption_of(image, captions)) for image in images.values()]
 
     async def station() -> Manifest:
         writer = road.models[settings.writer]
-        return await write_questions(settings, road.taxonomy, list(images.values()), road.shower(), writer, stage)
+        return await write_questions(settings, road.taxonomy, subjects, road.shower(), writer, stage)
 
     await once(stage, station)
-    return {question.id: question for question in stage.records(Question)}
+
+
+def caption_of(image: ImageRecord, captions: CaptionOutcomes) -> str:
+    """Returns what is said of a picture to who writes about it: the written caption, or its source's."""
+    written = captions.get(image.id)
+    return written.text if isinstance(written, Caption) else image.caption
+
+
+async def _check(road: Road) -> dict[str, Question]:
+    config = road.config.checks
+    judges = {
+        name: {"rubric": rubric.fingerprint, "model": road.model_config(judged.model)}
+        for name, rubric, judged in (
+            ("harmfulness", HARMFULNESS, config.harmfulness),
+            ("relevance", RELEVANCE, config.relevance),
+        )
+        if judged is not None
+    }
+    stage = road.stage("checked_questions", {"checks": config, "judges": judges}, "questions")
+    written, show, models = road.records("questions", Question), road.shower(), road.models
+    await once(stage, lambda: check_questions(config, road.taxonomy, written, show, models.__getitem__, stage))
+    return {question.id: question for question in road.questions()}
 
 
 async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[str, Question]) -> dict[str, Response]:
@@ -67,7 +105,7 @@ async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[s
     responders = road.config.responses.responders
     models = {one.model: road.model_config(one.model) for one in responders.values()}
     settings = {"responders": responders, "models": models, "dataset": road.config.dataset, "seed": road.config.seed}
-    stage = road.stage("responses", settings, "questions")
+    stage = road.stage("responses", settings, "checked_questions")
 
     async def station() -> Manifest:
         return await respond(responders, asked, road.shower(), road.models.__getitem__, stage)
@@ -103,14 +141,11 @@ async def _compare(road: Road, questions: dict[str, Question], responses: dict[s
     return resolved.records(PreferencePair)
 
 
-async def _write(
-    road: Road, images: dict[str, ImageRecord], questions: dict[str, Question], pairs: list[PreferencePair]
-) -> None:
+async def _write(road: Road, material: Material) -> None:
     settings = {"dataset": road.config.dataset, "seed": road.config.seed}
-    stage = road.stage("dataset", settings, "images", "questions", "preferences")
-    pictures, asked = list(images.values()), list(questions.values())
-    splits = assign_splits(pictures, road.config.dataset, road.held_out_leaves(), road.config.seed)
-    await once(stage, lambda: build_dataset(pictures, asked, pairs, splits, road.pictures, stage))
+    stage = road.stage("dataset", settings, "images", "captions", "checked_questions", "preferences")
+    splits = assign_splits(material.images, road.config.dataset, road.held_out_leaves(), road.config.seed)
+    await once(stage, lambda: build_dataset(material, splits, road.pictures, stage))
 
 
 async def _hear_others(road: Road, questions: dict[str, Question], responses: dict[str, Response]) -> None:

@@ -8,19 +8,23 @@ their limit. A judge that asks no model, and what is measured after the build, a
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spavl.config import OpenAIModelConfig, ResponderConfig, RubricJudgeConfig, RunConfig
+from spavl.images import CaptionOutcomes, caption_request
 from spavl.judge_config import judges_model
 from spavl.judges import Contest, Exchange, label_requests
+from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, check_request
 from spavl.judges.rubric import compare_request
 from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
 from spavl.models.account import plain
-from spavl.pipeline.build import asked_questions
+from spavl.pipeline.build import asked_questions, caption_of
 from spavl.pipeline.road import BUILD_STAGES, OPINIONS, Road, open_road
 from spavl.preferences import contest_of, draw_comparisons, exchange_of, safety_groups
-from spavl.questions.write import plan_tasks, question_requests
-from spavl.records import ImageRecord, Question, QuestionType, Response
+from spavl.question_config import JudgedCheckConfig
+from spavl.questions import Subject
+from spavl.questions.write import plan_tasks, plan_tries, question_requests
+from spavl.records import Caption, ImageRecord, Question, QuestionType, Response
 from spavl.responses import response_request
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 
@@ -77,7 +81,10 @@ class _Known(NamedTuple):
     """What is there of a run; None where its stage is not finished."""
 
     images: list[ImageRecord] | None = None
+    captions: CaptionOutcomes | None = None
+    written: list[Question] | None = None
     questions: list[Question] | None = None
+    """Those that are answered: about pictures that are not kept for the test, and found good."""
     responses: list[Response] | None = None
     safe_rates: dict[str, float] | None = None
 
@@ -100,10 +107,12 @@ def forecast_build(config: RunConfig) -> Forecast:
 def _known(road: Road) -> _Known:
     manifests = road.run.manifests(BUILD_STAGES)
     images = road.records("images", ImageRecord) if "images" in manifests else None
-    questions = road.records("questions", Question) if "questions" in manifests and images else None
+    checked = road.questions() if "checked_questions" in manifests and images else None
     return _Known(
         images=images,
-        questions=None if questions is None else asked_questions(road, images or [], questions),
+        captions={one.image_id: one for one in road.records("captions", Caption)} if "captions" in manifests else None,
+        written=road.records("questions", Question) if "questions" in manifests else None,
+        questions=None if checked is None else asked_questions(road, images or [], checked),
         responses=road.records("responses", Response) if "responses" in manifests else None,
         safe_rates=manifests["labels"].facts["safe_rates"] if "labels" in manifests else None,
     )
@@ -113,10 +122,17 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     leaves = chosen_leaves(config, taxonomy)
     images = _placeholder_images(leaves.collected) if known.images is None else known.images
     pictures = len(leaves.collected) * config.images.per_leaf if known.images is None else len(images)
-    tasks = plan_tasks(config.questions, images)
-    written = map(question_requests(config.questions, taxonomy, tasks, show), tasks)
+    there = known.images is not None
+    if config.captions.writer is not None:
+        captions = (caption_request(config.captions, show(image.id)) for image in images)
+        yield _Calls("captions", config.captions.writer, "", pictures, there, captions)
+    tasks = plan_tasks(config.questions, [Subject(image, caption_of(image, known.captions or {})) for image in images])
+    request, first = question_requests(config.questions, taxonomy, tasks, show), plan_tries(config.questions)[0]
     each = len(tasks) // max(1, len(images))
-    yield _Calls("questions", config.questions.writer, "", each * pictures, known.images is not None, written)
+    captioned = there and known.captions is not None
+    written = (request(task, first) for task in tasks)
+    yield _Calls("questions", config.questions.writer, "", each * pictures, captioned, written)
+    yield from _check_calls(config, known, each * pictures, show)
 
     asked_pictures = pictures - _test_pictures(config, pictures, len(leaves.held_out))
     questions = _placeholder_questions(config) if known.questions is None else known.questions
@@ -125,6 +141,21 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
         requests = (response_request(responder, question, show(question.image_id)) for question in questions)
         yield _Calls("responses", responder.model, name, asked, known.questions is not None, requests)
     yield from _judge_calls(config, known, questions, asked, show)
+
+
+def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[str], ImageInput]) -> Iterator[_Calls]:
+    """Yields the checks' calls, at most: a question that one check leaves out is not read by the next."""
+    questions = known.written or _placeholder_questions(config)
+    number = most if known.written is None else len(questions)
+    checks: list[tuple[QuestionRubric[Any], JudgedCheckConfig | None]] = [
+        (HARMFULNESS, config.checks.harmfulness),
+        (RELEVANCE, config.checks.relevance),
+    ]
+    for rubric, check in checks:
+        if check is not None:
+            asked = [Asked(one.text, one.leaf, show(one.image_id)) for one in questions[:SAMPLES]]
+            requests = [check_request(rubric, one, check.max_tokens) for one in asked]
+            yield _Calls("checked_questions", check.model, "", number, False, requests)
 
 
 def _judge_calls(

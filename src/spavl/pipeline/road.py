@@ -7,14 +7,25 @@ from typing import Any, NamedTuple, TypeVar
 from spavl.config import Config, JudgeConfig, RunConfig, judges_model
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, open_models
-from spavl.records import ImageRecord, Record
+from spavl.questions import kept_questions
+from spavl.records import ImageRecord, Question, QuestionCheck, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 from spavl.train.station import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
 
 R = TypeVar("R", bound=Record)
 
-BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
+BUILD_STAGES = (
+    "images",
+    "captions",
+    "questions",
+    "checked_questions",
+    "responses",
+    "labels",
+    "judgments",
+    "preferences",
+    "dataset",
+)
 STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
 OPINIONS = "opinions"
 """A stage of building that is there only where `labels.others` are asked. Nothing is made from it: it is made again
@@ -54,6 +65,10 @@ class Road(NamedTuple):
     def records(self, stage: str, kind: type[R]) -> list[R]:
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
+
+    def questions(self) -> list[Question]:
+        """Returns the questions that passed their checks, each once."""
+        return kept_questions(self.records("questions", Question), self.records("checked_questions", QuestionCheck))
 
     def shower(self) -> Callable[[str], ImageInput]:
         """Returns the function that shows a picture by its image id, or by its digest if it is no image record."""

@@ -16,12 +16,14 @@ from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
 from spavl.pipeline.road import BUILD_STAGES, OPINIONS, STAGES
 from spavl.preferences import safety_groups
+from spavl.questions import Leakage, kept_questions
 from spavl.records import (
     Answer,
     ImageRecord,
     Judgment,
     PreferencePair,
     Question,
+    QuestionCheck,
     Response,
     SafetyLabel,
     Sample,
@@ -67,6 +69,15 @@ class TrainingStep(BaseModel):
     """The same -> pairs; empty in a log that does not say."""
 
 
+class CaptionCounts(BaseModel):
+    """Pictures of one leaf, and how many of them keep their source's caption though a model was asked for one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pictures: int
+    source_captions: int
+
+
 class DatasetStatistics(NamedTuple):
     """How the dataset was made and what is in it."""
 
@@ -74,6 +85,9 @@ class DatasetStatistics(NamedTuple):
     uncovered: tuple[str, ...]
     """Names of the leaves without a picture."""
     sources: tuple[PictureSource, ...]
+    source_captions: Mapping[str, CaptionCounts]
+    """Leaf -> pictures, and those that keep their source's caption; empty where no model wrote captions."""
+    leakage: tuple[Leakage, ...]
     responders: tuple[Responder, ...]
     endings: Mapping[str, Mapping[str, int]]
     """Responder -> how its answers ended, or why there is none -> answers; empty in runs of before it was counted."""
@@ -154,12 +168,18 @@ def _dataset(
     questions = run.records("questions", Question)
     groups = safety_groups(manifests["labels"].facts["safe_rates"], config.preferences.groups)
     covered = {image.leaf for image in images}
+    checks = run.records("checked_questions", QuestionCheck)
     judge = JudgeCard.model_validate(manifests["labels"].facts["judge"])
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, questions, pairs),
+        coverage=tally_coverage(taxonomy, images, kept_questions(questions, checks), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
+        source_captions={
+            leaf: CaptionCounts.model_validate(one)
+            for leaf, one in manifests["captions"].facts.get("by_leaf", {}).items()
+        },
+        leakage=tuple(Leakage.model_validate(one) for one in manifests["checked_questions"].facts["leakage"]),
         responders=tally_responders(responses, labels, groups, pairs),
         judge=judge,
         opinions=_opinions(run, manifests, JudgeLabels(judge.name, judge, labels), questions, responses),

@@ -24,6 +24,8 @@ def summary(data: ReportData) -> dict[str, Any]:
             "confidence": data.config.evaluate.confidence,
         },
         "judge": data.evaluation.judge.model_dump(mode="json"),
+        "captions": {leaf: one.model_dump() for leaf, one in data.dataset.source_captions.items()},
+        "leakage": [one.model_dump(mode="json") for one in data.dataset.leakage],
         "judging": _judging(data.dataset.judging),
         "opinions": data.dataset.opinions and _opinions(data.dataset.opinions),
         "training": {
