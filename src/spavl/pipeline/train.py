@@ -78,7 +78,12 @@ def align(
         trainable_parameters=result.trainable_parameters,
     )
     stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
-    return stage.finish(["dpo"], {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)})
+    facts = {
+        "pairs": len(pairs),
+        "benign_pairs_left_out": len(offered) - len(pairs),
+        "pairs_with_safety_labels": safety_labelled(pairs),
+    }
+    return stage.finish(["dpo"], facts)
 
 
 def offered_pairs(road: Road) -> list[PreferencePair]:
@@ -89,6 +94,11 @@ def offered_pairs(road: Road) -> list[PreferencePair]:
     """
     chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
     return [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
+
+
+def safety_labelled(pairs: Sequence[PreferencePair]) -> int:
+    """Returns how many pairs say of both answers whether they are safe."""
+    return sum(pair.chosen_verdict is not None and pair.rejected_verdict is not None for pair in pairs)
 
 
 def training_pairs(pairs: Sequence[PreferencePair], max_benign_share: float, seed: int) -> list[PreferencePair]:
