@@ -7,11 +7,10 @@ from pathlib import Path
 from spavl.config import TrainConfig
 from spavl.dataset import find_split, meta_paths, read_pairs, sample_pairs, stored_pictures
 from spavl.errors import UserError
-from spavl.loss_config import SafeDpoLossConfig
 from spavl.models import local_folder
 from spavl.models.weights import weights_digest
 from spavl.pipeline.road import identity
-from spavl.pipeline.train import align, training_pairs
+from spavl.pipeline.train import align, safety_labelled, training_pairs
 from spavl.recipe_config import DataConfig, RecipeConfig
 from spavl.records import PreferencePair
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory
@@ -103,12 +102,14 @@ def check_known(config: TrainConfig, pairs: Sequence[PreferencePair]) -> None:
     Raises:
         UserError: It does not.
     """
-    losses = [place for place, loss in enumerate(config.loss) if isinstance(loss, SafeDpoLossConfig)]
-    if losses and not any(pair.chosen_verdict and pair.rejected_verdict for pair in pairs):
-        raise UserError(
-            f"train.loss.{losses[0]}: safe_dpo needs to know which answers are safe, and the dataset has no labels in "
-            "`chosen_verdict` and `rejected_verdict` (safe or unsafe). Add them, or choose another loss."
-        )
+    unlabelled = not safety_labelled(pairs)
+    for place, loss in enumerate(config.loss):
+        if unlabelled and "safety" in loss.needs:
+            raise UserError(
+                f"train.loss.{place}: {loss.kind} needs to know which answers are safe, and none of the dataset's "
+                f"{len(pairs)} pairs has both `chosen_verdict` and `rejected_verdict` (safe or unsafe). Add them, or "
+                "choose another loss."
+            )
     if config.max_benign_share < 1 and not any(pair.question_type for pair in pairs):
         raise UserError(
             f"train.max_benign_share: {config.max_benign_share} needs to know which questions are benign, and the "

@@ -29,7 +29,7 @@ from spavl.train.export import export_adapter, export_model
 from spavl.train.families import check_type, family_of
 from spavl.train.lengths import fitting_pairs
 from spavl.train.loop import run_loop
-from spavl.train.losses import RewardShift, needs_corrupted_image, needs_reference, needs_reward_shift
+from spavl.train.losses import RewardShift, needs
 from spavl.train.parallel import Processes, check_device, follow, is_follower, lead, leading
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
@@ -176,7 +176,7 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     config, pairs, files, model_folder, output, seed = job
     device = processes.device(config.device)
     shards = config.parallel != "replicate" and processes.number > 1
-    if shards and needs_corrupted_image(config):  # pictures' passes would differ in number from process to process
+    if shards and needs(config, "corrupted"):  # pictures' passes would differ in number from process to process
         raise UserError(
             f"train.parallel: {config.parallel} does not go with the loss mdpo; set train.parallel=replicate."
         )
@@ -186,7 +186,7 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     rendered = Renderer(vlm.processor, stop_ids(vlm.model)).rows(pairs, files.__getitem__)
     pairs, rows, too_long = fitting_pairs(pairs, rendered, config, vlm.model.config.image_token_id)
     shown = Shown(files.__getitem__, output / "corrupted" / str(seed), seed)
-    twins = corrupted_twins(rows) if needs_corrupted_image(config) else []
+    twins = corrupted_twins(rows) if needs(config, "corrupted") else []
     policy = open_policy(vlm, family, config, seed, model_folder)
     if processes.is_main:
         check_room(output, written_bytes(sum(policy.count_trainable().values()), config, model_folder))
@@ -197,11 +197,11 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
         policy, root = shard(policy, family, processes, device, keeps_gathered=config.parallel == "zero2")
         engine = engine._replace(processes=processes._replace(shards=True), root=root)
     reference = None
-    if needs_reference(config):
+    if needs(config, "reference"):
         model = f"{weights_digest(model_folder)} {policy.numerics()}"
         reference = _reference(engine, policy, config, [*rows, *twins], model, shown)
     optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8)
-    state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs_reward_shift(config) else None)
+    state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs(config, "shift") else None)
     data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins)
     result = run_loop(engine, state, data, config, output, seed)
     trainable, dropped = policy.count_trainable(), {"too_long": too_long}
