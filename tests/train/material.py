@@ -2,8 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spavl.config import LoraSettings, TrainConfig
 from spavl.models.loading import Vlm
@@ -73,3 +77,24 @@ def open_engine(vlm: Vlm, picture: Callable[[str], Path], budget: int = 500) -> 
     """Returns the engine of a model, nothing kept on disk."""
     family = family_of(vlm.model)
     return Engine(vlm.model, family, Pictures(vlm, family, picture), budget)
+
+
+class Made(TorchDispatchMode):
+    """Sees what operations make while it is active, and knows how much of that is still there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, operation: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        result = operation(*arguments, **(options or {}))
+        if not operation.is_view:
+            for one in result if isinstance(result, tuple | list) else (result,):
+                if isinstance(one, Tensor):
+                    storage = one.untyped_storage()
+                    self._seen[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        return result
+
+    def alive(self) -> int:
+        """Returns the bytes that are still held."""
+        return sum(size for reference, size in self._seen.values() if not reference.expired())

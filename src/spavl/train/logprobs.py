@@ -15,6 +15,7 @@ from spavl.train.attention import Layout, tree_attention
 from spavl.train.families import Encoded, Family
 from spavl.train.head import target_logprobs
 from spavl.train.loss_formulas import PairLogprobs
+from spavl.train.recompute import cheap_recomputed
 from spavl.train.tree import PackedTrees
 
 Pictures = Callable[[str], Encoded]
@@ -48,7 +49,7 @@ def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pic
         for segment in packed.segments
         for first, last in family.bidirectional_spans(model, packed.tokens[segment.start : segment.end])
     )
-    with tree_attention(family.language(model)):
+    with tree_attention(family.language(model)), cheap_recomputed():
         hidden = model.base_model(
             input_ids=torch.tensor([packed.tokens], device=device),
             position_ids=tree_positions(model, family, packed, shown).to(device),

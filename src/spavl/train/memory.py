@@ -1,8 +1,9 @@
 """What a training step needs of memory, estimated before anything is loaded. Pure.
 
 Weights, gradients and AdamW's moments are counted. What the layers keep for the backward pass is a formula whose
-constants were measured on transformers 5.23's Llama and vision towers with torch 2.13 (every tensor that autograd kept,
-counted once). Fragmentation, the libraries themselves and what the pictures' cache holds come on top.
+constants were measured on transformers 5.23 with torch 2.13: all that a forward pass of its Llama leaves behind, and
+every tensor that autograd kept of its vision towers, counted once. Fragmentation, the libraries themselves and what the
+pictures' cache holds come on top.
 
 With several processes all figures are of one device. Under `replicate` each has everything; under `zero2` and `zero3`
 weights, gradients and moments are cut up, and the weights at work are whole beside that (`sharding.py`).
@@ -12,15 +13,16 @@ from typing import NamedTuple
 
 from spavl.train.head import CHUNK_ELEMENTS
 
-KEPT_PER_TOKEN = {("float32", False): 30, ("float32", True): 37, ("bfloat16", False): 20, ("bfloat16", True): 33}
+KEPT_PER_TOKEN = {("float32", False): 17, ("float32", True): 16, ("bfloat16", False): 9, ("bfloat16", True): 22}
 """(precision, whether the layers' own weights train) -> bytes kept of a token in a layer, for each unit of width:
-norms in float32, queries, the attention's output and what adapters or weights need of their inputs."""
+what enters both norms, queries, the attention's output and what adapters or weights need of their inputs; norms'
+results are made again (`recompute.py`)."""
 KEPT_IN_TOWER = {("float32", False): 33, ("float32", True): 48, ("bfloat16", False): 21, ("bfloat16", True): 27}
 """(precision, whether positions are rotary, as Qwen-VL's) -> the same of a patch in a trained block of the tower."""
 SIZES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number."""
-MLP_STATES = 4
-"""Gate, up, the activated gate, and the product: each of the MLP's width."""
+MLP_STATES = 2
+"""Gate and up, each of the MLP's width; the activated gate and the product are made again (`recompute.py`)."""
 
 
 class TowerBlocks(NamedTuple):
@@ -135,7 +137,10 @@ def _activations(weights: Weights, layers: Layers, packed: Packed, dtype: str, c
         return MemoryLine("activations", layers.number * layer, f"layers x ({inside})")
     stream = 4 if weights.full else size  # trained embeddings make the residual stream float32
     entering = layers.number * stream * layers.width * packed.tokens
-    return MemoryLine("activations", entering + layer, f"layers x {stream} B x width x tokens + one layer's {inside}")
+    again = 2 * layer  # a layer that runs again keeps about twice as much: nothing is made a third time
+    return MemoryLine(
+        "activations", entering + again, f"layers x {stream} B x width x tokens + 2 x one layer's {inside}"
+    )
 
 
 def _tower(tower: TowerBlocks, dtype: str, checkpointing: bool) -> MemoryLine:

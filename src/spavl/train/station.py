@@ -200,7 +200,7 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     if needs(config, "reference"):
         model = f"{weights_digest(model_folder)} {policy.numerics()}"
         reference = _reference(engine, policy, config, [*rows, *twins], model, shown)
-    optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8)
+    optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8, fused=True)
     state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs(config, "shift") else None)
     data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins)
     result = run_loop(engine, state, data, config, output, seed)
