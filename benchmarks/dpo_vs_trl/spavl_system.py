@@ -77,7 +77,7 @@ def train_spavl(job: Job, model: Any, processor: WordProcessor, material: Materi
         return Engine(model, Pictures(Vlm(model, processor), family_of(model), files.__getitem__))
 
     if not job.count_flops:
-        first = pack_rows(material.rows, material.steps[0][:1], TOKENS_PER_FORWARD, frozenset([IMAGE]))[0]
+        first = pack_rows(material.rows, material.steps[0], TOKENS_PER_FORWARD, frozenset([IMAGE]))[0]
         engine().logprobs(first).chosen.sum().backward()
         model.zero_grad(set_to_none=True)
     meter.start()

@@ -64,7 +64,7 @@ def train_trl(job: Job, model: Any, processor: WordProcessor, pairs: Sequence[Pa
             meter.count_tokens(trainer.ref_model.get_decoder())
         meter.count_tokens(model.get_decoder())
         if not job.count_flops:
-            _warm_up(trainer)
+            _warm_up(trainer, job.pairs_at_once)
         trainer.train()
 
 
@@ -109,9 +109,9 @@ def _dataset(pairs: Sequence[Pair]) -> Any:  # noqa: ANN401  # untyped library
     return Dataset.from_dict({"place": list(range(len(pairs)))}).with_transform(rows)
 
 
-def _warm_up(trainer: Any) -> None:  # noqa: ANN401  # untyped library
-    """Runs one pair forward and backward, so that nothing is timed that happens once."""
-    inputs = trainer.data_collator([trainer.train_dataset[0]])
+def _warm_up(trainer: Any, pairs: int) -> None:  # noqa: ANN401  # untyped library
+    """Runs a first pass forward and backward, as large as those to come, so that nothing is timed that happens once."""
+    inputs = trainer.data_collator([trainer.train_dataset[place] for place in range(pairs)])
     inputs = {name: tensor.to(trainer.args.device) for name, tensor in inputs.items()}
     trainer.compute_loss(trainer.model.train(), inputs).backward()
     trainer.model.zero_grad(set_to_none=True)
