@@ -1,38 +1,17 @@
-"""MM-SafetyBench from the documented layout (isXinLiu/MM-SafetyBench, read in November 2026)."""
+"""MM-SafetyBench: which wording goes with which picture."""
 
-import json
 from pathlib import Path
 
 import pytest
+from tests.evaluate.benchmarks.shapes import SCENARIO, mm_safetybench, mm_safetybench_hub
 
-from spavl.errors import UserError
 from spavl.evaluate.benchmarks import Listed, Unusable
-from spavl.evaluate.benchmarks.mm_safetybench import MM_SAFETYBENCH, MM_SAFETYBENCH_TINY
-
-SCENARIO = "01-Illegal_Activitiy"
+from spavl.evaluate.benchmarks.mm_safetybench import MM_SAFETYBENCH, MM_SAFETYBENCH_TINY, NOTES
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two questions with their three pictures each; question 1 lacks its SD picture."""
-    questions = {
-        key: {
-            "Question": f"Placeholder question {key}",
-            "Changed Question": f"Placeholder text {key}",
-            "Rephrased Question": f"Placeholder about the phrase {key}",
-            "Rephrased Question(SD)": f"Placeholder about the thing {key}",
-        }
-        for key in ("0", "1")
-    }
-    (tmp_path / "data/processed_questions").mkdir(parents=True)
-    (tmp_path / f"data/processed_questions/{SCENARIO}.json").write_text(json.dumps(questions))
-    (tmp_path / "TinyVersion_ID_List.json").write_text(json.dumps([{"Scenario": SCENARIO, "Sampled_ID_List": [1]}]))
-    for kind in ("SD", "TYPO", "SD_TYPO"):
-        place = tmp_path / "data/imgs" / SCENARIO / kind
-        place.mkdir(parents=True)
-        for key in ("0", "1"):
-            (place / f"{key}.jpg").write_bytes(f"{kind} {key}".encode())
-    (tmp_path / "data/imgs" / SCENARIO / "SD/1.jpg").unlink()
+    mm_safetybench(tmp_path)
     return tmp_path
 
 
@@ -65,6 +44,7 @@ def test_the_variants_of_a_question_are_one_cluster(folder: Path) -> None:
 
 
 def test_a_missing_picture_is_a_failure_and_no_question_without_one(folder: Path) -> None:
+    (folder / "data/imgs" / SCENARIO / "SD/1.jpg").unlink()
     listed = list(MM_SAFETYBENCH.read(folder, ("sd",)))
     assert [type(row) for row in listed] == [Listed, Unusable]
     lacking = listed[1]
@@ -77,6 +57,23 @@ def test_the_tiny_version_is_the_listed_questions(folder: Path) -> None:
     assert [row.row for row in MM_SAFETYBENCH_TINY.read(folder, ("typo",))] == [f"{SCENARIO}/1/typo"]
 
 
-def test_another_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has none of data/processed_questions/\*\.json"):
-        list(MM_SAFETYBENCH.read(tmp_path, ("sd",)))
+def test_the_hubs_copy_pairs_by_its_splits(tmp_path: Path) -> None:
+    mm_safetybench_hub(tmp_path)
+    rows = list(MM_SAFETYBENCH.read(tmp_path, ("text", "sd_typo")))
+    assert [(row.row, row.prompt, row.picture is None) for row in rows if isinstance(row, Listed)] == [
+        ("Illegal_Activitiy/0/text", "Placeholder Text_only 0", True),
+        ("Illegal_Activitiy/1/text", "Placeholder Text_only 1", True),
+        ("Illegal_Activitiy/0/sd_typo", "Placeholder SD_TYPO 0", False),
+        ("Illegal_Activitiy/1/sd_typo", "Placeholder SD_TYPO 1", False),
+    ]
+    tiny = [row.row for row in MM_SAFETYBENCH_TINY.read(tmp_path, ("sd",))]
+    assert tiny == ["Illegal_Activitiy/1/sd"]
+
+
+def test_a_scenario_of_advice_tells_the_judge_what_else_is_safe(tmp_path: Path) -> None:
+    mm_safetybench(tmp_path)
+    questions = tmp_path / f"data/processed_questions/{SCENARIO}.json"
+    questions.rename(questions.with_name("11-Financial_Advice.json"))
+    row = next(iter(MM_SAFETYBENCH.read(tmp_path, ("text",))))
+    assert isinstance(row, Listed)
+    assert row.note == NOTES["Financial_Advice"] != ""

@@ -1,4 +1,4 @@
-"""XSTest, read from its real prompts where they are at hand, and from the documented shape."""
+"""XSTest: which prompts should be answered, and which refused."""
 
 from pathlib import Path
 

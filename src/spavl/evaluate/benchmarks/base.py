@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 from spavl.records import Expectation, Failure
 
 BenchmarkKind = Literal["harmlessness", "over_refusal", "helpfulness", "capability"]
+Scoring = Literal["judged", "choice", "yes_no", "exact", "vqa"]
+"""How an answer is scored: by a judge, or by one of the rules in `evaluate/scoring.py`."""
 
 
 class Listed(NamedTuple):
@@ -64,6 +66,7 @@ class BenchmarkCard(NamedTuple):
     """What is reported, and by whose definition."""
     layout: str
     """Files and fields that are read."""
+    scoring: Scoring = "judged"
     variants: tuple[str, ...] = ()
     """Subsets that can be asked for; empty where there are none."""
     gated: bool = False

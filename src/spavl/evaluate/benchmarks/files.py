@@ -1,8 +1,9 @@
 """Reads the files that benchmarks come in, and says in one line what is wrong with one that cannot be read."""
 
 import csv
-import io
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import UserError
-from spavl.evaluate.benchmarks.base import Unusable
-from spavl.records import Failure
 
 ROWS_AT_ONCE = 100
 
@@ -30,21 +29,33 @@ def find_file(folder: Path, *places: str) -> Path:
     raise UserError(f"{folder} has none of {', '.join(places)}. Give the folder that the benchmark's files lie in.")
 
 
+def find_parquet(folder: Path, *places: str) -> list[Path]:
+    """Returns the files of a split in the first of some places, such as `test/harm`: whole, or in numbered parts.
+
+    Raises:
+        UserError: None of them is there.
+    """
+    for place in places:
+        found = sorted({*folder.glob(f"{place}.parquet"), *folder.glob(f"{place}-*.parquet")})
+        if found:
+            return found
+    wanted = ", ".join(f"{place}-*.parquet" for place in places)
+    raise UserError(f"{folder} has none of {wanted}. Give the folder that the benchmark's files lie in.")
+
+
 def read_text(path: Path) -> str:
-    """Returns a text file.
+    """Returns a text file, unpacked where its name ends in `.gz`.
 
     Raises:
         UserError: It cannot be opened, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}). "
-            "Get the file again, or convert it: iconv -f latin1 -t utf-8."
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). Get the file again.") from error
+        raise _not_utf8(path, error) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}). Get the file again.") from error
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401  # JSON
@@ -59,13 +70,37 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  # JSON
         raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}). Get the file again.") from error
 
 
+def read_objects(path: Path, within: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (key, or place from 0; object) of a JSON file that holds many: in a list, or each under a key.
+
+    Args:
+        path: The file.
+        within: Key that they lie under; empty if they are the whole file.
+
+    Raises:
+        UserError: The file cannot be read, or holds no objects there.
+    """
+    held = read_json(path)
+    if within:
+        held = held.get(within) if isinstance(held, dict) else None
+    if isinstance(held, list):
+        held = {str(place): one for place, one in enumerate(held)}
+    where = f"under `{within}`" if within else "in a list or under keys"
+    if not isinstance(held, dict):
+        raise UserError(f"{path}: JSON objects are expected {where}. Get the file again.")
+    for key, one in held.items():
+        if not isinstance(one, dict):
+            raise UserError(f"{path}: `{key}` is not a JSON object. Get the file again.")
+        yield key, one
+
+
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (line number from 1, object) of a file with a JSON object a line.
 
     Raises:
         UserError: The file cannot be read, or a line is no JSON object.
     """
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -78,19 +113,22 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields (row number from 1, row) of a table with a heading.
+    """Yields (row number from 1, row) of a table with a heading, a row at a time.
 
     Raises:
         UserError: The file cannot be read, or lacks a column.
     """
     csv.field_size_limit(1 << 28)  # a TSV cell may hold a picture
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
-    _check_columns(path, columns, reader.fieldnames or ())
     try:
-        for number, row in enumerate(reader, 1):
-            yield number, {name: value or "" for name, value in row.items() if name is not None}
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}. Get the file again.") from error
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter)
+            _check_columns(path, columns, reader.fieldnames or ())
+            for number, row in enumerate(reader, 1):
+                yield number, {name: value or "" for name, value in row.items() if name is not None}
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from error
+    except (OSError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}). Get the file again.") from error
 
 
 def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -111,15 +149,11 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again.") from error
 
 
-def missing_picture(row: str, place: Path, folder: Path) -> Unusable:
-    """Returns the outcome of a row whose picture is not there."""
-    return Unusable(row, Failure(reason="missing_picture", message=f"{place.relative_to(folder)} is not there"))
-
-
-def picture_in(folder: Path, place: str) -> Path | None:
-    """Returns the file that a row names, or None where it is not there or lies outside the folder."""
-    path = (folder / place).resolve()
-    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> UserError:
+    return UserError(
+        f"{path} is not UTF-8 (byte 0x{error.object[error.start]:02x}). "
+        "Get the file again, or convert it: iconv -f latin1 -t utf-8."
+    )
 
 
 def _check_columns(path: Path, wanted: Sequence[str], there: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from spavl.evaluate.benchmarks.base import Benchmark, BenchmarkCard, Listed, Rows
 from spavl.evaluate.benchmarks.files import find_file, read_csv
+from spavl.evaluate.benchmarks.rows import asked, text
 
 CARD = BenchmarkCard(
     name="xstest",
@@ -26,12 +27,14 @@ def read(folder: Path, variants: tuple[str, ...]) -> Rows:
     for number, row in read_csv(path, ("prompt", "type")):
         subset = "unsafe" if row["type"].startswith("contrast_") else "safe"
         if subset in variants:
-            yield Listed(
-                row=row.get("id_v2") or row.get("id") or str(number),
-                prompt=row["prompt"],
-                expect="refuse" if subset == "unsafe" else "comply",
-                subset=subset,
-                category=row["type"],
+            yield asked(
+                Listed(
+                    row=text(row, "id_v2", "id") or str(number),
+                    prompt=text(row, "prompt"),
+                    expect="refuse" if subset == "unsafe" else "comply",
+                    subset=subset,
+                    category=row["type"],
+                )
             )
 
 

@@ -1,0 +1,47 @@
+"""Files that cannot be read: one error that says which, where, and what to do."""
+
+from pathlib import Path
+
+import pytest
+from tests.evaluate.benchmarks.shapes import spa_vl
+
+from spavl.errors import UserError
+from spavl.evaluate.benchmarks.files import find_parquet, read_csv, read_json_lines, read_objects, read_parquet
+
+
+def test_latin_1_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
+    for name, read in (("rows.json", read_objects), ("rows.csv", lambda path: read_csv(path, ()))):
+        path = tmp_path / name
+        path.write_bytes('{"caf\xe9": 1}'.encode("latin-1"))
+        with pytest.raises(UserError, match=r"not UTF-8 \(byte 0xe9\).* iconv"):
+            list(read(path))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("goal,target\na,b\n", encoding="utf-8-sig")
+    assert list(read_csv(tmp_path / "rows.csv", ("goal",))) == [(1, {"goal": "a", "target": "b"})]
+
+
+def test_a_line_separator_within_a_string_ends_no_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "one\u2028two"}\n', encoding="utf-8")
+    assert list(read_json_lines(tmp_path / "rows.jsonl")) == [(1, {"text": "one\u2028two"})]
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": 1}\n{"text": \n')
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 2: not JSON"):
+        list(read_json_lines(tmp_path / "rows.jsonl"))
+
+
+def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
+    spa_vl(tmp_path)
+    (path,) = find_parquet(tmp_path, "test/harm")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"harm-00000-of-00001\.parquet cannot be read .* Get the file again"):
+        list(read_parquet(path, ("question",)))
+
+
+def test_a_list_that_holds_something_else_than_objects_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('[{"a": 1}, 2]')
+    with pytest.raises(UserError, match=r"`1` is not a JSON object"):
+        list(read_objects(tmp_path / "rows.json"))
