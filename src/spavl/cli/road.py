@@ -1,18 +1,31 @@
 """`spavl run`, and its parts `build`, `train`, `evaluate` and `report`."""
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
 from spavl.cli.plan import Plan, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
+from spavl.errors import UserError
 from spavl.recipe_config import RecipeConfig
 from spavl.tracker_config import check_trackers
 
+if TYPE_CHECKING:
+    from spavl.models import Replay
+
 PARTS = ("build", "train", "evaluate", "report")
+ReplayStored = Annotated[
+    bool, typer.Option("--replay", help="Ask nobody: every answer and download comes from what is stored.")
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="With --replay: leave out, counted, what needs a call that is missing.")
+]
 
 
 def run(
@@ -23,10 +36,24 @@ def run(
 
 
 def build(
-    config: ConfigPath, overrides: Overrides = None, restart_from: RestartFrom = None, as_json: AsJson = False
+    config: ConfigPath,
+    overrides: Overrides = None,
+    restart_from: RestartFrom = None,
+    replay: ReplayStored = False,
+    allow_missing: AllowMissing = False,
+    as_json: AsJson = False,
 ) -> None:
     """Build a preference dataset: pictures, questions, responses, labels, judgments, pairs."""
-    travel(load_config(config, overrides or ()), PARTS[:1], restart_from, as_json)
+    loaded = load_config(config, overrides or ())
+    if not replay:
+        if allow_missing:
+            raise UserError("--allow-missing goes with --replay alone: without it, calls that are missing are made.")
+        travel(loaded, PARTS[:1], restart_from, as_json)
+        return
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is loaded, which is below
+    from spavl.models import Replay
+
+    travel(loaded, PARTS[:1], restart_from, as_json, Replay(allow_missing))
 
 
 def train(
@@ -62,7 +89,9 @@ def report(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fa
     travel(load_config(config, overrides or ()), PARTS[3:], None, as_json)
 
 
-def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool) -> None:
+def travel(
+    config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool, replay: "Replay | None" = None
+) -> None:
     """Opens the run, takes the parts of the road in order, and says what came out."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
     from spavl.report import write_report
@@ -71,7 +100,7 @@ def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as
     if is_follower():  # of several processes one walks the road, and the others wait for its training
         follow_training()
         return
-    with leading(), pipeline.open_road(config) as road:
+    with leading(), pipeline.open_road(config, replay) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.STAGES)
         if "train" in parts and "train" not in road.run.manifests(pipeline.STAGES):

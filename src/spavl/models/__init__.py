@@ -6,6 +6,7 @@ Importing this package does not import torch; a local model's code is loaded whe
 from spavl.models.base import Completion, ImageInput, Model, Reply, Request, call_key
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.opening import Models, local_folder, open_models
+from spavl.models.replay import Replay
 
 __all__ = [
     "CallStore",
@@ -13,6 +14,7 @@ __all__ = [
     "ImageInput",
     "Model",
     "Models",
+    "Replay",
     "Reply",
     "Request",
     "StoredModel",

@@ -8,7 +8,7 @@ local batch leaves nothing and is formed again as it was. Failures are not store
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 
 from spavl.errors import RunError, UserError
 from spavl.models.base import Completion, Model, Reply, Request, call_key
+from spavl.models.replay import Replay
 from spavl.records import Failure
 from spavl.store import Usage
 from spavl.store.files import disk_errors_named
@@ -73,6 +74,26 @@ class CallStore:
         with self._errors_named(), self._connection:
             self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
 
+    def forget_pictures(self, digests: Collection[str]) -> int:
+        """Removes the calls that showed one of these pictures, in a way that leaves nothing of them in the file.
+
+        Returns:
+            How many calls were removed.
+
+        Raises:
+            RunError: The file cannot be read, or another process holds it for very long.
+        """
+        wanted = set(digests)
+        with self._errors_named():
+            rows = self._connection.execute("SELECT key, request FROM calls")
+            keys = [(key,) for key, request in rows if orjson.loads(request).get("image") in wanted]
+            if keys:
+                self._connection.execute("PRAGMA secure_delete=ON")
+                with self._connection:
+                    self._connection.executemany("DELETE FROM calls WHERE key = ?", keys)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(keys)
+
     def count(self) -> int:
         """Returns how many calls are stored."""
         return int(self._connection.execute("SELECT COUNT(*) FROM calls").fetchone()[0])
@@ -96,11 +117,19 @@ class StoredModel:
     """A model whose answered calls are kept; it has the same face as the model it wraps.
 
     A call that is already on its way is waited for, not made a second time.
+
+    Args:
+        model: The model.
+        store: Where its answers are kept.
+        name: What messages call it.
+        replay: Set where it answers from the store alone, and is never asked.
     """
 
-    def __init__(self, model: Model, store: CallStore) -> None:
+    def __init__(self, model: Model, store: CallStore, name: str = "", replay: Replay | None = None) -> None:
         self._model = model
         self._store = store
+        self._name = name
+        self._replay = replay
         self._usage = Usage()
         self._on_their_way: dict[str, asyncio.Task[dict[str, Reply]]] = {}
 
@@ -136,7 +165,9 @@ class StoredModel:
             if key not in known and key not in self._on_their_way
         }
         self._usage += Usage(stored_calls=len(keys) - len(missing))
-        if missing:
+        if missing and self._replay is not None:
+            known |= dict.fromkeys(missing, self._replay.failure(f"a call of model '{self._name}'"))
+        elif missing:
             task = asyncio.create_task(self._ask(missing))
             task.add_done_callback(lambda _: [self._on_their_way.pop(key) for key in missing])
             self._on_their_way |= dict.fromkeys(missing, task)

@@ -1,6 +1,6 @@
 """The construction road on one page: from pictures to the dataset."""
 
-from spavl.dataset import assign_splits, build_dataset
+from spavl.dataset import build_dataset
 from spavl.embedded.sentences import sentence_encoder
 from spavl.images import collect
 from spavl.judges import open_judge
@@ -38,7 +38,8 @@ async def _collect(road: Road) -> dict[str, ImageRecord]:
     stage = road.stage("images", {"images": road.config.images, "taxonomy": road.taxonomy.fingerprint})
 
     async def station() -> Manifest:
-        return await collect(road.config.images, road.taxonomy, stage, road.pictures, sentence_encoder().encode)
+        encode = sentence_encoder().encode
+        return await collect(road.config.images, road.taxonomy, stage, road.pictures, encode, road.replay)
 
     await once(stage, station)
     return {image.id: image for image in stage.records(ImageRecord)}
@@ -59,7 +60,7 @@ async def _ask(road: Road, images: dict[str, ImageRecord]) -> dict[str, Question
 
 
 async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[str, Question]) -> dict[str, Response]:
-    splits = assign_splits(list(images.values()), road.config.dataset, road.held_out_leaves(), road.config.seed)
+    splits = road.splits(list(images.values()))
     asked = [question for question in questions.values() if splits[question.image_id] != "test"]
     responders = road.config.responses.responders
     models = {one.model: road.model_config(one.model) for one in responders.values()}
@@ -100,5 +101,5 @@ async def _write(
     settings = {"dataset": road.config.dataset, "seed": road.config.seed}
     stage = road.stage("dataset", settings, "images", "questions", "preferences")
     pictures, asked = list(images.values()), list(questions.values())
-    splits = assign_splits(pictures, road.config.dataset, road.held_out_leaves(), road.config.seed)
+    splits = road.splits(pictures)
     await once(stage, lambda: build_dataset(pictures, asked, pairs, splits, road.pictures, stage))

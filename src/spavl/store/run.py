@@ -15,6 +15,7 @@ from spavl.store.manifest import Manifest, read_manifest
 from spavl.store.stage import StageDirectory
 
 R = TypeVar("R", bound=Record)
+LOCK = ".lock"
 MATCHES_NAMED = 5
 """Ids that are listed where the beginning of one was given that several have."""
 
@@ -40,7 +41,7 @@ class RunDirectory:
         """
         make_folder(self.path)
         with disk_errors_named(self.path):
-            lock = (self.path / ".lock").open("w")
+            lock = (self.path / LOCK).open("w")
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
