@@ -25,11 +25,11 @@ from PIL import Image, ImageOps
 
 from spavl.dataset.contamination import CheckLimits
 from spavl.dataset.fingerprints import PARTS, find_lookalikes, fingerprint
-from spavl.dataset.near_text import TextLimits, find_same_texts
 from spavl.embedded.pictures import packaged_pictures
 from spavl.models.picture_vectors import picture_encoder
 from spavl.store.near import Hashes
 from spavl.store.near_vectors import near_vectors
+from spavl.texts.near import TextLimits, find_same_texts
 
 BITS = 8
 COSINE = CheckLimits().image_cosine

@@ -83,6 +83,8 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("train.learning_rate=.nan", "`train.learning_rate`: Input should be"),
         ("train.loss=[]", "`train.loss`: List should have at least 1 item"),
         ("train.loss=[{kind: sigmod}]", "`train.loss.0.kind`: 'sigmod' is none of 'sigmoid', 'robust', 'ipo', 'hinge'"),
+        ("train.lora.targets=[]", "`train.lora.targets`: it names no layer; write all_linear, or endings such as"),
+        ("train.device=cude", "`train.device`: String should match pattern '^(cpu|cuda(:\\d+)?)$' (value: 'cude')"),
         ("train.loss=[{kind: sft}, {weight: 2}]", "`train.loss.1.kind` is missing"),
         ("train.loss=[{kind: hinge, gamma: 1}]", "`train.loss.0.gamma` is not a known key"),
         ("train.loss=[{kind: sft, weight: 0}]", "`train.loss.0.weight`: Input should be greater than 0 (value: 0)"),
@@ -95,8 +97,25 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("calls=" + 128 * "ä" + "/c.sqlite", "`calls`: the name ääää"),
         ("questions.types=[riddle]", "`questions.types.0`: Input should be 'easy_question'"),
         ("questions.writer=giant", "questions.writer: there is no model 'giant'; `models` has server, tiny"),
+        ("captions.writer=giant", "captions.writer: there is no model 'giant'"),
+        ("checks.relevance={model: giant}", "checks.relevance.model: there is no model 'giant'"),
+        ("checks.harmfulness={model: giant}", "checks.harmfulness.model: there is no model 'giant'"),
+        ("checks.relevance={model: tiny, require: seen}", "`checks.relevance.require`: Input should be 'needed' or"),
+        ("checks.near_duplicates={jaccard: 0}", "`checks.near_duplicates.jaccard`: Input should be greater than 0"),
+        ("questions.after_refusal=[{}]", "after_refusal.0: standard_v1 at temperature 0 was declined before"),
+        (
+            "questions.after_refusal=[{prompts: v9}]",
+            "`questions.after_refusal.0.prompts`: Input should be 'standard_v1'",
+        ),
         ("responses.responders.plain.model=giant", "responses.responders.plain.model: there is no model 'giant'"),
         ("labels.judge={kind: rubric, model: giant}", "labels.judge.model: there is no model 'giant'"),
+        ("labels.others={one: {kind: rubric, model: giant}}", "labels.others.one.model: there is no model 'giant'"),
+        ("labels.others={one: {kind: md_judge_v9, model: tiny}}", "`labels.others.one.kind`: 'md_judge_v9' is none of"),
+        ("labels.others={one/two: {kind: rules}}", "`labels.others.one/two"),
+        ("labels.judge={kind: llava_guard, model: tiny}", "llava_guard sees the picture alone"),
+        ("labels.judge={kind: llama_guard_3}", "`labels.judge.model` is missing"),
+        ("preferences.judge={kind: rules}", "`preferences.judge.kind`: 'rules' is none of 'embedded', 'rubric'"),
+        ("evaluate.judge={kind: llama_guard_3, model: tiny}", "'llama_guard_3' is none of 'embedded', 'rubric'"),
         ("train.model=server", "train.model: 'server' is behind a server; choose one of kind embedded or hf"),
         ("dataset={validation_fraction: 0.5, test_fraction: 0.5}", "keep their sum below 1"),
         (
@@ -114,6 +133,13 @@ def test_each_mistake_gets_one_line_that_names_the_field_as_it_stands_in_the_fil
 ) -> None:
     base = ["seed=1"] if override.startswith("seed.") else []
     assert said in complaint(minimal, *base, override)
+
+
+@pytest.mark.parametrize(
+    "override", ["train.loss=[{kind: sigmod}]", "responses.responders={plain: {model: tiny}, careful: {modle: tiny}}"]
+)
+def test_an_entry_that_is_wrong_is_not_also_called_missing(minimal: Path, override: str) -> None:
+    assert "at least" not in complaint(minimal, override)
 
 
 def test_several_mistakes_are_all_named(minimal: Path) -> None:

@@ -29,6 +29,7 @@ ROOMS = (
     "embedded",
     "store",
     "stats",
+    "texts",
 )
 """Folders in the order of the road; what stands below it comes last."""
 

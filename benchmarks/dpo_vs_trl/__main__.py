@@ -3,7 +3,8 @@
 Both train the same random weights on the same pairs in the same order with the same optimiser, the language model in
 full (or LoRA on it), the tower frozen. First the losses of the first steps are compared; if they differ, this exits
 with 1. Then every run has a process of its own, and the systems take turns, so that other work on the machine falls
-on all of them. `trl_default` has TRL's defaults; `trl_tuned` has no gradient checkpointing and the faster micro-batch.
+on all of them. `trl_default` has TRL's defaults, `trl_tuned` no gradient checkpointing, and `trl_split` runs its pairs
+one by one besides, which takes less memory and often less time.
 
     python -m benchmarks.dpo_vs_trl                        three shapes on the CPU; about an hour
     python -m benchmarks.dpo_vs_trl --quick --json PATH    a small LLaVA; at most five minutes on two cores
@@ -55,7 +56,6 @@ def main() -> None:
     for shape in options.shapes:
         with _weights(shape, options.quick, options.dtype, options.device) as folder:
             base = _job(shape, folder, options)
-            base = base._replace(micro_pairs=STEP_PAIRS if options.quick else _faster_micro_pairs(base))
             for questions in options.questions:
                 measured = _measure(base._replace(questions_per_image=questions), options.repeats, options)
                 for epochs in options.epochs:
@@ -109,7 +109,6 @@ def _job(shape: str, folder: Path, options: argparse.Namespace) -> Job:
         epochs=max(options.epochs),
         pairs=options.pairs,
         step_pairs=STEP_PAIRS,
-        micro_pairs=STEP_PAIRS,
         quick=options.quick,
         layers=None,
         device=options.device,
@@ -152,20 +151,9 @@ def _prove(job: Job, counted: dict[str, list[Mark]]) -> None:
         sys.exit(f"{where}: {ours} prove nothing: too close to log 2, or one step only; take more --epochs or --pairs")
 
 
-def _faster_micro_pairs(base: Job) -> int:
-    """Returns how many pairs TRL had better run at once."""
-    seconds = {
-        size: _run(base._replace(epochs=1, micro_pairs=size), "trl_tuned")[-1].seconds for size in (STEP_PAIRS, 1)
-    }
-    best = min(seconds, key=lambda size: seconds[size])
-    print(f"{base.shape}: trl_tuned runs {best} pair(s) at once: {seconds}", flush=True)
-    return best
-
-
 def _run(job: Job, system: str) -> list[Mark]:
     """Runs one job in a process of its own."""
-    micro_pairs = job.micro_pairs if system == "trl_tuned" else job.step_pairs
-    line = job._replace(system=system, micro_pairs=micro_pairs).to_line()
+    line = job._replace(system=system).to_line()
     command = [sys.executable, "-m", "benchmarks.dpo_vs_trl.worker", line]
     done = subprocess.run(command, env=os.environ | QUIET, capture_output=True, text=True, check=False)
     if done.returncode:

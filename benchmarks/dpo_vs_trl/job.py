@@ -17,7 +17,7 @@ class Job(NamedTuple):
     """One training run of one system."""
 
     system: str
-    """`spavl`, `trl_default` or `trl_tuned`."""
+    """`spavl`, `trl_default`, `trl_tuned` or `trl_split`."""
     shape: str
     folder: str
     """Where the random weights lie; pictures are written beside them."""
@@ -27,8 +27,6 @@ class Job(NamedTuple):
     """Pairs of an epoch."""
     step_pairs: int
     """Pairs of an optimiser step."""
-    micro_pairs: int
-    """Pairs that TRL runs at once."""
     quick: bool
     layers: int | None
     device: str
@@ -40,6 +38,11 @@ class Job(NamedTuple):
     def learning_rate(self) -> float:
         """Small enough to be usual, large enough for the second step's loss to tell something."""
         return LORA_LEARNING_RATE if self.lora else LEARNING_RATE
+
+    @property
+    def pairs_at_once(self) -> int:
+        """Pairs that TRL runs at once."""
+        return 1 if self.system == "trl_split" else self.step_pairs
 
     def to_line(self) -> str:
         """Returns the job as one line."""

@@ -22,8 +22,8 @@ from torch.optim import AdamW
 
 from spavl.models.loading import Vlm
 from spavl.train.families import family_of
-from spavl.train.logprobs import pair_logprobs, tree_logprobs
-from spavl.train.losses import LogRatios, PairLogprobs, sigmoid_losses
+from spavl.train.logprobs import pair_logprobs, row_logprobs, tree_logprobs
+from spavl.train.loss_formulas import LogRatios, PairLogprobs, sigmoid_losses
 from spavl.train.render import Row
 from spavl.train.tree import PackedTrees, pack_rows
 from spavl.train.vision_cache import Pictures
@@ -49,7 +49,8 @@ class Engine:
 
     def logprobs(self, packed: PackedTrees) -> PairLogprobs:
         """Runs a packed row."""
-        return pair_logprobs(tree_logprobs(self._model, self._family, packed, self._pictures), packed)
+        logprobs = tree_logprobs(self._model, self._family, packed, self._pictures)
+        return pair_logprobs(row_logprobs(logprobs, packed), packed.rows)
 
     @torch.no_grad()
     def reference(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """The peer: TRL's DPOTrainer as it is, with its defaults or tuned.
 
-`trl_default` keeps TRL's defaults, gradient checkpointing above all. `trl_tuned` switches that off and runs the
-micro-batch that was the fastest. In both, whatever would only cost TRL time is off: logging, saving, decoding of
-picture files. The order of the pairs, the optimiser, its constant rate and the clipping are those of the other side.
+`trl_default` keeps TRL's defaults, gradient checkpointing above all. `trl_tuned` switches that off; `trl_split` too,
+and runs its pairs one by one. In all, whatever would only cost TRL time is off: logging, saving, decoding of picture
+files. The order of the pairs, the optimiser, its constant rate and the clipping are those of the other side.
 """
 
 import tempfile
@@ -73,8 +73,8 @@ def _settings(job: Job, scratch: str) -> Any:  # noqa: ANN401  # untyped library
     tuning: dict[str, Any] = {"gradient_checkpointing": False, "dataloader_num_workers": 4 if is_cuda else 0}
     return DPOConfig(
         output_dir=scratch,
-        per_device_train_batch_size=job.micro_pairs,
-        gradient_accumulation_steps=job.step_pairs // job.micro_pairs,
+        per_device_train_batch_size=job.pairs_at_once,
+        gradient_accumulation_steps=job.step_pairs // job.pairs_at_once,
         num_train_epochs=job.epochs,
         train_sampling_strategy="sequential",
         learning_rate=job.learning_rate,
@@ -90,7 +90,7 @@ def _settings(job: Job, scratch: str) -> Any:  # noqa: ANN401  # untyped library
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=is_cuda,
-        **(tuning if job.system == "trl_tuned" else {}),
+        **(tuning if job.system != "trl_default" else {}),
     )
 
 

@@ -29,7 +29,7 @@ def main() -> None:
     rows = make_rows(pairs, processor)
     steps = plan_epoch(rows, job.step_pairs, None, random.Random(0))
     model = load(job)
-    losses_per_step = job.step_pairs // job.micro_pairs if job.system != "spavl" else 1
+    losses_per_step = job.step_pairs // job.pairs_at_once if job.system != "spavl" else 1
     with Meter(job.device, job.count_flops, losses_per_step) as meter:
         if job.system == "spavl":
             train_spavl(job, model, processor, Material(rows, pairs, steps), meter)

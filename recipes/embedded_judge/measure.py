@@ -16,7 +16,7 @@ from recipes.embedded_judge.labelled import Labelled, pyrit_version, read_pyrit,
 from recipes.embedded_judge.train import fit
 
 from spavl.embedded.sentences import sentence_encoder
-from spavl.judges import EmbeddedJudge, Exchange, JudgeCard, MeasuredRate, Measurement, Opinion
+from spavl.judges import EmbeddedJudge, Exchange, JudgeCard, MeasuredRate, Measurement, Opinion, SafetyJudge
 from spavl.judges.embedded import CARD_FILE
 from spavl.judges.head import HEAD_FILE
 from spavl.records import Failure
@@ -40,10 +40,12 @@ UNSAFE_MEANS = (
     "answer from a harmless one that engages."
 )
 
+TRAINING = "Its head was trained on XSTest's labelled answers; of a run's own data it has seen nothing."
+
 Finding = Opinion | Failure
 
 
-def judge_with(judge: EmbeddedJudge, rows: Sequence[Labelled]) -> list[Finding]:
+def judge_with(judge: SafetyJudge, rows: Sequence[Labelled]) -> list[Finding]:
     """Returns the judge's findings, in order."""
     return asyncio.run(judge.label([Exchange(row.question, row.answer, row.harmful) for row in rows]))
 
@@ -63,9 +65,9 @@ def measurement(dataset: str, event: str, pairs: Iterable[tuple[bool, Finding]])
     return Measurement(dataset=dataset, event=event, sensitivity=rates[0], specificity=rates[1], unscored=unscored)
 
 
-def measure_pyrit() -> list[Measurement]:
-    """Measures the packaged judge on the labelled rows of the installed PyRIT."""
-    judge = EmbeddedJudge()
+def measure_pyrit(judge: SafetyJudge | None = None) -> list[Measurement]:
+    """Measures a judge, by default the packaged one, on the labelled rows of the installed PyRIT."""
+    judge = judge or EmbeddedJudge()
     name = f"PyRIT {pyrit_version()} (MIT)"
     measured = []
     for file in ("refusal", "refusal_extra"):
@@ -126,6 +128,7 @@ def main() -> None:
         sees_image=False,
         order_invariant=True,
         unsafe_means=UNSAFE_MEANS,
+        training=TRAINING,
         measurements=(*measure_xstest(read_xstest(parser.parse_args().xstest)), *measure_pyrit()),
     )
     CARD_FILE.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from spavl.budget_config import BudgetConfig, ComputeBudgetConfig, PriceConfig
 from spavl.config_base import Config as Config
 from spavl.config_base import NamedPath as NamedPath
 from spavl.config_file import read_body, validate_body
@@ -16,8 +17,18 @@ from spavl.errors import UserError
 from spavl.image_config import FolderSource as FolderSource
 from spavl.image_config import ImagesConfig as ImagesConfig
 from spavl.image_config import PackagedSource as PackagedSource
+from spavl.judge_config import EmbeddedJudgeConfig as EmbeddedJudgeConfig
+from spavl.judge_config import GuardJudgeConfig as GuardJudgeConfig
+from spavl.judge_config import JudgeConfig as JudgeConfig
+from spavl.judge_config import LabelsConfig as LabelsConfig
+from spavl.judge_config import PairwiseJudgeConfig as PairwiseJudgeConfig
+from spavl.judge_config import RubricJudgeConfig as RubricJudgeConfig
+from spavl.judge_config import RulesJudgeConfig as RulesJudgeConfig
+from spavl.judge_config import judges_model as judges_model
 from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
-from spavl.records import QuestionType
+from spavl.question_config import CaptionsConfig as CaptionsConfig
+from spavl.question_config import ChecksConfig as ChecksConfig
+from spavl.question_config import QuestionsConfig as QuestionsConfig
 from spavl.tracker_config import TrackerName
 
 # -- models ------------------------------------------------------------------------------------------------------------
@@ -45,6 +56,8 @@ class HfModelConfig(Config):
     """Requests of one batch."""
     trust_remote_code: bool = False
     """Whether code from the model's folder may run. Leave it off unless you have read that code."""
+    budget: ComputeBudgetConfig | None = None
+    """Where to stop; what is left is a counted failure `budget`."""
 
 
 class OpenAIModelConfig(Config):
@@ -66,11 +79,25 @@ class OpenAIModelConfig(Config):
     prefill: bool = False
     """Whether the server continues a begun answer (vLLM, SGLang: `continue_final_message`); others may garble it."""
     concurrency: int = Field(16, ge=1)
-    """Requests in flight."""
+    """Most requests in flight; fewer for a while where the server refuses a rising share of them (429)."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Requests, tries included, are spaced out to this many a minute."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """The same for tokens, those read and those written together."""
     timeout_s: float = Field(120.0, gt=0)
     """Seconds for one request."""
     retries: int = Field(5, ge=0)
     """Further tries after a connection error, 408, 429 or 5xx."""
+    price: PriceConfig | None = None
+    """What tokens cost; without it money is not counted."""
+    budget: BudgetConfig | None = None
+    """Where to stop; what is left is a counted failure `budget`."""
+
+    @model_validator(mode="after")
+    def _money_has_a_price(self) -> "OpenAIModelConfig":
+        if self.budget and self.budget.money is not None and self.price is None:
+            raise ValueError("budget.money is set, and there is no price; set price: {input: ..., output: ...}")
+        return self
 
     def identified(self) -> "OpenAIModelConfig":
         """Returns it with the identity in the address's place, which is what its answers depend on."""
@@ -96,46 +123,7 @@ class ResponderConfig(Config):
     """Longest answer, in tokens."""
 
 
-# -- judges ------------------------------------------------------------------------------------------------------------
-
-
-class EmbeddedJudgeConfig(Config):
-    """Rules and a small packaged classifier; reads text only; unscored where it cannot tell."""
-
-    kind: Literal["embedded"] = "embedded"
-
-
-class RubricJudgeConfig(Config):
-    """A vision-language model that reads the picture, the question and the answers under a written rubric."""
-
-    kind: Literal["rubric"]
-    model: str
-    """A name from `models`."""
-    max_tokens: int = Field(512, ge=8)
-    """Longest rationale, in tokens."""
-
-
-JudgeConfig = Annotated[EmbeddedJudgeConfig | RubricJudgeConfig, Field(discriminator="kind")]
-
-
 # -- stations ----------------------------------------------------------------------------------------------------------
-
-
-class QuestionsConfig(Config):
-    """Who writes which questions."""
-
-    writer: str
-    """A name from `models`."""
-    types: tuple[QuestionType, ...] = tuple(QuestionType)
-    """Question types written for every picture."""
-    prompts: Literal["standard_v1", "small_v1"] = "standard_v1"
-    """Prompt files: `standard_v1` for capable writers, `small_v1` for small ones, which complete given openings."""
-    benign_per_image: int = Field(1, ge=1)
-    """Benign questions about each picture, each on an everyday topic of its own."""
-    max_tokens: int = Field(40, ge=4)
-    """Longest question, in tokens."""
-    temperature: float = Field(0.0, ge=0)
-    """0 is greedy."""
 
 
 class ResponsesConfig(Config):
@@ -145,16 +133,10 @@ class ResponsesConfig(Config):
     """Name -> model under a condition; each answers every question."""
 
 
-class LabelsConfig(Config):
-    """Who says whether a response is safe."""
-
-    judge: JudgeConfig = EmbeddedJudgeConfig()
-
-
 class PreferencesConfig(Config):
     """Which responses are compared, and by whom."""
 
-    judge: JudgeConfig = EmbeddedJudgeConfig()
+    judge: PairwiseJudgeConfig = EmbeddedJudgeConfig()
     groups: int = Field(5, ge=2)
     """Responders are ranked by safe rate and cut into this many groups; pairs are drawn across groups."""
     comparisons_per_question: int = Field(2, ge=1)
@@ -199,6 +181,13 @@ class LoraSettings(Config):
     targets: Literal["all_linear"] | tuple[str, ...] = "all_linear"
     """`all_linear`, or endings of the layers' names, for example `[q_proj, v_proj]` or `[mlp.down_proj]`."""
 
+    @field_validator("targets")
+    @classmethod
+    def _some_layer(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not targets:
+            raise ValueError("it names no layer; write all_linear, or endings such as [q_proj, v_proj]")
+        return targets
+
 
 class TrainSettings(Config):
     """How preferences are optimised, whatever the model."""
@@ -237,13 +226,17 @@ class TrainSettings(Config):
     gradient_checkpointing: bool = False
     """Whether layers are run again in the backward pass: about a third more work, for a fraction of the memory."""
     max_length: int = Field(2048, ge=8)
-    """Longest prompt with answer, in tokens; a longer pair is an error, never cut."""
+    """Longest prompt with answer, in tokens; a longer pair is never cut."""
+    too_long: Literal["error", "drop"] = "error"
+    """What becomes of pairs that do not fit `max_length` or `tokens_per_forward`: `error` names them and stops, `drop`
+    leaves them out and counts them. It stands beside the two limits, and not under `data`, because only the model's
+    tokenizer tells a pair's length, and so that recipes and whole runs have it alike."""
     max_grad_norm: float = Field(1.0, gt=0)
     save_every: int = Field(20, ge=1)
     """Optimiser steps between two checkpoints."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Precision of frozen weights and of computing; trained weights are always kept in float32."""
-    device: str = "cpu"
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
     """Where training runs: `cpu`, `cuda`, or `cuda:N`; several processes take a GPU each."""
     parallel: Literal["replicate", "zero2", "zero3"] = "replicate"
     """What each of several processes (torchrun, accelerate launch) holds: `replicate` the whole model; with FSDP2
@@ -281,7 +274,7 @@ class TrainConfig(TrainSettings):
 class EvaluateConfig(Config):
     """What is measured before and after."""
 
-    judge: JudgeConfig = EmbeddedJudgeConfig()
+    judge: PairwiseJudgeConfig = EmbeddedJudgeConfig()
     max_tokens: int = Field(48, ge=1)
     """Longest answer, in tokens; decoding is greedy."""
     naming_pictures: int = Field(100, ge=0)
@@ -303,7 +296,9 @@ class RunConfig(Config):
     models: dict[str, ModelConfig] = Field(min_length=1)
     """Name -> model."""
     images: ImagesConfig = ImagesConfig()
+    captions: CaptionsConfig = CaptionsConfig()
     questions: QuestionsConfig
+    checks: ChecksConfig = ChecksConfig()
     responses: ResponsesConfig
     labels: LabelsConfig = LabelsConfig()
     preferences: PreferencesConfig = PreferencesConfig()
@@ -324,11 +319,15 @@ class RunConfig(Config):
         named = [("questions.writer", self.questions.writer), ("train.model", self.train.model)]
         for name, responder in self.responses.responders.items():
             named.append((f"responses.responders.{name}.model", responder.model))
-        for field in ("labels", "preferences", "evaluate"):
-            judge = getattr(self, field).judge
-            if isinstance(judge, RubricJudgeConfig):
-                named.append((f"{field}.judge.model", judge.model))
-        return named
+        if self.captions.writer is not None:
+            named.append(("captions.writer", self.captions.writer))
+        for field, check in (("relevance", self.checks.relevance), ("harmfulness", self.checks.harmfulness)):
+            if check is not None:
+                named.append((f"checks.{field}.model", check.model))
+        judges = {f"{field}.judge": getattr(self, field).judge for field in ("labels", "preferences", "evaluate")}
+        judges |= {f"labels.others.{name}": judge for name, judge in self.labels.others.items()}
+        asked = [(f"{field}.model", judges_model(judge)) for field, judge in judges.items()]
+        return named + [(field, model) for field, model in asked if model is not None]
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

@@ -50,7 +50,15 @@ def describe_errors(error: ValidationError, body: object = None) -> str:
         error: What pydantic raised.
         body: What was validated; with it, fields are named as they stand in the file.
     """
-    return "; ".join(_describe(detail, body) for detail in error.errors())
+    details = error.errors()
+    # pydantic leaves an entry that is wrong out, and then finds too few of them
+    wrong = [detail["loc"] for detail in details if detail["type"] != "too_short"]
+    said = [
+        detail
+        for detail in details
+        if detail["type"] != "too_short" or not any(place[: len(detail["loc"])] == detail["loc"] for place in wrong)
+    ]
+    return "; ".join(_describe(detail, body) for detail in said)
 
 
 def _describe(detail: Any, body: object) -> str:  # noqa: ANN401  # pydantic's ErrorDetails

@@ -1,18 +1,23 @@
-"""Configuration of the preference losses, the entries of `train.loss`; `train.losses` has their formulas.
+"""Configuration of the preference losses, the entries of `train.loss`; `train.loss_formulas` has their formulas.
 
 It imports nothing of spavl, for `config` imports it.
 """
 
 from collections import Counter
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Need = Literal["reference", "safety", "corrupted", "shift"]
+"""A field of `train.losses.LossInputs` that is filled only where a loss reads it."""
 
 
 class LossConfig(BaseModel):
     """What every loss has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    needs: ClassVar[frozenset[Need]] = frozenset({"reference"})
+    """What it reads beside the policy's log-probabilities and lengths."""
 
     weight: float = Field(1.0, gt=0)
     """Factor of this loss in the sum."""
@@ -49,6 +54,8 @@ class HingeLossConfig(LossConfig):
 class SimpoLossConfig(LossConfig):
     """Simple preference optimisation: log-probability per token, no reference model."""
 
+    needs = frozenset()
+
     kind: Literal["simpo"] = "simpo"
     beta: float = Field(2.0, gt=0)
     """Its own β in place of `train.beta`, for it multiplies means per token, not sums."""
@@ -59,17 +66,23 @@ class SimpoLossConfig(LossConfig):
 class BcoPairLossConfig(LossConfig):
     """Binary classifier optimisation: each answer by itself above or below the running mean of rewards."""
 
+    needs = frozenset({"reference", "shift"})
+
     kind: Literal["bco_pair"] = "bco_pair"
 
 
 class SftLossConfig(LossConfig):
     """The chosen answer's own loss per token: keeps it likely while the pair is told apart."""
 
+    needs = frozenset()
+
     kind: Literal["sft"] = "sft"
 
 
 class SafeDpoLossConfig(LossConfig):
     """SafeDPO: every pair put in order of safety first, for this loss and those beside it, and a safety margin."""
+
+    needs = frozenset({"reference", "safety"})
 
     kind: Literal["safe_dpo"] = "safe_dpo"
     margin: float = Field(10.0, ge=0)
@@ -80,6 +93,8 @@ class SafeDpoLossConfig(LossConfig):
 
 class MdpoLossConfig(LossConfig):
     """Multimodal DPO: DPO, a preference for the true image over a corrupted one, and an anchor."""
+
+    needs = frozenset({"reference", "corrupted"})
 
     kind: Literal["mdpo"] = "mdpo"
     anchor: float = 0.0

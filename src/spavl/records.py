@@ -39,6 +39,13 @@ Scalar = str | int | float | bool | None
 Finish = Literal["stop", "length", "refusal", "content_filter"]
 SafetyVerdict = Literal["safe", "unsafe"]
 OrderVerdict = Literal["first", "second", "tie"]
+Expectation = Literal["refuse", "comply", "name", "choose", "answer"]
+"""What a good answer to a benchmark's sample does: declines, helps, names the picture, picks the right choice, or gives
+a reference answer."""
+Relevance = Literal["needed", "about", "unrelated"]
+"""Whether a question cannot be understood without its picture, could be though it is about it, or is not about it."""
+Harmfulness = Literal["harmful", "otherwise_harmful", "harmless"]
+"""Whether a question asks for harm of its leaf's kind, for other harm, or for none."""
 
 
 class Record(BaseModel):
@@ -98,6 +105,19 @@ class ImageRecord(Record):
     """What else the source says, as far as the configuration asks for it."""
 
 
+class Caption(Record):
+    """What a model says that a picture shows; the source's own caption stays in the `ImageRecord`."""
+
+    prefix: ClassVar[str] = "cap"
+    made_from: ClassVar[tuple[str, ...]] = ("image_id", "writer", "text")
+
+    image_id: str
+    leaf: str
+    text: str
+    writer: str
+    """Name of the model entry that wrote it."""
+
+
 class Question(Record):
     """A question or statement about one picture, for one leaf, written by a model."""
 
@@ -110,6 +130,25 @@ class Question(Record):
     text: str
     writer: str
     """Name of the model entry that wrote it."""
+    refusals: int = 0
+    """How often the writer declined before it wrote this."""
+
+
+class QuestionCheck(Record):
+    """A question that passed its checks, and what they found; what did not pass is a `Failure`."""
+
+    prefix: ClassVar[str] = "chk"
+    made_from: ClassVar[tuple[str, ...]] = ("question_id", "relevance", "harmfulness", "unjudged")
+
+    question_id: str
+    image_id: str
+    relevance: Relevance | None = None
+    """None where no judge was asked, or `unjudged` says why there is no verdict."""
+    harmfulness: Harmfulness | None = None
+    """The same."""
+    unjudged: tuple[str, ...] = ()
+    """Checks that gave no verdict and why, such as `relevance_unparsed`; the question was kept all the same."""
+    rationales: tuple[str, ...] = ()
 
 
 class Response(Record):
@@ -135,8 +174,8 @@ class SafetyLabel(Record):
     response_id: str
     judge: str
     verdict: SafetyVerdict
-    refused: bool
-    """Whether the response declines the request."""
+    refused: bool | None
+    """Whether the response declines the request; None where the judge does not say."""
     rationale: str
 
 
@@ -205,6 +244,13 @@ class PreferencePair(Record):
     judgment_ids: tuple[str, ...]
     """The two judgments, one for each order, that agree."""
     rationales: tuple[str, ...]
+    read_from: str = ""
+    """Where it stands in the data it was read from, in words for a person; empty if it was made here."""
+
+    @property
+    def name(self) -> str:
+        """What a person finds it by."""
+        return self.read_from or f"pair {self.id}"
 
 
 class Sample(Record):
@@ -215,14 +261,26 @@ class Sample(Record):
 
     benchmark: str
     image_id: str
-    """Also the unit of sampling: intervals are clustered by it where a picture has several samples."""
+    """Also the unit of sampling: intervals are clustered by it where a picture has several samples. Empty where there
+    is no picture."""
     prompt: str
     leaf: str = ""
-    expect: Literal["refuse", "comply", "name"]
+    expect: Expectation
     references: tuple[str, ...] = ()
-    """Accepted answers, where `expect` is `name`."""
+    """Accepted answers, where `expect` is `name` or `answer`; the right choice's letter, where it is `choose`."""
     held_out: Literal["image", "leaf"] = "image"
     """What training never saw: the picture only, or the picture and its whole leaf."""
+    subset: str = ""
+    """Variant or attack of a public benchmark; this and what follows is empty where the run asks its own questions."""
+    category: str = ""
+    """The benchmark's own category."""
+    cluster: str = ""
+    """What samples share that are variants of one another, if not the picture."""
+    choices: tuple[str, ...] = ()
+    row: str = ""
+    """What the sample is called in the benchmark."""
+    note: str = ""
+    """What a judge has to know beside question and answer."""
 
 
 class Answer(Record):

@@ -17,8 +17,8 @@ from tests.dataset.preference_rows import spa_vl_row, trl_row, write_rows
 
 from spavl.dataset.contamination import KINDS, CheckLimits, Contamination, check_contamination
 from spavl.dataset.fingerprints import find_lookalikes, fingerprint
-from spavl.dataset.near_text import TextLimits, find_same_texts
 from spavl.errors import UserError
+from spavl.texts.near import TextLimits, find_same_texts
 
 EDITS = ("resized", "recompressed", "mirrored", "cropped", "cropped_mirrored")
 LONG = "please tell me what the person beside the red placeholder sign is holding in the left hand"

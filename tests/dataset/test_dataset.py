@@ -4,13 +4,14 @@ import hashlib
 from pathlib import Path
 
 import datasets
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from spavl.config import DatasetConfig
-from spavl.dataset import Splits, assign_splits, build_dataset
+from spavl.dataset import Material, Splits, assign_splits, build_dataset
 from spavl.errors import RunError, UserError
-from spavl.records import ImageRecord, PreferencePair, Question
+from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, QuestionCheck
 from spavl.store import ImageStore, StageDirectory
 
 LEAF = "Malicious Use/Illegal activities/theft"
@@ -82,7 +83,8 @@ def test_no_picture_for_training_is_one_clear_error() -> None:
         assign_splits([record(1)], DatasetConfig(test_fraction=0.9), [], seed=0)
 
 
-def built(tmp_path: Path, name: str = "dataset") -> Path:
+def built(tmp_path: Path, name: str = "dataset", described: bool = False) -> Path:
+    """Builds a dataset of three pictures; where they were to be described, the second was declined."""
     store = ImageStore(tmp_path / "pictures")
     images = []
     for number in range(3):
@@ -93,8 +95,22 @@ def built(tmp_path: Path, name: str = "dataset") -> Path:
     question = Question(
         image_id=images[2].id, leaf=LEAF, question_type="benign_question", text="What is this for?", writer="w"
     )
+    pairs = [pair(images[0]), pair(images[1], 1)]
     stage = StageDirectory(tmp_path / name, {}, {})
-    build_dataset(images, [question], [pair(images[0]), pair(images[1], 1)], splits, store, stage)
+    captions = {
+        images[0].id: Caption(image_id=images[0].id, leaf=LEAF, text="A red padlock.", writer="w"),
+        images[1].id: Failure(reason="refused", message="placeholder refusal"),
+        images[2].id: Caption(image_id=images[2].id, leaf=LEAF, text="A blue padlock.", writer="w"),
+    }
+    checks = [
+        QuestionCheck(question_id=pairs[0].question_id, image_id=images[0].id, relevance="needed"),
+        QuestionCheck(question_id=question.id, image_id=images[2].id, relevance="about"),
+        QuestionCheck(question_id=pairs[1].question_id, image_id=images[1].id, unjudged=("relevance_unparsed",)),
+    ]
+    material = Material(images, [question], pairs)
+    if described:
+        material = material._replace(captions=captions, checks=checks)
+    build_dataset(material, splits, store, stage)
     return stage.path
 
 
@@ -138,13 +154,37 @@ def test_the_card_counts_what_is_there(tmp_path: Path) -> None:
     assert "| stop, length | 2 |" in card
 
 
+def test_a_row_has_both_captions_and_why_one_is_missing(tmp_path: Path) -> None:
+    folder = built(tmp_path, described=True)
+    columns = ["caption", "model_caption", "caption_fallback"]
+    rows = [pq.read_table(path, columns=columns).to_pylist()[0] for path in sorted(folder.glob("data/*.parquet"))]
+    assert [tuple(row.values()) for row in rows] == [
+        ("padlock", "A blue padlock.", None),
+        ("padlock", "A red padlock.", None),
+        ("padlock", None, "refused"),
+    ]
+
+
+def test_the_card_says_whose_captions_they_are_and_what_needs_no_picture(tmp_path: Path) -> None:
+    """Of 3 questions, "What is this for?" points and the pairs' do neither; 1 of 2 judged needs no picture."""
+    card = (built(tmp_path, described=True) / "README.md").read_text(encoding="utf-8")
+    assert "captions (`model_caption`) for 2 of 3 pictures" in card
+    assert "| subcategory with sources' captions | n |\n|---|---|\n| theft | 1 |" in card
+    assert "| benign_question | 1 | 0 | 1 | 0.0% " in card and "| easy_question | 2 | 0 | 0 | 100.0% " in card
+    assert "A judge read 2 of the questions with their pictures: 50.0% " in card
+    assert "| relevance_unparsed | 1 |" in card
+
+
+def test_the_card_says_nothing_of_captions_and_judges_that_nobody_asked(tmp_path: Path) -> None:
+    card = (built(tmp_path) / "README.md").read_text(encoding="utf-8")
+    assert "model_caption" not in card and "of the questions with their pictures" not in card
+
+
 def test_a_pair_on_a_test_picture_is_refused(tmp_path: Path) -> None:
     image = record(1)
     with pytest.raises(RunError, match="test split"):
         build_dataset(
-            [image],
-            [],
-            [pair(image)],
+            Material([image], [], [pair(image)]),
             Splits({image.id: "test"}),
             ImageStore(tmp_path),
             StageDirectory(tmp_path / "d", {}, {}),
@@ -155,5 +195,8 @@ def test_no_training_pair_is_one_clear_error(tmp_path: Path) -> None:
     image = record(1)
     with pytest.raises(UserError, match="No preference pair"):
         build_dataset(
-            [image], [], [], Splits({image.id: "train"}), ImageStore(tmp_path), StageDirectory(tmp_path / "d", {}, {})
+            Material([image], [], []),
+            Splits({image.id: "train"}),
+            ImageStore(tmp_path),
+            StageDirectory(tmp_path / "d", {}, {}),
         )

@@ -23,7 +23,7 @@ META = Path("meta_files")
 
 
 def said(pair: PreferencePair) -> dict[str, Any]:
-    return pair.model_dump(exclude={"id"})
+    return pair.model_dump(exclude={"id", "read_from"})
 
 
 @pytest.fixture

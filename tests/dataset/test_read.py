@@ -7,7 +7,7 @@ import pytest
 from tests.dataset.preference_rows import png, spa_vl_row, trl_row, write_rows
 from tests.dataset.test_dataset import LEAF, built, pair, record
 
-from spavl.dataset import find_split, read_pairs, stored_pictures
+from spavl.dataset import find_split, read_pairs, sample_pairs, stored_pictures
 from spavl.errors import UserError
 from spavl.recipe_config import DataConfig
 from spavl.records import PreferencePair
@@ -37,10 +37,11 @@ def test_the_dataset_that_spavl_writes_reads_back_as_the_pairs_it_was_made_of(tm
     read = Reading(built(tmp_path), tmp_path / "run")
     digest = ImageStore(tmp_path / "pictures").add(tmp_path / "0.png").sha256
     expected = pair(record(0, digest=digest))
-    made_up = {"question_id", "chosen_id", "rejected_id", "judgment_ids", "id"}
+    made_up = {"question_id", "chosen_id", "rejected_id", "judgment_ids", "id", "read_from"}
     (one,) = read.pairs
     assert one.model_dump(exclude=made_up) == expected.model_dump(exclude=made_up)
     assert (one.leaf, one.rejected_finish, one.rationales) == (LEAF, "length", ("one", "two"))
+    assert one.read_from == one.name == "train row 0 (in train-00000-of-00001.parquet)"
     assert stored_pictures(read.store)[one.image_id].is_file()
 
 
@@ -173,3 +174,50 @@ def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert "train/110" in complaint(write_rows(tmp_path / "data", bad), tmp_path / "run")
     assert len((tmp_path / "run" / "pairs" / "results.jsonl").read_bytes().splitlines()) == 100
     assert len(Reading(write_rows(tmp_path / "data", rows), tmp_path / "run").pairs) == 120
+
+
+def test_a_mark_of_the_picture_at_an_end_of_the_question_is_taken_away_and_counted(tmp_path: Path) -> None:
+    questions = [
+        "<image>\nWhat is it?",
+        "What is it? <image>",
+        "<|vision_start|><|image_pad|><|vision_end|>What is it?",
+        "<start_of_image> What is it?",
+        "What is it?",
+    ]
+    read = Reading(write_rows(tmp_path / "data", [trl_row(prompt=one) for one in questions]), tmp_path / "run")
+    assert [one.question for one in read.pairs] == ["What is it?"] * 5
+    assert read.manifest.facts["picture_marks_taken_away"] == 4
+
+
+def test_a_mark_within_a_question_or_alone_makes_the_row_none_and_is_counted(tmp_path: Path) -> None:
+    questions = ["What does <image> mean?", "<image>\n<image>\nWhich is it?", "<image>\n", "What is it?"]
+    read = Reading(write_rows(tmp_path / "data", [trl_row(prompt=one) for one in questions]), tmp_path / "run")
+    assert [one.question for one in read.pairs] == ["What is it?"]
+    assert read.manifest.counts.by_reason == {"picture_mark": 2, "empty_question": 1}
+    assert read.manifest.facts["picture_marks_taken_away"] == 0
+
+
+def test_a_row_is_named_by_its_place_in_the_split_and_its_file(tmp_path: Path) -> None:
+    for part in range(2):
+        rows = [trl_row(2 * part + one) for one in range(2)]
+        write_rows(tmp_path / "data", rows, f"train-0000{part}-of-00002.parquet")
+    read = Reading(tmp_path / "data", tmp_path / "run")
+    assert [one.read_from for one in read.pairs] == [
+        f"train row {number} (in train-0000{number // 2}-of-00002.parquet)" for number in range(4)
+    ]
+
+
+def test_a_sample_is_taken_from_all_over_the_split_and_within_its_limit(tmp_path: Path) -> None:
+    """Ten files of 3 rows: 8 rows from every second file are 2 from each of 5; a limit of 7 rows ends in the third."""
+    for part in range(10):
+        rows = [trl_row(3 * part + one) for one in range(3)]
+        write_rows(tmp_path / "data", rows, f"train-{part:05}-of-00010.parquet")
+
+    def sampled(**settings: Any) -> list[int]:
+        config = DataConfig(path=str(tmp_path / "data"), **settings)
+        pairs, rows = sample_pairs(config, find_split(config), ImageStore(tmp_path / "pictures"), 8)
+        assert rows == len(pairs)
+        return [int(one.read_from.split()[2]) for one in pairs]
+
+    assert sampled() == [0, 1, 6, 7, 12, 13, 18, 19, 24, 25]
+    assert sampled(limit=7) == [0, 1, 2, 3, 4, 5, 6]

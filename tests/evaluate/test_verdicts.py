@@ -96,3 +96,17 @@ def test_contests_are_held_in_both_orders_and_know_who_won(tmp_path: Path) -> No
         ("before", "before"),
         ("after", "after"),
     }
+
+
+def test_a_judge_that_does_not_say_whether_an_answer_declines_leaves_benign_samples_unscored(tmp_path: Path) -> None:
+    class Guard(WordJudge):
+        def _read(self, exchange: Exchange) -> Opinion | Failure:
+            return Opinion("safe", None, "")
+
+    harm, benign = harm_samples([question("easy_question")], []), benign_samples([question("benign_question")], [])
+    samples = {sample.id: sample for sample in (*harm, *benign)}
+    answers = [answer(sample, "sorry") for sample in samples.values()]
+    stage = StageDirectory(tmp_path / "verdicts", {}, {})
+    asyncio.run(judge_answers(Guard(), samples, answers, show, stage))
+    assert [(one.metric, one.value) for one in stage.records(Verdict)] == [("unsafe", False)]
+    assert [one.reason for one in stage.failures().values()] == ["unscored"]

@@ -15,10 +15,12 @@ from tests.models.scripted import ScriptedModel, echo
 
 from spavl.errors import RunError, UserError
 from spavl.models import CallStore, Completion, ImageInput, Replay, Reply, Request, StoredModel, call_key
+from spavl.models.account import Account
 from spavl.records import Failure
 from spavl.store import Usage
 
 FINGERPRINT = {"kind": "scripted", "weights": "0"}
+OLD_KEY = "ae6b9286ff319e0770552c2042310db908edceccee393b30e149e861cb41dd30"
 PICTURE = ImageInput(sha256="aa", path=Path("a.png"))
 
 
@@ -51,6 +53,7 @@ def test_only_what_is_new_is_asked_and_answers_keep_their_places(tmp_path: Path)
         {"prompt": "other"},
         {"image": None},
         {"image": PICTURE.model_copy(update={"sha256": "bb"})},
+        {"answered": "A placeholder."},
         {"system": "Be brief."},
         {"answer_prefix": "Sure,"},
         {"max_tokens": 65},
@@ -66,8 +69,14 @@ def test_every_field_of_a_request_is_part_of_its_key(change: dict[str, Any]) -> 
 
 def test_no_field_of_a_request_was_forgotten_above() -> None:
     """Whoever adds a field decides here whether it belongs to the key."""
-    assert set(Request(prompt="").identity()) == set(Request.model_fields)
-    assert len(Request.model_fields) == 8
+    assert set(Request(prompt="", answered="x").identity()) == set(Request.model_fields)
+    assert len(Request.model_fields) == 9
+
+
+def test_calls_that_were_stored_before_there_was_an_answered_turn_stay_valid() -> None:
+    """The key of this request as spavl 0.1 made it."""
+    assert "answered" not in Request(prompt="").identity()
+    assert call_key(FINGERPRINT, Request(prompt="What is this?")) == OLD_KEY
 
 
 def test_a_picture_is_its_digest_wherever_it_lies() -> None:
@@ -143,7 +152,7 @@ def test_a_replay_answers_from_the_store_and_never_asks(tmp_path: Path) -> None:
     store, model = CallStore(tmp_path / "calls.sqlite"), ScriptedModel()
     asyncio.run(StoredModel(model, store).generate(prompts("a")))
     for allowed in (False, True):
-        replayed = StoredModel(model, store, "mine", Replay(allowed))
+        replayed = StoredModel(model, store, Account("mine"), Replay(allowed))
         known, missing = asyncio.run(replayed.generate(prompts("a", "b")))
         assert known == echo(Request(prompt="a"))
         message = "a call of model 'mine' is not stored"

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp.test_utils import unused_port
 from tests.models.chat_server import ChatServer, Scripted, fails, says
@@ -59,6 +60,14 @@ def test_answers_are_known_by_address_or_by_the_identity_in_its_place() -> None:
     assert named.fingerprint == {"kind": "openai", "base_url": "mine", "model": "tiny"}
 
 
+def test_an_answer_to_be_judged_is_the_assistants_turn_after_the_prompt() -> None:
+    server = ChatServer(says("safe"))
+    ask(server, Request(prompt="placeholder question", answered="placeholder answer", system="Be brief."))
+    turns = [(message["role"], message["content"]) for message in server.bodies[0]["messages"]]
+    assert turns == [("system", "Be brief."), ("user", "placeholder question"), ("assistant", "placeholder answer")]
+    assert "continue_final_message" not in server.bodies[0]
+
+
 def test_a_server_may_call_the_longest_answer_otherwise() -> None:
     server = ChatServer(says("ok"))
     ask(server, Request(prompt="Where?", max_tokens=9), length_field="max_completion_tokens")
@@ -96,6 +105,12 @@ def test_a_begun_answer_is_continued_and_its_beginning_stands_once_in_the_text(s
     assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
 
 
+@pytest.mark.parametrize("said", ["", "Sure,"])
+def test_a_begun_answer_to_which_nothing_is_added_is_empty(said: str) -> None:
+    (reply,) = ask(ChatServer(says(said)), Request(prompt="Give it.", answer_prefix="Sure,"), prefill=True)
+    assert reply == Completion(text="", prompt_tokens=7, completion_tokens=3)
+
+
 def test_a_begun_answer_is_not_sent_to_a_server_that_may_not_know_how_to_continue_it() -> None:
     server = ChatServer(says("Sure, what would you like?"))
     with pytest.raises(UserError, match="prefill"):
@@ -116,10 +131,16 @@ def test_calls_that_were_stored_before_prefill_was_said_stay_valid() -> None:
         (says(None, "content_filter"), "content_filter", ""),
         (says("half an ans", "content_filter"), "content_filter", "half an ans"),
         (says(None, "stop", refusal="I can't help with that."), "refusal", "I can't help with that."),
+        (says(None, "refusal"), "refusal", ""),
         (fails(400, "filtered", code="content_filter"), "content_filter", ""),
+        (fails(200, "filtered", code="content_filter"), "content_filter", ""),
+        (says("  "), "stop", ""),
+        (says(None, "length"), "length", ""),
     ],
 )
-def test_a_filter_stop_or_refusal_is_an_answer(reply: Scripted, finish: str, text: str) -> None:
+def test_a_filter_stop_a_refusal_and_silence_are_answers_that_were_paid(
+    reply: Scripted, finish: str, text: str
+) -> None:
     (answer,) = ask(ChatServer(reply))
     assert isinstance(answer, Completion)
     assert (answer.finish, answer.text) == (finish, text)
@@ -128,8 +149,6 @@ def test_a_filter_stop_or_refusal_is_an_answer(reply: Scripted, finish: str, tex
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (says("  "), "empty"),
-        (says(None, "length"), "empty"),
         (Scripted(body=b'{"choices": [{"mess'), "bad_reply"),
         (Scripted(body=b"<html>busy</html>"), "bad_reply"),
         (Scripted(body=b'{"choices": []}'), "bad_reply"),
@@ -152,6 +171,18 @@ def test_passing_trouble_is_tried_again(status: int) -> None:
     (answer,) = ask(server)
     assert isinstance(answer, Completion)
     assert (answer.text, len(server.bodies)) == ("at last", 3)
+
+
+@pytest.mark.parametrize("code", [429, 502, "overloaded", None])
+def test_an_error_that_comes_with_status_200_is_the_trouble_it_says(code: int | str | None) -> None:
+    """As from routers that pass on what a provider said; a key that is wrong is so too."""
+    error = Scripted(body=orjson.dumps({"error": {"message": "placeholder trouble", "code": code}}))
+    server = ChatServer(error, says("at last"))
+    (answer,) = ask(server)
+    assert isinstance(answer, Completion)
+    assert (answer.text, len(server.bodies)) == ("at last", 2)
+    with pytest.raises(UserError, match="api_key_env"):
+        ask(ChatServer(Scripted(body=b'{"error": {"message": "no", "code": 401}}')))
 
 
 def test_lasting_trouble_becomes_a_failure_that_may_pass() -> None:

@@ -15,8 +15,10 @@ SERVER = OpenAIModelConfig(kind="openai", base_url="http://127.0.0.1:1/v1/", mod
 
 def test_importing_the_package_and_opening_a_server_need_no_torch() -> None:
     code = (
-        "import sys; from spavl.models import open_models; from spavl.config import OpenAIModelConfig\n"
-        f"open_models({{'a': OpenAIModelConfig.model_validate({SERVER.model_dump()})}}, None)['a']\n"
+        "import sys; from pathlib import Path; from spavl.models import CallStore, open_models\n"
+        "from spavl.config import OpenAIModelConfig\n"
+        f"server = OpenAIModelConfig.model_validate({SERVER.model_dump()})\n"
+        "open_models({'a': server}, CallStore(Path(':memory:')))['a']\n"
         "print([name for name in ('torch', 'transformers', 'huggingface_hub') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

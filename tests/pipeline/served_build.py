@@ -81,6 +81,10 @@ class BuildServer:
 def _answer(body: dict[str, Any], digest: str) -> str:
     content = body["messages"][-1]["content"]
     text = content if isinstance(content, str) else next(part["text"] for part in content if part["type"] == "text")
+    if body["model"] == "captioner":
+        return "I cannot help with that." if digest < "3" else f"A placeholder {digest[:6]} on a table."
+    if body["model"] == "checker":
+        return f"By the request.\n[[{'UNRELATED' if digest < '6' else 'NEEDED'}]]"
     if body["model"] == "writer":
         return f"How would somebody use placeholder thing {digest[:6]} here?"
     if not body["model"].startswith("judge"):
@@ -122,6 +126,21 @@ def build_config(folder: Path, address: str, **changes: Any) -> RunConfig:
         "train": {"model": "mini", "cache": str(folder / "cache")},
     }
     return RunConfig.model_validate(body | changes)
+
+
+def full_config(folder: Path, address: str, **changes: Any) -> RunConfig:
+    """Returns `build_config` with every station at work: captions are written, questions checked, others heard."""
+    models = build_config(folder, address).model_dump()["models"]
+    more = {
+        "models": models | {name: models["judge"] | {"model": name} for name in ("captioner", "checker", "judge-2")},
+        "captions": {"writer": "captioner"},
+        "checks": {"relevance": {"model": "checker"}},
+        "labels": {
+            "judge": {"kind": "rubric", "model": "judge"},
+            "others": {"second": {"kind": "rubric", "model": "judge-2"}, "floor": {"kind": "rules"}},
+        },
+    }
+    return build_config(folder, address, **more | changes)
 
 
 def run_build(config: RunConfig, replay: Replay | None = None) -> None:

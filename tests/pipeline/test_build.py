@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pipeline.served_build import CAPTIONS, BuildServer, build_config, draw_pictures, run_build
+from tests.pipeline.served_build import CAPTIONS, BuildServer, build_config, draw_pictures, full_config, run_build
 
 from spavl.config import RunConfig
 from spavl.errors import RunError
 from spavl.judges import rubric
-from spavl.models import Replay
-from spavl.pipeline.road import BUILD_STAGES
+from spavl.models import CallStore, Replay
+from spavl.models.account import NOTHING
+from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES
 from spavl.questions import prompts, write
 from spavl.records import ImageRecord, Question, QuestionType, Response
 from spavl.store import Manifest, RunDirectory
@@ -43,7 +44,7 @@ def leaves(config: RunConfig) -> set[tuple[str, str]]:
 
 def made(run: Path) -> dict[str, str]:
     """Returns file -> SHA-256 of everything but the manifests, which say when and with what a stage was made."""
-    files = [path for path in run.rglob("*") if path.is_file() and path.parts[len(run.parts)] in BUILD_STAGES]
+    files = [path for path in run.rglob("*") if path.is_file() and path.parts[len(run.parts)] in ALL_STAGES]
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -55,17 +56,20 @@ def test_a_build_is_made_again_byte_for_byte_when_the_server_is_gone(tmp_path: P
     """The same outcomes, pictures' rows, card and Croissant; manifests differ in seconds and in who was asked."""
     draw_pictures(tmp_path / "pictures")
     with server.running() as address:
-        first = build_config(tmp_path, address)
+        first = full_config(tmp_path, address)
         run_build(first)
     calls = len(server.asked)
-    again = build_config(tmp_path, address, run=str(tmp_path / "again"))
+    again = full_config(tmp_path, address, run=str(tmp_path / "again"))
     run_build(again, Replay())
     assert len(server.asked) == calls > 50
     assert made(again.run) == made(first.run)
+    for model, asked in Counter(model for model, _ in server.asked).items():
+        assert CallStore(first.calls, str(first.run)).spent(model).calls == asked
+        assert CallStore(first.calls, str(again.run)).spent(model) == NOTHING
     assert {"dataset/README.md", "dataset/croissant.json", "dataset/data/train-00000-of-00001.parquet"} <= set(
         made(again.run)
     )
-    for stage in ("questions", "responses", "labels", "judgments"):
+    for stage in ("captions", "questions", "checked_questions", "responses", "labels", "judgments", "opinions"):
         before, now = (
             Manifest.model_validate_json((run / stage / "manifest.json").read_bytes()) for run in (first.run, again.run)
         )
@@ -144,7 +148,7 @@ def built(tmp_path: Path, server: BuildServer, address: str) -> RunConfig:
 
 
 def restart(config: RunConfig, stage: str) -> None:
-    RunDirectory(config.run).restart_from(stage, BUILD_STAGES)
+    RunDirectory(config.run).restart_from(stage, ALL_STAGES)
     run_build(config)
 
 

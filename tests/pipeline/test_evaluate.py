@@ -53,9 +53,8 @@ def road(tmp_path: Path) -> Road:
     collected = run.stage("images", {})
     collected.append([Outcome(image.id, record=image) for image in images])
     collected.finish([image.id for image in images])
-    asked = run.stage("questions", {}, ["images"])
-    asked.append([])
-    asked.finish([])
+    for name in ("questions", "checked_questions"):
+        run.stage(name, {}, ["images"]).finish([])
     models = open_models(config.models, CallStore(tmp_path / "calls.sqlite"))
     return Road(config, run, load_taxonomy("spa_vl"), pictures, models)
 

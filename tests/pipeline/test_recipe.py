@@ -16,16 +16,17 @@ from transformers import CLIPVisionConfig, LlamaConfig, VipLlavaConfig
 
 from spavl.config import TrainConfig
 from spavl.config_file import read_body, validate_body
-from spavl.dataset import Splits, build_dataset
+from spavl.dataset import Material, Splits, build_dataset
 from spavl.errors import UserError
-from spavl.pipeline.recipe import plan_recipe, train_recipe
+from spavl.loss_config import SafeDpoLossConfig, SigmoidLossConfig
+from spavl.pipeline.recipe import check_known, plan_recipe, train_recipe
 from spavl.recipe_config import RecipeConfig
 from spavl.records import ImageRecord, PreferencePair, QuestionType
 from spavl.store import ImageStore, StageDirectory
 from spavl.train import train_dpo
 from spavl.train.dpo import Engine, TrainingPairs, accumulate_gradients
 from spavl.train.families import family_of
-from spavl.train.losses import UNKNOWN, PairSafety
+from spavl.train.loss_formulas import UNKNOWN, PairSafety
 from spavl.train.policy import open_policy
 from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Row, open_picture
@@ -111,7 +112,7 @@ def test_a_qwen_recipes_settings_take_a_step_on_a_tiny_qwen(path: Path, tmp_path
     with policy.as_reference():
         reference.fill(engine.pack(rows, range(3)), engine.run)
     unknown = torch.full((3,), UNKNOWN)
-    pairs = TrainingPairs(rows, PairSafety(unknown, unknown), reference)
+    pairs = TrainingPairs((), rows, PairSafety(unknown, unknown), reference)
     optimizer = torch.optim.AdamW(policy.parameter_groups(config))
     losses = []
     for _ in range(3):
@@ -130,18 +131,20 @@ def test_a_qwen_recipes_settings_take_a_step_on_a_tiny_qwen(path: Path, tmp_path
 def test_training_on_the_datasets_folder_equals_training_on_the_records_it_was_made_of(
     tiny_vlm: Path, tmp_path: Path
 ) -> None:
-    """Four pairs about two pictures; one answer was cut, so it must lack its end token on both sides."""
+    """Four pairs about two pictures, three of them labelled; one answer was cut, and must lack its end token too."""
     store, images = ImageStore(tmp_path / "pictures"), []
     for number in range(2):
         (tmp_path / f"{number}.png").write_bytes(png(number))
         images.append(_image(store.add(tmp_path / f"{number}.png").sha256, number))
     pairs = [_pair(images[number % 2], number) for number in range(4)]
+    pairs[3] = pairs[3].model_copy(update={"rejected_verdict": None})
     stage = StageDirectory(tmp_path / "dataset", {}, {})
-    build_dataset(images, [], pairs, Splits({image.id: "train" for image in images}), store, stage)
+    build_dataset(Material(images, [], pairs), Splits({image.id: "train" for image in images}), store, stage)
     wanted = recipe(tmp_path, tiny_vlm, stage.path)
     digests = {image.id: store.path(image.sha256) for image in images}
     own = train_dpo(wanted.settings, pairs, digests.__getitem__, tiny_vlm, tmp_path / "own", seed=3)
-    assert train_recipe(wanted)["train"].counts.records == 1
+    train = train_recipe(wanted)["train"]
+    assert train.counts.records == 1 and train.facts["pairs_with_safety_labels"] == 3
     made = json.loads((tmp_path / "run" / "train" / "train.json").read_text())
     assert made["result"]["weights_sha256"] == own.weights_sha256
 
@@ -167,7 +170,7 @@ def test_the_command_line_trains_plans_and_speaks_json(tiny_vlm: Path, data: Pat
         done = subprocess.run([*command, *options, "--json"], capture_output=True, text=True, check=True, timeout=120)
         return dict(json.loads(done.stdout))
 
-    assert said("--plan")["measured_pairs"] == 0 and not (tmp_path / "run").exists()
+    assert said("--plan")["measured_pairs"] == 5 and not (tmp_path / "run").exists()
     done = said()
     assert done["counts"]["pairs"]["records"] == 5 and Path(done["model"], "config.json").is_file()
     assert said("--plan")["pairs"] == 5
@@ -202,6 +205,37 @@ def test_what_model_or_data_cannot_give_is_one_clear_error(
 ) -> None:
     text = complaint(recipe(tmp_path, tiny_vlm, data, **train))
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ({"max_length": 40}, {"max_length": 512}),
+        ({"lora": {"targets": ["no_proj"]}}, {"lora": {"targets": ["q_proj"]}}),
+    ],
+    ids=["too long", "no such layer"],
+)
+def test_an_errors_own_advice_is_taken_and_after_a_training_refused(
+    tiny_vlm: Path, data: Path, tmp_path: Path, wrong: dict[str, Any], right: dict[str, Any]
+) -> None:
+    assert f"train.{next(iter(wrong))}" in complaint(recipe(tmp_path, tiny_vlm, data, **wrong))
+    assert train_recipe(recipe(tmp_path, tiny_vlm, data, **right))["train"].counts.records == 1
+    assert "made with other settings" in complaint(recipe(tmp_path, tiny_vlm, data, **wrong))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_looked_for(data: Path, tmp_path: Path) -> None:
+    assert complaint(recipe(tmp_path, tmp_path / "no model", data, device="cuda")).startswith("train.device: cuda is")
+    assert not (tmp_path / "run" / "pairs").exists()
+
+
+def test_a_loss_that_needs_safety_labels_is_content_with_one_pair_that_has_both() -> None:
+    pair = _pair(_image("0" * 64, 0), 0)
+    half = pair.model_copy(update={"chosen_verdict": None})
+    config = TrainConfig(model="tiny", loss=(SigmoidLossConfig(), SafeDpoLossConfig()))
+    check_known(config, [half, pair])
+    with pytest.raises(UserError, match=r"^train\.loss\.1: safe_dpo .* none of the dataset's 2 pairs has both"):
+        check_known(config, [half, half])
 
 
 def _image(sha256: str, number: int) -> ImageRecord:

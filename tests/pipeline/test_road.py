@@ -13,6 +13,8 @@ def served(**changes: object) -> OpenAIModelConfig:
 
 def test_how_a_server_is_asked_is_not_part_of_what_it_answers() -> None:
     assert identity(served(concurrency=1, timeout_s=5, retries=0, api_key_env="A", prefill=True)) == identity(served())
+    limits = {"requests_per_minute": 5, "tokens_per_minute": 5, "budget": {"money": 1}}
+    assert identity(served(price={"input": 1, "output": 2}, **limits)) == identity(served())
 
 
 def test_a_server_with_an_identity_is_the_same_wherever_it_is() -> None:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.pipeline.served_build import BuildServer, build_config, draw_pictures, run_build
+from tests.pipeline.served_build import BuildServer, draw_pictures, full_config, run_build
 from tests.report.finished_run import Wishes, build_finished_run
 
 from spavl.config import RunConfig
 from spavl.errors import UserError
 from spavl.models import CallStore
-from spavl.pipeline.road import BUILD_STAGES, JOURNAL, STAGES, open_road
+from spavl.pipeline.road import ALL_STAGES, JOURNAL, STAGES, open_road
 from spavl.pipeline.take_down import take_down
-from spavl.records import ImageRecord, PreferencePair, Question, Response, Sample
+from spavl.records import Caption, ImageRecord, PreferencePair, Question, QuestionCheck, Response, Sample
 from spavl.report import write_report
 from spavl.store import Manifest, RunDirectory
 
@@ -32,7 +32,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     draw_pictures(folder / "pictures")
     with BuildServer().running() as address:
-        config = build_config(folder, address)
+        config = full_config(folder, address)
         run_build(config)
     for image in records(config, "images", ImageRecord):
         features = folder / "cache/vision/placeholder" / image.sha256[:2] / f"{image.sha256}.safetensors"
@@ -52,7 +52,7 @@ def config(template: Path, tmp_path: Path) -> RunConfig:
 def copied(template: Path, folder: Path) -> RunConfig:
     """Copies the run, its cache and its calls; the source stays where it is, so that the copy is the same run."""
     shutil.copytree(template, folder)
-    known = build_config(template, (template / "address").read_text())
+    known = full_config(template, (template / "address").read_text())
     train = known.train.model_copy(update={"cache": folder / "cache"})
     return known.model_copy(update={"run": folder / "run", "calls": folder / "calls.sqlite", "train": train})
 
@@ -62,10 +62,14 @@ def records(config: RunConfig, stage: str, kind: type) -> list:
 
 
 def trained_on(config: RunConfig) -> ImageRecord:
-    """Returns a picture that pairs of the training split are about."""
+    """Returns a picture of training pairs that has a written caption, and a question that its check left out."""
     table = pq.read_table(config.run / "dataset/data/train-00000-of-00001.parquet", columns=["image_id"])
-    first = table["image_id"][0].as_py()
-    return next(one for one in records(config, "images", ImageRecord) if one.id == first)
+    shown = set(table["image_id"].to_pylist())
+    captioned = [one.image_id for one in records(config, "captions", Caption) if one.image_id in shown]
+    written = Counter(one.image_id for one in records(config, "questions", Question))
+    written.subtract(one.image_id for one in records(config, "checked_questions", QuestionCheck))
+    chosen = next(one for one in captioned if written[one] > 0)
+    return next(one for one in records(config, "images", ImageRecord) if one.id == chosen)
 
 
 def rows(config: RunConfig) -> list[dict]:
@@ -94,8 +98,10 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
     questions = [one for one in records(config, "questions", Question) if one.image_id == picture.id]
     responses = [one for one in records(config, "responses", Response) if one.image_id == picture.id]
     pairs = [one for one in records(config, "preferences", PreferencePair) if one.image_id == picture.id]
+    checks = [one for one in records(config, "checked_questions", QuestionCheck) if one.image_id == picture.id]
+    captions = [one for one in records(config, "captions", Caption) if one.image_id == picture.id]
     names = {picture.sha256, picture.original_sha256, picture.source_name, picture.perceptual_hash}
-    names |= {one.text for one in (*questions, *responses)} | {one.caption for one in [picture]}
+    names |= {one.text for one in (*questions, *responses, *captions)} | {one.caption for one in [picture]}
     before, calls = rows(config), CallStore(config.calls)
     stored = calls.count()
     done = take_down(config, [picture.id])
@@ -103,16 +109,20 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
     assert mentions(config.run.parent / "cache", names) == []
     assert mentions(config.run, {picture.sha256, picture.original_sha256}) == ["removed.txt"]
     assert rows(config) == [row for row in before if row["image_id"] != picture.id]
-    # a call for each question, answer and label, and two for each pair of answers
-    carried = len(questions) + 2 * len(responses) + 2 * (len(responses) // 2)
+    # a call for the caption, for each question and its check, for each answer, label and opinion; two for each pair
+    carried = 1 + 2 * len(questions) + 3 * len(responses) + 2 * (len(responses) // 2)
     assert done.removed == {
         "images: records": 1,
+        "captions: records": 1,
         "questions: records": len(questions),
+        "checked_questions: records": len(checks),
+        "checked_questions: failures": len(questions) - len(checks),
         "responses: records": len(responses),
         "labels: records": len(responses),
         "judgments: records": len(responses),
         "preferences: records": len(pairs),
         "dataset: records": len(pairs),
+        "opinions: records": 2 * len(responses),
         "dataset rows": len(pairs),
         "cached features": 1,
         "reference files": 1,
@@ -125,17 +135,17 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
 def test_what_is_left_adds_up_and_is_still_the_same_run(config: RunConfig) -> None:
     """The run goes on as if it had never had the picture: nothing is asked, refused or made again."""
     picture = trained_on(config)
-    before = {stage: manifest.counts for stage, manifest in RunDirectory(config.run).manifests(BUILD_STAGES).items()}
+    before = {stage: manifest.counts for stage, manifest in RunDirectory(config.run).manifests(ALL_STAGES).items()}
     take_down(config, [picture.id])
-    for stage, manifest in RunDirectory(config.run).manifests(BUILD_STAGES).items():
-        counts = manifest.counts
+    for stage, manifest in RunDirectory(config.run).manifests(ALL_STAGES).items():
+        counts, reasons = manifest.counts, Counter(before[stage].by_reason)
         assert counts.items == before[stage].items == counts.records + counts.failures + counts.dropped
-        assert counts.by_reason["removed"] == counts.dropped - before[stage].dropped > 0
-        assert counts.records == before[stage].records - counts.by_reason["removed"]
+        gone = before[stage].records - counts.records + (reasons - Counter(counts.by_reason)).total()
+        assert counts.by_reason["removed"] == gone > 0
     after = everything(config.run)
     run_build(config)
     assert everything(config.run) == after
-    RunDirectory(config.run).restart_from("dataset", BUILD_STAGES)
+    RunDirectory(config.run).restart_from("dataset", ALL_STAGES)
     run_build(config)
     made = {name for name in after if name.startswith("dataset/data")}
     assert {name: (config.run / name).read_bytes() for name in made} == {name: after[name] for name in made}
@@ -144,7 +154,7 @@ def test_what_is_left_adds_up_and_is_still_the_same_run(config: RunConfig) -> No
 def test_the_picture_does_not_come_back_when_pictures_are_collected_anew(config: RunConfig) -> None:
     picture = trained_on(config)
     take_down(config, [picture.sha256])
-    RunDirectory(config.run).restart_from("images", BUILD_STAGES)
+    RunDirectory(config.run).restart_from("images", ALL_STAGES)
     with BuildServer().running() as address:
         models = {
             name: one.model_copy(update={"base_url": address, "identity": one.base_url}) if name != "mini" else one
@@ -169,7 +179,7 @@ def test_splits_of_the_others_hold_where_the_run_goes_on_after_the_removal(templ
     """With responses made and the dataset not, pairs about training pictures must not become test pictures' pairs."""
     for image in records(copied(template, tmp_path / "one"), "images", ImageRecord):
         fresh = copied(template, tmp_path / image.id)
-        RunDirectory(fresh.run).restart_from("dataset", BUILD_STAGES)
+        RunDirectory(fresh.run).restart_from("dataset", ALL_STAGES)
         with open_road(fresh) as road:
             before = road.splits(road.records("images", ImageRecord))
         take_down(fresh, [image.id])
@@ -181,7 +191,7 @@ def test_splits_of_the_others_hold_where_the_run_goes_on_after_the_removal(templ
 
 def test_a_collection_that_was_interrupted_is_begun_anew_without_the_picture(config: RunConfig) -> None:
     picture = trained_on(config)
-    RunDirectory(config.run).restart_from("questions", BUILD_STAGES)
+    RunDirectory(config.run).restart_from("questions", ALL_STAGES)
     (config.run / "images/manifest.json").unlink()
     done = take_down(config, [picture.id])
     assert done.removed["pictures"] == 1 and not (config.run / "images").exists()

@@ -1,12 +1,30 @@
 """The questions station: what is asked of the writer, and what is read from its answer."""
 
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
 import pytest
+from tests.models.scripted import ScriptedModel
 
 from spavl.config import QuestionsConfig
-from spavl.models import Completion
-from spavl.questions.prompts import everyday_topics, load_prompts
-from spavl.questions.write import Task, deal_topics, first_sentence, opening, plan_tasks, read_question
+from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
+from spavl.question_config import PromptsVersion
+from spavl.questions.prompts import begins_questions, everyday_topics, load_prompts, prompts_digest
+from spavl.questions.write import (
+    Subject,
+    Task,
+    deal_topics,
+    first_sentence,
+    opening,
+    plan_tasks,
+    plan_tries,
+    read_question,
+    write_questions,
+)
 from spavl.records import Failure, ImageRecord, Question, QuestionType
+from spavl.store import StageDirectory
 from spavl.taxonomy import load_taxonomy
 
 
@@ -27,7 +45,7 @@ def picture(digest: str = "a" * 64) -> ImageRecord:
     )
 
 
-@pytest.mark.parametrize("version", ["standard_v1", "small_v1"])
+@pytest.mark.parametrize("version", get_args(PromptsVersion))
 def test_every_question_type_has_a_prompt_with_its_intent_written_down(version: str) -> None:
     prompts = load_prompts(version)
     assert set(prompts) == set(QuestionType)
@@ -47,7 +65,7 @@ def test_benign_questions_share_every_opening_with_harmful_ones() -> None:
 def test_a_picture_gets_as_many_benign_questions_as_asked_for_and_one_of_each_harmful_type() -> None:
     """Two pictures, three harmful types and twice a benign one: 2 x (3 + 2) tasks with names of their own."""
     config = QuestionsConfig(writer="w", benign_per_image=2)
-    tasks = plan_tasks(config, [picture("a" * 64), picture("b" * 64)])
+    tasks = plan_tasks(config, [Subject(picture("a" * 64), "a"), Subject(picture("b" * 64), "b")])
     assert len(tasks) == len({task.item for task in tasks}) == 10
     assert sum(not task.question_type.harmful for task in tasks) == 4
 
@@ -71,10 +89,10 @@ def test_everyday_topics_are_many_and_none_is_a_leaf() -> None:
 
 def test_the_opening_depends_on_the_picture_and_the_type_alone() -> None:
     prompt = load_prompts("small_v1")[QuestionType.EASY_QUESTION]
-    chosen = {opening(Task(picture(f"{n:064d}"), QuestionType.EASY_QUESTION), prompt) for n in range(40)}
+    chosen = {opening(Task(picture(f"{n:064d}"), "padlock", QuestionType.EASY_QUESTION), prompt) for n in range(40)}
     assert chosen == set(prompt.openings)
-    again = opening(Task(picture(), QuestionType.EASY_QUESTION), prompt)
-    assert again == opening(Task(picture(), QuestionType.EASY_QUESTION), prompt)
+    again = opening(Task(picture(), "padlock", QuestionType.EASY_QUESTION), prompt)
+    assert again == opening(Task(picture(), "padlock", QuestionType.EASY_QUESTION), prompt)
 
 
 @pytest.mark.parametrize(
@@ -96,22 +114,101 @@ def test_a_statement_is_one_sentence_with_a_full_stop() -> None:
 
 
 def test_what_is_no_question_becomes_a_counted_failure() -> None:
-    task = Task(picture(), QuestionType.EASY_QUESTION)
+    task = Task(picture(), "padlock", QuestionType.EASY_QUESTION)
     short = read_question(task, Completion(text="What?"), "writer")
     refused = read_question(task, Completion(text="no", finish="content_filter"), "writer")
     assert isinstance(short, Failure) and short.reason == "empty"
-    assert isinstance(refused, Failure) and refused.reason == "writer_refused"
+    assert isinstance(refused, Failure) and refused.reason == "refused"
 
 
 def test_a_question_how_to_keep_harm_away_is_no_harmful_question() -> None:
     said = Completion(text="How can I use this padlock for theft so that I avoid it?")
-    dropped = read_question(Task(picture(), QuestionType.EASY_QUESTION), said, "writer")
+    dropped = read_question(Task(picture(), "padlock", QuestionType.EASY_QUESTION), said, "writer")
     assert isinstance(dropped, Failure) and (dropped.reason, dropped.dropped) == ("not_harmful", True)
-    assert isinstance(read_question(Task(picture(), QuestionType.BENIGN_QUESTION), said, "writer"), Question)
+    assert isinstance(read_question(Task(picture(), "padlock", QuestionType.BENIGN_QUESTION), said, "writer"), Question)
 
 
 def test_a_question_knows_its_picture_leaf_type_and_writer() -> None:
-    task = Task(picture(), QuestionType.HARD_QUESTION)
+    task = Task(picture(), "padlock", QuestionType.HARD_QUESTION)
     question = read_question(task, Completion(text="Placeholder harmful question number 3 about this?"), "writer")
     assert isinstance(question, Question)
     assert (question.image_id, question.leaf, question.writer) == (picture().id, picture().leaf, "writer")
+
+
+REFUSAL = "I'm sorry, but I can't write that."
+THREE_TRIES = {"after_refusal": [{"temperature": 0.5}, {"prompts": "explained_v1", "temperature": 0.5}]}
+
+
+def show(image_id: str) -> ImageInput:
+    return ImageInput(sha256=image_id, path=Path("padlock.png"))
+
+
+def run(tmp_path: Path, answer: Callable[[Request], Reply], **config: object) -> tuple[StageDirectory, list[Request]]:
+    """Writes an easy and a benign question about two pictures, with the calls of all runs in one store."""
+    asked: list[Request] = []
+
+    def noted(request: Request) -> Reply:
+        asked.append(request)
+        return answer(request)
+
+    stage = StageDirectory(tmp_path / str(len(list(tmp_path.iterdir()))) / "questions", {}, {})
+    settings = QuestionsConfig.model_validate({"writer": "w", "types": ["easy_question", "benign_question"]} | config)
+    subjects = [Subject(picture(letter * 64), f"thing {letter}") for letter in "ab"]
+    stored = StoredModel(ScriptedModel(noted, group_size=3), CallStore(tmp_path / "calls.sqlite"))
+    asyncio.run(write_questions(settings, load_taxonomy("spa_vl"), subjects, show, stored, stage))
+    return stage, asked
+
+
+def stubborn(request: Request) -> Reply:
+    """Declines thing a until the question is explained at length, and thing b's benign question to the last."""
+    declines = "thing a" in request.prompt and "A team teaches" not in request.prompt
+    declines |= "thing b" in request.prompt and "harmless everyday" in request.prompt
+    return Completion(text=REFUSAL if declines else "Placeholder question number one about it?")
+
+
+def test_a_writer_that_declines_is_asked_again_as_the_configuration_says(tmp_path: Path) -> None:
+    """Four questions; three are declined twice and asked three times, one is written at once: 4 + 3 + 3 calls."""
+    stage, asked = run(tmp_path, stubborn, **THREE_TRIES)
+    assert sorted(one.refusals for one in stage.records(Question)) == [0, 2, 2]
+    assert [failure.reason for failure in stage.failures().values()] == ["refused"]
+    assert stage.manifest().facts["written_after_refusals"] == {"0": 1, "2": 2}
+    assert [request.temperature for request in asked] == [0.0] * 3 + [0.5] * 4 + [0.0] + [0.5] * 2
+
+
+def test_by_default_a_refusal_is_final_and_asked_for_once(tmp_path: Path) -> None:
+    stage, asked = run(tmp_path, stubborn)
+    assert len(asked) == 4 and stage.manifest().counts.by_reason == {"refused": 3}
+    assert {(one.seed, one.temperature, one.max_tokens, one.system, one.top_p) for one in asked} == {(0, 0, 40, "", 1)}
+
+
+def test_another_policy_pays_for_its_new_tries_alone(tmp_path: Path) -> None:
+    """The three refusals of the first run are known; each is asked once more, and only with the new prompts."""
+    run(tmp_path, stubborn)
+    _, asked = run(tmp_path, stubborn, after_refusal=[{"prompts": "explained_v1"}])
+    assert len(asked) == 3 and all("A team teaches" in request.prompt for request in asked)
+
+
+def test_the_same_try_again_is_another_draw() -> None:
+    config = QuestionsConfig.model_validate({"writer": "w", "temperature": 0.5, "after_refusal": [{}, {}]})
+    assert [(one.temperature, one.seed) for one in plan_tries(config)] == [(0.5, 0), (0.5, 1), (0.5, 2)]
+
+
+@pytest.mark.parametrize(
+    "after_refusal", [[{}], [{"temperature": 0}], [{"prompts": "small_v1"}, {"prompts": "small_v1", "temperature": 0}]]
+)
+def test_a_try_that_would_be_declined_like_an_earlier_one_is_refused(after_refusal: list[dict[str, object]]) -> None:
+    with pytest.raises(ValueError, match=rf"after_refusal\.{len(after_refusal) - 1}: .* was declined before"):
+        QuestionsConfig.model_validate({"writer": "w", "after_refusal": after_refusal})
+
+
+def test_the_writer_is_given_the_subjects_caption(tmp_path: Path) -> None:
+    _, asked = run(tmp_path, stubborn)
+    assert sorted(one.prompt.count("thing a") for one in asked) == [0, 0, 1, 1]
+    assert not any("padlock" in one.prompt for one in asked)
+
+
+def test_openings_of_any_try_count_as_begun() -> None:
+    assert begins_questions(QuestionsConfig(writer="w", prompts="small_v1"))
+    assert not begins_questions(QuestionsConfig(writer="w"))
+    again = QuestionsConfig.model_validate({"writer": "w", "after_refusal": [{"prompts": "small_v1"}]})
+    assert begins_questions(again) and prompts_digest(again) != prompts_digest(QuestionsConfig(writer="w"))

@@ -6,13 +6,13 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, NoReturn
 
 from PIL import Image, ImageDraw
 
 import spavl.cli
 from spavl.config import RunConfig, load_config
-from spavl.dataset import assign_splits, build_dataset
+from spavl.dataset import Material, assign_splits, build_dataset
 from spavl.evaluate import benign_samples, harm_samples, hold_contests, judge_answers, naming_sample
 from spavl.judges.base import (
     Contest,
@@ -32,6 +32,7 @@ from spavl.preferences import (
     resolve,
     safety_groups,
 )
+from spavl.questions import check_questions
 from spavl.records import (
     Answer,
     Failure,
@@ -170,6 +171,11 @@ def build_finished_run(folder: Path, wishes: Wishes = ORDINARY) -> tuple[RunDire
     return builder.run, builder.config
 
 
+def no_model(name: str) -> NoReturn:
+    """Stands where a model would be opened; nobody asks for one."""
+    raise AssertionError(f"{name} was opened")
+
+
 def draw_picture(path: Path, number: int) -> Path:
     """Draws a few coloured shapes that differ from number to number."""
     chance = random.Random(number)
@@ -205,6 +211,7 @@ def _collect(builder: Builder) -> list[ImageRecord]:
     outcomes["drawn/torn.png"] = Failure(reason="unreadable", message="torn.png: not a readable picture")
     outcomes["drawn/twin.png"] = Failure(reason="duplicate", message="twin.png: duplicate of 1.png", dropped=True)
     builder.fill("images", (), outcomes)
+    builder.fill("captions", ("images",), {})
     return [one for one in outcomes.values() if isinstance(one, ImageRecord)]
 
 
@@ -221,8 +228,11 @@ def _ask(builder: Builder, images: Sequence[ImageRecord]) -> list[Question]:
             )
     last = next(reversed(outcomes))
     outcomes[last] = Failure(reason="empty", message="The model gave an empty answer.")
-    builder.fill("questions", ("images",), outcomes)
-    return [one for one in outcomes.values() if isinstance(one, Question)]
+    builder.fill("questions", ("images", "captions"), outcomes)
+    written = [one for one in outcomes.values() if isinstance(one, Question)]
+    stage = builder.stage("checked_questions", "questions")
+    asyncio.run(check_questions(builder.config.checks, builder.taxonomy, written, _show(builder), no_model, stage))
+    return written
 
 
 def _prefer(builder: Builder, images: Sequence[ImageRecord], questions: Sequence[Question]) -> list[PreferencePair]:
@@ -232,7 +242,7 @@ def _prefer(builder: Builder, images: Sequence[ImageRecord], questions: Sequence
     outcomes: dict[str, Record | Failure] = {
         f"{question.id}/{name}": _response(question, name) for question in asked.values() for name in UNSAFETY
     }
-    builder.fill("responses", ("questions",), outcomes)
+    builder.fill("responses", ("checked_questions",), outcomes)
     responses = {one.id: one for one in run.records("responses", Response)}
     listed = list(responses.values())
     show = _show(builder)
@@ -247,7 +257,8 @@ def _prefer(builder: Builder, images: Sequence[ImageRecord], questions: Sequence
         drawn, run.records("judgments", Judgment), asked, responses, labels, builder.stage("preferences", "judgments")
     )
     pairs = run.records("preferences", PreferencePair)
-    build_dataset(images, questions, pairs, splits, builder.pictures, builder.stage("dataset", "images", "preferences"))
+    stage = builder.stage("dataset", "images", "preferences")
+    build_dataset(Material(images, questions, pairs), splits, builder.pictures, stage)
     return pairs
 
 

@@ -52,6 +52,7 @@ def test_leanings_are_of_decided_verdicts_and_of_agreed_pairs() -> None:
     assert (found.first_wins.value, found.first_wins.n) == (pytest.approx(4 / 6), 6)
     assert (found.longer_wins.value, found.longer_wins.n) == (0.5, 2)
     assert (found.flips.value, found.flips.n) == (pytest.approx(1 / 3), 3)
+    assert found.judge == "marker"
     assert list(found.strengths) == ["c", "a", "b"]
     assert found.strengths["c"].matches == 2
 

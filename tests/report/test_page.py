@@ -10,8 +10,10 @@ from tests.report.conftest import HOSTILE, FinishedRun
 
 from spavl.judges import EmbeddedJudge
 from spavl.report import ReportPaths, write_report
-from spavl.report.gather import ReportData
+from spavl.report.dataset_tables import captions_table, leakage_table
+from spavl.report.gather import CaptionCounts, ReportData
 from spavl.report.page import render_page
+from spavl.report.summary import summary
 from spavl.report.wording import rate_text, teacher_sentence
 
 
@@ -179,3 +181,25 @@ def test_unscored_runs_say_not_measured_and_alarms_are_loud(troubled: Path) -> N
     header = page[: page.index("</header>")]
     assert re.search(r"Alarm in training: from step 5 on, at \d+ of \d+ steps, the preferred answers were", header)
     assert not re.search(r"\b0(\.0)?\s% \(", page[: page.index('<section id="dataset">')])
+
+
+def test_text_leakage_is_shown_by_question_type_and_what_no_judge_read_is_not_measured(data: ReportData) -> None:
+    """No placeholder question names a picture: all do neither, as written and as kept; no judge was asked."""
+    table = leakage_table(data.dataset)
+    assert [row[0] for row in table.rows[:2]] == ["easy question, written", "hard question, written"]
+    everything = next(row for row in table.rows if row[0] == "all, kept")
+    assert everything[1:4] == (127, 0, 0) and str(everything[4]).startswith("100.0")
+    assert everything[5:] == ("not measured", 0)
+
+
+def test_pictures_without_a_written_caption_are_shown_by_leaf_where_a_model_was_asked(data: ReportData) -> None:
+    """Of two leaves one has a fallback; its sum over all is 1 of 5 pictures."""
+    counts = {
+        "a/b/theft": CaptionCounts(pictures=2, source_captions=1),
+        "a/b/cyber": CaptionCounts(pictures=3, source_captions=0),
+    }
+    described = data.dataset._replace(source_captions=counts)
+    assert captions_table(described).rows == [("theft", 2, 1), ("all leaves", 5, 1)]
+    title = captions_table(described).caption
+    assert title in render_page(data._replace(dataset=described)) and title not in render_page(data)
+    assert summary(data._replace(dataset=described))["captions"]["a/b/theft"] == {"pictures": 2, "source_captions": 1}

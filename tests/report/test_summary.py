@@ -115,3 +115,15 @@ def test_versions_that_changed_along_the_road_are_both_named(data: ReportData) -
     other = data.manifests["train"].model_copy(update={"versions": {"torch": "0.0.1"}})
     torch = summary(data._replace(manifests={**data.manifests, "train": other}))["versions"]["torch"]
     assert torch.split(", ") == [data.manifests["images"].versions["torch"], "0.0.1"]
+
+
+def test_the_pairwise_judges_leanings_have_n_and_interval(data: ReportData) -> None:
+    """As the page's table has them; the marker judge never flips, so its flip rate is 0 with an upper limit."""
+    said = summary(data)["judging"]
+    assert said["judge"] == "marker"
+    for leaning in ("ties", "flips", "first_wins", "longer_wins"):
+        assert set(said[leaning]) == {"value", "n", "low", "high"}
+    assert said["flips"]["value"] == 0 < said["flips"]["high"]
+    assert said["drawn"] == data.dataset.judging.drawn
+    assert {"value", "matches", "low", "high"} <= set(said["strengths"]["careful"])
+    assert summary(data)["opinions"] is None

@@ -122,7 +122,7 @@ def test_a_filter_stop_without_words_is_counted_by_its_own_name_and_asked_once(
 ) -> None:
     """It is an answer of the provider: kept in the call store, no passing failure, and not `empty`."""
     manifest, stage = run(["good", "fine", "filtered"])
-    assert manifest.counts.by_reason == {"content_filter": 4}
+    assert manifest.counts.by_reason == {"filtered": 4}
     assert not any(failure.transient for failure in stage.failures().values())
     (tmp_path / "responses").rename(tmp_path / "moved")
     run(["good", "fine", "filtered"])

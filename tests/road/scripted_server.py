@@ -22,11 +22,23 @@ def answer(body: dict) -> str:
     turns = {turn["role"]: turn["content"] for turn in body["messages"]}
     content = turns["user"]
     text = content if isinstance(content, str) else next(part["text"] for part in content if part["type"] == "text")
+    if text.startswith("Say in one plain sentence"):
+        return REFUSAL if digest[0] % 4 == 0 else f"A placeholder thing that is number {digest[1]}."
+    if text.startswith("You check questions"):
+        return f"Placeholder reason.\n[[{verdict(text)}]]"
     if text.startswith("Write one"):
         return f" in placeholder plan {digest[0]}?"
     if "decline" in str(turns.get("system", "")):
         return REFUSAL
     return f"You can do this easily: {WAYS[digest[0] % len(WAYS)]}, then repeat it {digest[1]} times until it works."
+
+
+def verdict(rubric: str) -> str:
+    """Calls harmful what names its kind of harm; every fourth question is ABOUT its picture, the others need it."""
+    *harm, question = (part.removeprefix("text").strip() for part in rubric.split("```")[1::2])
+    if harm:
+        return "HARMFUL" if harm[0].split(" (")[0] in question else "HARMLESS"
+    return "ABOUT" if hashlib.sha256(question.encode()).digest()[0] % 4 == 0 else "NEEDED"
 
 
 async def serve(log: Path, delay_s: float) -> None:

@@ -38,7 +38,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_stage_is_finished_and_its_counts_add_up(run: Path) -> None:
     for stage in STAGES:
         counts = Manifest.model_validate_json((run / stage / "manifest.json").read_bytes()).counts
-        assert counts.items == counts.records + counts.failures + counts.dropped > 0, stage
+        assert counts.items == counts.records + counts.failures + counts.dropped, stage
+        assert counts.items > 0 or stage == "captions"  # no writer is configured
         assert sum(counts.by_reason.values()) == counts.failures + counts.dropped, stage
 
 

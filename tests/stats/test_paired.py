@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from spavl.stats import NotMeasured, holm, mcnemar_exact, paired_change, wilson
+from spavl.stats import (
+    Interval,
+    NotMeasured,
+    benjamini_hochberg,
+    holm,
+    mcnemar_exact,
+    non_inferiority,
+    paired_change,
+    wilson,
+)
 
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
 
@@ -112,3 +121,28 @@ def test_holm_of_nothing_is_nothing_and_an_impossible_p_is_refused() -> None:
     assert holm([]) == []
     with pytest.raises(ValueError):
         holm([0.5, float("nan")])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_benjamini_and_hochberg_is_statsmodels(p_values: list[float]) -> None:
+    theirs = multipletests(p_values, method="fdr_bh")[1].tolist()
+    assert benjamini_hochberg(p_values) == pytest.approx(theirs, abs=1e-9)
+
+
+def test_a_share_of_false_discoveries_is_kept_by_hand() -> None:
+    """Of three: .01 · 3/1 = .03, .04 · 3/2 = .06, but .05 · 3/3 = .05 comes after it, so .05."""
+    assert benjamini_hochberg([0.05, 0.01, 0.04]) == pytest.approx([0.05, 0.03, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-0.005, 0.02, "not worse"), (-0.02, 0.02, "not shown"), (-0.05, -0.02, "worse"), (-0.01, 0.02, "not shown")],
+)
+def test_a_loss_is_ruled_out_by_the_whole_interval_or_not_at_all(low: float, high: float, verdict: str) -> None:
+    assert non_inferiority(Interval(low, high), margin=0.01) == verdict
+
+
+def test_a_margin_has_to_be_stated() -> None:
+    with pytest.raises(ValueError, match="margin 0"):
+        non_inferiority(Interval(-0.1, 0.1), margin=0)

@@ -1,5 +1,7 @@
 """Files are written whole or not at all, and a disk's refusal is one line."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +74,51 @@ def test_a_new_folder_is_there_whole_or_not_at_all(small_disk: Any) -> None:
         assert not target.exists()
     assert [path.name for path in small_disk.path.iterdir()] == ["folder"]
     assert (target / "first").read_bytes() == b"x"
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    """A file that only the old one had is gone, and so is the old one."""
+    for names in (("a", "old"), ("a", "new")):
+        with new_folder(tmp_path / "folder") as making:
+            for name in names:
+                write_atomically(making / name, names[1].encode())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()} == {"a": b"new", "new": b"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from spavl.store.files import new_folder, write_atomically
+left = int(sys.argv[2])
+def count_down(event, arguments):
+    global left
+    if event in ("os.rename", "os.rmdir"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), 9)
+with new_folder(Path(sys.argv[1])) as making:
+    for name in "ab":
+        write_atomically(making / name, b"new")
+    sys.addaudithook(count_down)
+"""
+
+
+@pytest.mark.parametrize(("steps", "then"), [(0, b"old"), (1, b"old"), (2, b"new"), (9, b"new")])
+def test_a_kill_while_a_folder_is_replaced_leaves_the_old_or_the_new_one_whole(
+    tmp_path: Path, steps: int, then: bytes
+) -> None:
+    """Killed before the old one is moved aside, before the new one takes its place, before the old one is removed.
+
+    Where neither stands there, the next call puts the old one back before it fills another; that one fails here.
+    """
+    target = tmp_path / "folder"
+    with new_folder(target) as making:
+        for name in "ab":
+            write_atomically(making / name, b"old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(target), str(steps)], check=False)
+    assert done.returncode == (0 if steps == 9 else -9)
+    with pytest.raises(ZeroDivisionError), new_folder(target):
+        raise ZeroDivisionError
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == {"a": then, "b": then}
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

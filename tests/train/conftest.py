@@ -45,7 +45,7 @@ def policy(vlm: Vlm, config: TrainConfig) -> Policy:
 
 @pytest.fixture
 def renderer(vlm: Vlm) -> Renderer:
-    return Renderer(vlm.processor, stop_ids(vlm.model), max_length=512)
+    return Renderer(vlm.processor, stop_ids(vlm.model))
 
 
 @pytest.fixture

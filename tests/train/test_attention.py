@@ -20,6 +20,8 @@ SEGMENTS = (
     Segment(17, 20, (4,)),
 )
 """A prompt of 6, a question of 2, answers of 3 and 4; a second tree with a prompt of 2 and an answer of 3."""
+SCALE = 0.3
+"""Other than the 8^-0.5 = 0.354 that stands in where a model names none."""
 
 
 def tensors(heads: int = 4, key_heads: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -31,7 +33,7 @@ def tensors(heads: int = 4, key_heads: int = 2) -> tuple[Tensor, Tensor, Tensor]
 def row_by_row(
     qkv: tuple[Tensor, Tensor, Tensor], window: int | None = None, block: tuple[int, int] = (0, 0)
 ) -> Tensor:
-    """Every node as the end of a row of its own, with a full mask; `block` lies in the first tree's prompt."""
+    """Every node as the end of a row of its own, with a full mask; the tokens of `block` see each other."""
     query, key, value = qkv
     outputs = []
     for start, end, path in SEGMENTS:
@@ -39,20 +41,22 @@ def row_by_row(
         places = torch.cat([torch.arange(span.start, span.stop) for span in spans])
         index = torch.arange(len(places))
         seen = index[None] <= index[:, None]
-        if places[0] == 0:
-            seen[slice(*block), slice(*block)] = True
+        inside = (block[0] <= places) & (places < block[1])
+        seen |= inside[:, None] & inside[None]
         if window is not None:
             seen &= index[None] > index[:, None] - window
         rows = [tensor[:, :, places] for tensor in (query, key, value)]
-        outputs.append(scaled_dot_product_attention(*rows, attn_mask=seen, enable_gqa=True)[:, :, start - end :])
+        whole = scaled_dot_product_attention(*rows, attn_mask=seen, enable_gqa=True, scale=SCALE)
+        outputs.append(whole[:, :, start - end :])
     return torch.cat(outputs, dim=2).transpose(1, 2)
 
 
-@pytest.mark.parametrize(("window", "block"), [(None, (0, 0)), (3, (0, 0)), (None, (1, 5)), (3, (1, 5)), (6, (0, 0))])
+@pytest.mark.parametrize("block", [(0, 0), (1, 5), (12, 15)], ids=["no block", "in a prompt", "two nodes down"])
+@pytest.mark.parametrize("window", [None, 3, 6])
 def test_output_and_gradients_equal_those_of_one_row_a_branch(window: int | None, block: tuple[int, int]) -> None:
     qkv = tensors()
     layout = Layout(SEGMENTS, (block,) if block[1] else ())
-    ours, weights = attend(None, *qkv, None, tree=layout, sliding_window=window, scaling=8**-0.5)
+    ours, weights = attend(None, *qkv, None, tree=layout, sliding_window=window, scaling=SCALE)
     theirs = row_by_row(qkv, window, block)
     assert weights is None and ours.shape == (1, 20, 4, 8)
     assert (ours - theirs).abs().max() < 1e-14
@@ -107,6 +111,53 @@ def test_under_autocast_it_is_as_sdpa_is() -> None:
     assert query.grad is not None and query.grad.dtype == torch.float32
 
 
-def test_a_model_that_wants_more_than_a_tree_carries_is_refused() -> None:
-    with pytest.raises(RunError, match="softcap"):
-        attend(SimpleNamespace(), *tensors(), None, tree=Layout(SEGMENTS), softcap=30.0)
+@pytest.mark.parametrize("window", [None, 3])
+def test_without_a_scale_it_is_that_of_the_heads_width(window: int | None) -> None:
+    layout, qkv = Layout(SEGMENTS), tensors()
+    named, unnamed = (
+        attend(None, *qkv, None, tree=layout, sliding_window=window, scaling=scale)[0] for scale in (8**-0.5, None)
+    )
+    assert (named - unnamed).abs().max() < 1e-14
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_dropout_leaves_a_weight_out_or_doubles_it(window: int | None) -> None:
+    """At one half, with values of 1: the first token of a tree sees itself alone, so each head says 0 or 2 there."""
+    query, key, value = tensors()
+    torch.manual_seed(0)
+    layout = Layout(SEGMENTS)
+    found, _ = attend(
+        None, query, key, torch.ones_like(value), None, tree=layout, sliding_window=window, scaling=SCALE, dropout=0.5
+    )
+    assert found[0, [0, 15]].unique().tolist() == [0.0, 2.0]
+
+
+def test_in_bfloat16_parts_are_joined_by_log_sum_exps_in_float32() -> None:
+    """A chain of nodes is plain causal attention, and at scores of 20 a bfloat16 is off by up to 0.06.
+
+    The values' gradients are made of weights, exp(score - log-sum-exp), which would be off by 6 % then.
+    """
+    chain = tuple(Segment(2 * place, 2 * place + 2, tuple(range(place))) for place in range(8))
+    torch.manual_seed(0)
+    rounded = [(low + torch.rand(1, 4, 16, 8)).bfloat16() for low in (2.4, 2.4, 0)]  # 8 · 2.9² · 0.3 = 20
+    ours, exact = ([one.to(dtype).requires_grad_() for one in rounded] for dtype in (torch.bfloat16, torch.float64))
+    found = attend(None, *ours, None, tree=Layout(chain), scaling=SCALE)[0].transpose(1, 2)
+    wanted = scaled_dot_product_attention(*exact, is_causal=True, scale=SCALE)
+    assert (found - wanted).abs().max() < 0.02
+    (gradient,), (twin,) = (
+        torch.autograd.grad(one.sum(), value) for one, value in ((found, ours[2]), (wanted, exact[2]))
+    )
+    assert (gradient / twin - 1).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["softcap", "s_aux", "sinks", "position_bias", "head_mask"])
+def test_a_model_that_wants_more_than_a_tree_carries_is_refused(name: str) -> None:
+    layout = Layout(SEGMENTS)
+    with pytest.raises(RunError, match=rf"SimpleNamespace wants \['{name}'\]"):
+        attend(SimpleNamespace(), *tensors(), None, tree=layout, **{name: 30.0})
+    assert attend(SimpleNamespace(), *tensors(), None, tree=layout, **{name: None})[0].shape == (1, 20, 4, 8)
+
+
+def test_a_mask_beside_the_tree_is_refused() -> None:
+    with pytest.raises(RunError, match="wants a mask"):
+        attend(SimpleNamespace(), *tensors(), torch.ones(1, 1, 20, 20), tree=Layout(SEGMENTS))

@@ -18,7 +18,7 @@ from torch.nn import Parameter
 from spavl.models.loading import Vlm
 from spavl.train.dpo import Engine
 from spavl.train.families import FAMILIES, family_of
-from spavl.train.logprobs import pair_logprobs
+from spavl.train.logprobs import pair_logprobs, row_logprobs
 from spavl.train.render import Row, open_picture
 from spavl.train.vision_cache import Pictures, VisionTraining, vision_parameters
 
@@ -103,15 +103,14 @@ def test_log_probabilities_and_every_gradient_equal_the_naive_twins(
     engine = Engine(vlm.model, family, pictures, budget=10_000)
     (packed,) = engine.pack(rows, range(len(rows)))
     assert [image_id for _, image_id in packed.pictures] == ["red", "blue"]
-    pairs = pair_logprobs(engine.run(packed), packed)
+    pairs = pair_logprobs(row_logprobs(engine.run(packed), packed), range(len(rows)))
     weights = torch.linspace(0.5, 2.0, len(rows), dtype=torch.float64)  # no two rows count alike
     ours = (weights * (pairs.chosen - 0.7 * pairs.rejected)).sum()
     naive = []
     for place, row in enumerate(rows):
         chosen, rejected = (naive_logprob(vlm, row, answer, picture) for answer in row.answers)
-        at = packed.rows.index(place)
-        assert abs(pairs.chosen[at] - chosen) < 1e-10 and abs(pairs.rejected[at] - rejected) < 1e-10
-        naive.append(weights[at] * (chosen - 0.7 * rejected))
+        assert abs(pairs.chosen[place] - chosen) < 1e-10 and abs(pairs.rejected[place] - rejected) < 1e-10
+        naive.append(weights[place] * (chosen - 0.7 * rejected))
     twin = dict(gradients(torch.stack(naive).sum(), parameters))
     rounding = 1e-13 * max(gradient.norm() for gradient in twin.values())  # a key's bias has the gradient zero
     for name, gradient in gradients(ours, parameters):

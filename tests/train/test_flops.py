@@ -68,12 +68,15 @@ def test_a_step_by_hand() -> None:
     Adapters, kept for two epochs: policy 134, backward 120 + 20 + 8, reference 130/2, picture 10/2: 352.
     Full and not kept: policy 134, backward 240 + 20 + 8, reference 130, picture 2·10: 552. Checkpointing adds 114.
     A trained projector and half a tower, kept: tower 3.5·(1/2) + 3.5·3.5 = 14, projector 3·3.5 = 10.5, not 5: 371.5.
+    Checkpointing adds the trained half of the tower too: 114 + 3.5.
     """
     forward = Forward(100, 10, 20, 7, 3, 4)
     assert step_flops(forward, Training(full=False, epochs=2), kept=True) == 352
     assert step_flops(forward, Training(full=True), kept=False) == 552
     assert step_flops(forward, Training(full=True, checkpointing=True), kept=False) == 666
-    assert step_flops(forward, Training(full=False, projector=True, tower=0.5, epochs=2), kept=True) == 371.5
+    half = Training(full=False, projector=True, tower=0.5, epochs=2)
+    assert step_flops(forward, half, kept=True) == 371.5
+    assert step_flops(forward, half._replace(checkpointing=True), kept=True) == 371.5 + 117.5
 
 
 @pytest.mark.parametrize(

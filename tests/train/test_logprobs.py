@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from tests.train.material import make_pairs, open_engine
+from torch import Tensor
 
 from spavl.models.loading import load_vlm
 from spavl.train.dpo import Engine
-from spavl.train.logprobs import pair_logprobs, tree_positions
-from spavl.train.losses import PairLogprobs
+from spavl.train.logprobs import pair_logprobs, row_logprobs, tree_positions
+from spavl.train.loss_formulas import PairLogprobs
 from spavl.train.render import Renderer, Row
 
 Picture = Callable[[str], Path]
@@ -29,12 +30,11 @@ def exact(tiny: Path, picture: Picture) -> Engine:
 @torch.no_grad()
 def by_row(engine: Engine, rows: list[Row]) -> dict[int, PairLogprobs]:
     """Returns place -> the pair's log-probabilities."""
-    found = {}
+    found: dict[int, tuple[Tensor, ...]] = {}
     for packed in engine.pack(rows, range(len(rows))):
-        pairs = pair_logprobs(engine.run(packed), packed)
-        for number, place in enumerate(packed.rows):
-            found[place] = PairLogprobs(pairs.chosen[number], pairs.rejected[number])
-    return found
+        found |= row_logprobs(engine.run(packed), packed)
+    pairs = pair_logprobs(found, range(len(rows)))
+    return {place: PairLogprobs(*pair) for place, pair in enumerate(zip(*pairs, strict=True))}
 
 
 def test_first_and_end_token_of_an_answer_are_in_the_loss(exact: Engine, rows: list[Row]) -> None:

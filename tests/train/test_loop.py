@@ -24,6 +24,8 @@ from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Renderer
 from spavl.train.tree import row_tokens
 
+TEXTS = ("question", "chosen", "rejected")
+
 
 @pytest.fixture
 def pairs(engine: Engine, renderer: Renderer, picture: Callable[[str], Path], tmp_path: Path) -> TrainingPairs:
@@ -32,7 +34,7 @@ def pairs(engine: Engine, renderer: Renderer, picture: Callable[[str], Path], tm
     rows = renderer.rows(records, picture)
     reference = ReferenceStore(tmp_path, "f", rows)
     reference.fill(engine.pack(rows, range(10)), engine.run)
-    return TrainingPairs(rows, safety_flags(records), reference)
+    return TrainingPairs(records, rows, safety_flags(records), reference)
 
 
 @pytest.fixture
@@ -131,6 +133,22 @@ def test_bco_carries_the_mean_of_rewards_to_the_next_step(engine: Engine, pairs:
     assert accumulate_gradients(engine, pairs, range(10), config, planted)[0].loss == pytest.approx(1.626523, abs=1e-3)
 
 
+def test_what_processes_saw_of_rewards_adds_up_over_steps() -> None:
+    """Step 1: 1, -3 and 4, 2 are seen, mean 4/4; step 2: 5, 1 beside them, mean 10/6 over both steps.
+
+    A step's own mean would be 3, and that of a state that forgets what it saw before 1.
+    """
+
+    def seen(state: RewardShift, chosen: float, rejected: float) -> RewardShift:
+        return state.fresh().seen(torch.tensor([chosen]), torch.tensor([rejected]))
+
+    first = RewardShift.start()
+    second = first.joined([seen(first, 1, -3), seen(first, 4, 2)]).stepped()
+    assert [float(number) for number in second] == [1, 4, 4]
+    third = second.joined([seen(second, 5, 1)]).stepped()
+    assert [float(number) for number in third] == pytest.approx([10 / 6, 10, 6])
+
+
 def test_mdpo_sets_the_picture_against_a_part_of_it(
     vlm: Vlm, renderer: Renderer, picture: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -143,7 +161,7 @@ def test_mdpo_sets_the_picture_against_a_part_of_it(
     reference.fill(engine.pack([*rows, *twins], range(10)), engine.run)
     config = settings(loss=(MdpoLossConfig(anchor=0.0),))
     policy = open_policy(vlm, family_of(vlm.model), config, seed=0)
-    pairs = TrainingPairs(rows, safety_flags(records), reference, twins)
+    pairs = TrainingPairs(records, rows, safety_flags(records), reference, twins)
     metrics, _ = accumulate_gradients(engine, pairs, range(5), config, None)
     assert metrics.loss == pytest.approx(3 * math.log(2), abs=1e-4)
     assert any(one.grad is not None and one.grad.abs().max() > 0 for one in policy.trainable().values())
@@ -177,9 +195,15 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(
     parameters = adapted.trainable()
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     state = TrainingState(parameters, AdamW(parameters.values()))
-    broken = pairs._replace(reference=ReferenceStore(tmp_path / "empty", "g", pairs.rows))
-    with pytest.raises(RunError, match=r"Step 1: the loss is nan.*failed_batch\.json"):
+    records = [record.model_copy(update={"read_from": f"train/{row}"}) for row, record in enumerate(pairs.records)]
+    broken = pairs._replace(records=records, reference=ReferenceStore(tmp_path / "empty", "g", pairs.rows))
+    with pytest.raises(RunError, match=r"Step 1: the loss is nan.*failed_batch\.json.*float32, or leave") as said:
         run_loop(engine, state, broken, settings(), tmp_path, seed=0)
-    kept = json.loads((tmp_path / "failed_batch.json").read_bytes())
-    assert kept["step"] == 1 and len(kept["rows"]) == 4
+    assert "--restart-from" not in str(said.value)
+    kept = json.loads((tmp_path / "failed_batch.json").read_bytes(), parse_constant=pytest.fail)
+    assert kept["step"] == 1 and kept["loss"] is None and kept["terms"] == {"sigmoid": None} and kept["tokens"] > 0
+    assert len(kept["pairs"]) == 4
+    for pair in kept["pairs"]:
+        record = next(record for record in records if record.id == pair["id"])
+        assert pair == {name: getattr(record, name) for name in (*TEXTS, "id", "read_from", "image_id")}
     assert all(torch.equal(before[name], parameter) for name, parameter in parameters.items())

@@ -14,7 +14,8 @@ from trl import DPOConfig, DPOTrainer
 from trl.experimental.cpo import CPOTrainer
 
 from spavl.config import TrainConfig
-from spavl.train.losses import LossInputs, PairLengths, PairLogprobs, RewardShift, preference_losses, summed
+from spavl.train.loss_formulas import PairLengths, PairLogprobs
+from spavl.train.losses import TERMS, LossInputs, RewardShift, preference_losses
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,29 @@ WORDS = sorted(
     {word for texts in ROWS.values() for text in texts for word in text.split()} | {"<pad>", "<eos>", "<unk>"}
 )
 BETA = 0.3
+Settings = dict[str, Any]
+IN_DPO: list[tuple[Settings, list[Settings]]] = [
+    ({"loss_type": ["sigmoid"]}, [{"kind": "sigmoid"}]),
+    ({"loss_type": ["hinge"]}, [{"kind": "hinge"}]),
+    ({"loss_type": ["ipo"]}, [{"kind": "ipo"}]),
+    ({"loss_type": ["robust"], "label_smoothing": 0.2}, [{"kind": "robust", "label_smoothing": 0.2}]),
+    ({"loss_type": ["bco_pair"]}, [{"kind": "bco_pair"}]),
+    ({"loss_type": ["sft"]}, [{"kind": "sft"}]),
+    (
+        {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]},
+        [{"kind": "sigmoid", "weight": 0.8}, {"kind": "bco_pair", "weight": 0.2}, {"kind": "sft"}],
+    ),
+]
+"""TRL's settings and ours, for its DPO trainer."""
+IN_CPO: list[tuple[Settings, Settings]] = [
+    (
+        {"loss_type": "simpo", "simpo_gamma": 0.7, "label_smoothing": 0.0},
+        {"kind": "simpo", "beta": 1.5, "gamma": 0.7},
+    ),
+    ({"loss_type": "sigmoid", "label_smoothing": 0.1}, {"kind": "sigmoid", "label_smoothing": 0.1}),
+]
+"""The same for the trainer that has what its DPO trainer has not."""
+NOT_IN_TRL = {"safe_dpo", "mdpo"}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -63,7 +87,8 @@ def logprobs(model: LlamaForCausalLM, batch: dict[str, Tensor]) -> tuple[PairLog
     """The plain way, with nothing of TRL's: all logits, log-softmax, sum over the answer."""
     ids, mask = batch["input_ids"], batch["completion_mask"][:, 1:].bool()  # (2B, T), (2B, T-1)
     logits = model.lm_head(model.model(ids, attention_mask=batch["attention_mask"]).last_hidden_state)[:, :-1]
-    totals = summed(logits.log_softmax(-1).gather(2, ids[:, 1:, None]).squeeze(2), mask)  # (2B,)
+    per_token = logits.log_softmax(-1).gather(2, ids[:, 1:, None]).squeeze(2)  # (2B, T-1)
+    totals = torch.where(mask, per_token, 0.0).sum(dim=1)  # (2B,)
     return PairLogprobs(*totals.chunk(2)), PairLengths(*mask.sum(1).chunk(2))
 
 
@@ -72,20 +97,7 @@ def config(*losses: dict[str, Any], beta: float = BETA) -> TrainConfig:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [
-        ({"loss_type": ["sigmoid"]}, [{"kind": "sigmoid"}]),
-        ({"loss_type": ["hinge"]}, [{"kind": "hinge"}]),
-        ({"loss_type": ["ipo"]}, [{"kind": "ipo"}]),
-        ({"loss_type": ["robust"], "label_smoothing": 0.2}, [{"kind": "robust", "label_smoothing": 0.2}]),
-        ({"loss_type": ["bco_pair"]}, [{"kind": "bco_pair"}]),
-        ({"loss_type": ["sft"]}, [{"kind": "sft"}]),
-        (
-            {"loss_type": ["sigmoid", "bco_pair", "sft"], "loss_weights": [0.8, 0.2, 1.0]},
-            [{"kind": "sigmoid", "weight": 0.8}, {"kind": "bco_pair", "weight": 0.2}, {"kind": "sft"}],
-        ),
-    ],
-    ids=lambda value: "+".join(value["loss_type"]) if isinstance(value, dict) else "",
+    ("theirs", "ours"), IN_DPO, ids=lambda value: "+".join(value["loss_type"]) if "loss_type" in value else ""
 )
 def test_loss_and_gradient_agree_with_trls_dpo_trainer(
     tmp_path: Path, theirs: dict[str, Any], ours: list[dict[str, Any]]
@@ -116,17 +128,7 @@ def test_loss_and_gradient_agree_with_trls_dpo_trainer(
         assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [
-        (
-            {"loss_type": "simpo", "simpo_gamma": 0.7, "label_smoothing": 0.0},
-            {"kind": "simpo", "beta": 1.5, "gamma": 0.7},
-        ),
-        ({"loss_type": "sigmoid", "label_smoothing": 0.1}, {"kind": "sigmoid", "label_smoothing": 0.1}),
-    ],
-    ids=["simpo", "conservative DPO"],
-)
+@pytest.mark.parametrize(("theirs", "ours"), IN_CPO, ids=["simpo", "conservative DPO"])
 def test_losses_agree_with_trls_cpo_loss(theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     """SimPO from log-probabilities per token, and label smoothing, which TRL's DPO has lost.
 
@@ -145,3 +147,8 @@ def test_losses_agree_with_trls_cpo_loss(theirs: dict[str, Any], ours: dict[str,
     assert torch.allclose(found.loss, wanted, rtol=1e-5, atol=1e-5)
     assert torch.allclose(found.chosen_reward, chosen_rewards, rtol=1e-5)
     assert torch.allclose(found.rejected_reward, rejected_rewards, rtol=1e-5)
+
+
+def test_every_kind_is_compared_or_is_none_of_trls() -> None:
+    compared = {ours["kind"] for _, mix in IN_DPO for ours in mix} | {ours["kind"] for _, ours in IN_CPO}
+    assert compared | NOT_IN_TRL == set(TERMS) and not compared & NOT_IN_TRL

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spavl.errors import RunError
 from spavl.train.metrics import MetricsLog, shown_figures
 
 
@@ -22,6 +23,22 @@ def test_lines_after_the_checkpoint_and_a_torn_line_are_removed(tmp_path: Path) 
         file.write(b'{"step": 4, "chosen')
     MetricsLog(path, done=2).append({"step": 3, "chosen_shift": 1.0})
     assert [(line["step"], line["chosen_shift"]) for line in read(path)] == [(1, 0.0), (2, 0.0), (3, 1.0)]
+
+
+@pytest.mark.parametrize("broken", [b'{"step": 2, "chosen', b"null", b"7", b'{"step": 2}', b"\xff\x00"])
+def test_a_broken_line_in_the_middle_is_one_line_that_names_it(tmp_path: Path, broken: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, done=0)
+    for step in (1, 2, 3):
+        log.append({"step": step, "chosen_shift": 0.0})
+    first, _, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + broken + b"\n" + last)
+    with pytest.raises(
+        RunError, match=r"metrics\.jsonl, line 2 is none that spavl wrote: .*--restart-from train"
+    ) as said:
+        MetricsLog(path, done=2)
+    assert "\n" not in str(said.value)
+    assert path.read_bytes() == first + broken + b"\n" + last
 
 
 def test_a_falling_chosen_log_probability_is_an_alarm_said_once(

@@ -75,10 +75,10 @@ def test_the_end_token_is_the_one_the_template_puts_behind_an_answer(vlm: Vlm) -
     assert end_of_turn(processor, (processor.tokenizer.eos_token_id,)) == processor.tokenizer.eos_token_id
 
 
-def test_an_answer_that_does_not_fit_is_an_error_that_names_the_pair(vlm: Vlm, picture: Callable[[str], Path]) -> None:
-    pair = make_pair(2)
-    with pytest.raises(UserError, match=rf"{pair.id}.*train\.max_length=40.*never cut"):
-        Renderer(vlm.processor, stop_ids(vlm.model), max_length=40).row(pair, picture("img-2"))
+def test_a_model_without_a_chat_template_is_one_line_with_the_way_out(vlm: Vlm) -> None:
+    vlm.processor.chat_template = vlm.processor.tokenizer.chat_template = None
+    with pytest.raises(UserError, match=r"no chat template.*chat_template\.jinja"):
+        Renderer(vlm.processor, stop_ids(vlm.model))
 
 
 def test_an_empty_answer_is_an_error_that_names_the_pair(renderer: Renderer, picture: Callable[[str], Path]) -> None:

@@ -15,13 +15,17 @@ import torch
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
-from tests.train.material import make_pairs, settings, write_pictures
+from tests.train.material import make_pair, make_pairs, settings, write_pictures
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from spavl.config import TrainConfig
-from spavl.errors import UserError
+from spavl.config import LoraSettings, TrainConfig
+from spavl.errors import RunError, SpavlError, UserError
+from spavl.loss_config import BcoPairLossConfig, SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.models.loading import load_vlm
-from spavl.train import TrainResult, train_dpo
+from spavl.train import TrainResult, check_ready, train_dpo
+from spavl.train.dpo import Engine
+from spavl.train.render import Row
+from spavl.train.station import _packed
 
 ROOT = Path(__file__).parents[2]
 PAIRS = 10
@@ -48,7 +52,7 @@ def metrics_of(output: Path) -> list[dict[str, Any]]:
 
 
 def assert_same_training(one: Path, other: Path, step: int) -> None:
-    for name in ("trained.safetensors", "optimizer.safetensors", "state.json"):
+    for name in ("trained.safetensors", "optimizer.safetensors", "state.json", "SHA256SUMS"):
         place = Path("checkpoints") / f"step-{step}" / name
         assert (one / place).read_bytes() == (other / place).read_bytes()
     assert metrics_of(one) == metrics_of(other)
@@ -117,8 +121,99 @@ def test_other_pairs_in_the_same_folder_are_refused(trained: TrainResult, tiny: 
         )
 
 
-def test_saving_more_often_is_no_other_training(trained: TrainResult, tiny: Path, picture: Picture) -> None:
-    assert align(tiny, picture, trained.model.parent, save_every=1) == trained
+@pytest.mark.parametrize("changes", [{"save_every": 1}, {"tokens_per_forward": 900}])
+def test_saving_more_often_or_cutting_otherwise_is_no_other_training(
+    trained: TrainResult, tiny: Path, picture: Picture, changes: dict[str, object]
+) -> None:
+    assert align(tiny, picture, trained.model.parent, **changes) == trained
+
+
+def test_where_long_pairs_are_left_out_the_budget_says_which_and_binds(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    align(tiny, picture, tmp_path, too_long="drop", tokens_per_forward=500)
+    with pytest.raises(UserError, match="`tokens_per_forward` was 500 and is now 600"):
+        align(tiny, picture, tmp_path, too_long="drop", tokens_per_forward=600)
+
+
+TOO_HIGH = {"learning_rate": 1e30, "save_every": 20}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ({"max_length": 60}, {"max_length": 512}, "max_length"),
+        ({"tokens_per_forward": 60}, {"tokens_per_forward": 500}, "tokens_per_forward"),
+        ({"lora": LoraSettings(targets=("no_proj",))}, {"lora": LoraSettings(targets=("q_proj",))}, "lora.targets"),
+        (TOO_HIGH, {"learning_rate": 1e-4, "save_every": 20}, "a lower train.learning_rate or train.dtype=float32, or"),
+    ],
+    ids=["too long", "over the budget", "no such layer", "not finite"],
+)
+def test_an_errors_own_advice_is_taken_where_nothing_was_saved_yet(
+    tiny: Path, picture: Picture, tmp_path: Path, wrong: dict[str, object], right: dict[str, object], said: str
+) -> None:
+    with pytest.raises(SpavlError, match=said):
+        align(tiny, picture, tmp_path, **wrong)
+    assert align(tiny, picture, tmp_path, **right).steps == 6
+    assert [line["step"] for line in metrics_of(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_other_settings_are_refused_once_there_is_a_checkpoint(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """A rate that breaks the second step's loss: the first step's checkpoint is kept, and the advice says so."""
+    with pytest.raises(RunError, match=r"train\.dtype=float32 together with --restart-from train, or leave"):
+        align(tiny, picture, tmp_path, **TOO_HIGH | {"save_every": 1})
+    with pytest.raises(
+        UserError, match=r"has checkpoints .*`learning_rate` was 1e\+30 and is now 0\.0001\. Put it back"
+    ):
+        align(tiny, picture, tmp_path, learning_rate=1e-4)
+
+
+def test_without_a_reference_a_pair_over_the_budget_is_found_before_the_first_step(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """120 full stops more than the other nine answers have: 40 + 20 + 140 tokens and more do not fit 200."""
+    pairs = [*make_pairs(PAIRS - 1), make_pair(PAIRS - 1, chosen="I would rather not." + 120 * ".")]
+    config = settings(cache=tmp_path / "cache", loss=(SimpoLossConfig(),), tokens_per_forward=200, batch_size=1)
+    with pytest.raises(UserError, match=r"tokens_per_forward"):
+        train_dpo(config, pairs, picture, tiny, tmp_path, seed=3)
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+MPO = (SigmoidLossConfig(weight=0.8), BcoPairLossConfig(weight=0.2), SftLossConfig())
+
+
+def test_the_mix_with_a_running_shift_goes_on_bitwise(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Three steps, as if killed in the third; δ after two is the mean of 4 + 4 chosen and as many rejected rewards.
+
+    The log has the means: a chosen reward is β times the chosen shift, and the margin less than it is the rejected one.
+    """
+    changes = {"loss": MPO, "epochs": 1, "save_every": 1}
+    whole = align(tiny, picture, tmp_path / "whole", **changes).model.parent
+    killed = Path(shutil.copytree(whole, tmp_path / "killed"))
+    for folder in ("checkpoints/step-3", "model", "adapter"):
+        shutil.rmtree(killed / folder)
+    shift, total, number = json.loads((killed / "checkpoints/step-2/state.json").read_bytes())["reward_shift"]
+    chosen = [settings().beta * line["chosen_shift"] for line in metrics_of(whole)[:2]]
+    rejected = [one - line["reward_margin"] for one, line in zip(chosen, metrics_of(whole)[:2], strict=True)]
+    assert number == 16 and total == pytest.approx(4 * sum(chosen + rejected), rel=1e-5)
+    assert shift == pytest.approx(sum(chosen + rejected) / 4, rel=1e-5) and abs(shift) > 1e-3
+    align(tiny, picture, killed, **changes)
+    assert_same_training(whole, killed, step=3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(picture: Picture, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^train\.device: cuda:1 is not here: torch .* sees 0 CUDA GPUs .*device=cpu"):
+        check_ready(settings(device="cuda:1"))
+
+
+@pytest.mark.parametrize("content", ["null", "{", '{"identity": {}}'])
+def test_a_damaged_train_json_is_one_line(tiny: Path, picture: Picture, tmp_path: Path, content: str) -> None:
+    (tmp_path / "train.json").write_text(content)
+    with pytest.raises(
+        RunError, match=r"train\.json is damaged\. Restore it, or start again with --restart-from train"
+    ):
+        align(tiny, picture, tmp_path)
 
 
 def test_no_pairs_is_one_line(tiny: Path, picture: Picture, tmp_path: Path) -> None:
@@ -209,3 +304,21 @@ def _newest_step(checkpoints: Path) -> int:
 
 def test_configuration_survives_the_way_through_json(config: TrainConfig) -> None:
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_a_training_without_room_on_its_disk_does_not_start(tiny: Path, picture: Picture, small_disk: Any) -> None:
+    """The model alone is larger than the 64 KiB that the disk has."""
+    if shutil.disk_usage(small_disk.path).total > 2**20:
+        pytest.skip("no small disk can be mounted here")
+    with pytest.raises(RunError, match="GiB are free on this disk, and a checkpoint with the export needs"):
+        align(tiny, picture, small_disk.path / "out")
+    assert [path.name for path in (small_disk.path / "out").iterdir()] == ["train.json"]
+
+
+def test_of_many_rows_each_is_packed_once(engine: Engine) -> None:
+    """2,500 rows about 1,250 pictures, whose rows lie far apart, are packed in three parts."""
+    rows = [Row(f"p-{n}", f"i-{n % 1250}", (1, 2, n), ((3, n), (4, n))) for n in range(2500)]
+    packed = _packed(engine, rows)
+    assert sorted(row for one in packed for row in one.rows) == list(range(2500))
+    together = [set(one.rows) for one in packed]
+    assert all({n, n + 1250} <= next(rows for rows in together if n in rows) for n in range(1250))

@@ -107,12 +107,28 @@ def test_equal_questions_and_equal_answers_are_one_node() -> None:
     assert packed.answers[0].predicting == (2, 3)
 
 
-def test_a_tree_over_the_budget_is_cut_between_questions() -> None:
-    """Prompt 10 + 3 questions of 2 + 6 answers of 5 = 46; two questions take 34, so a budget of 40 makes 2 + 1."""
+@pytest.mark.parametrize(
+    ("budget", "lengths"), [(33, [22, 22, 22]), (34, [34, 22]), (45, [34, 22]), (46, [46])], ids=str
+)
+def test_a_tree_over_the_budget_is_cut_between_questions(budget: int, lengths: list[int]) -> None:
+    """Prompt 10 + 3 questions of 2 + 6 answers of 5 = 46; two questions take 34, one takes 22."""
     rows = [Row(f"row-{q}", "img", (PICTURE,) * 10 + (q + 1, q + 1), ((5,) * 5, (6,) * 5)) for q in range(3)]
-    packed = pack(rows, 40)
-    assert [one.rows for one in packed] == [(0, 1), (2,)]
-    assert [len(one.tokens) for one in packed] == [34, 22]
+    packed = pack(rows, budget)
+    assert [place for one in packed for place in one.rows] == [0, 1, 2]
+    assert [len(one.tokens) for one in packed] == lengths
+
+
+@pytest.mark.parametrize(("budget", "lengths"), [(29, [20, 20, 20]), (30, [30, 20]), (40, [40])], ids=str)
+def test_a_question_over_the_budget_is_cut_between_its_pairs(budget: int, lengths: list[int]) -> None:
+    """Prompt 10 and two answers of 5 a pair: one pair takes 20, two take 30, three 40."""
+    rows = [Row(f"row-{n}", "img", (PICTURE,) * 10, ((2 * n,) * 5, (2 * n + 1,) * 5)) for n in range(3)]
+    assert [len(one.tokens) for one in pack(rows, budget)] == lengths
+
+
+def test_the_longest_trees_are_packed_first() -> None:
+    """Trees of 4, 4, 6 and 6 tokens in 10: 6 + 4 twice; in their order, or the shortest first, it would take three."""
+    rows = [Row(f"row-{n}", f"img-{n}", (PICTURE,) * (size - 2), ((1,), (2,))) for n, size in enumerate((4, 4, 6, 6))]
+    assert [one.rows for one in pack(rows, 10)] == [(0, 2), (1, 3)]
 
 
 def test_small_trees_of_several_pictures_share_a_packed_row() -> None:

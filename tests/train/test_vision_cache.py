@@ -1,6 +1,7 @@
 """Kept pictures against the model run from pixels, gradients and all, in float64; and the files they are kept in."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import load
 from tests.tiny_families import IMAGE_ID, TEXT, build, make_pictures, model_inputs, prompt_ids
@@ -253,6 +255,8 @@ def test_files_are_named_by_fingerprint_and_digest(picture: Picture, tmp_path: P
 @pytest.mark.parametrize(
     ("trains", "weight", "same"),
     [
+        (PROJECTOR, "model.vision_tower.embeddings.patch_embedding.weight", False),
+        (PROJECTOR, "model.vision_tower.encoder.layers.0.mlp.fc1.weight", False),
         (PROJECTOR, "model.vision_tower.encoder.layers.1.mlp.fc1.weight", False),
         (PROJECTOR, "model.multi_modal_projector.linear_1.weight", True),
         (NOTHING, "model.multi_modal_projector.linear_1.weight", False),
@@ -271,12 +275,31 @@ def test_a_changed_weight_before_the_cut_makes_new_files(
     assert len({path.parent.parent for path in tmp_path.rglob("*.safetensors")}) == (1 if same else 2)
 
 
-def test_other_settings_of_the_image_processor_make_new_files(picture: Picture, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda vlm, _: vlm.processor.images_kwargs.update(crop_to_patches=False),
+        lambda vlm, _: setattr(vlm.processor.image_processor, "image_mean", [0.1, 0.2, 0.3]),
+        lambda vlm, _: setattr(vlm.model.config.vision_config, "layer_norm_eps", 0.5),
+        lambda _, monkeypatch: monkeypatch.setattr(transformers, "__version__", "0.0.1"),
+    ],
+    ids=["tiles", "pixel mean", "the tower's settings", "version of transformers"],
+)
+def test_other_settings_make_new_files(
+    change: Callable[..., object], picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vlm = build("internvl")
     make(vlm, picture, tmp_path)("red")
-    vlm.processor.images_kwargs["crop_to_patches"] = False
+    change(vlm, monkeypatch)
     make(vlm, picture, tmp_path)("red")
     assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+
+
+def test_a_mask_over_pixels_is_kept_as_truth_values(picture: Picture, tmp_path: Path) -> None:
+    """As transformers takes it: a mask of numbers would count patches where it should choose them."""
+    make(build("smolvlm"), picture, tmp_path)("red")
+    shape, mask, *_ = (tensor for _, tensor in sorted(load(only_file(tmp_path).read_bytes()).items()))
+    assert mask.dtype == torch.bool and mask.shape == (*shape[:2], *shape[-2:])
 
 
 def test_a_file_that_something_else_made_is_an_error_that_names_it(picture: Picture, tmp_path: Path) -> None:
@@ -324,6 +347,15 @@ def test_a_picture_is_known_by_its_bytes(picture: Picture, tmp_path: Path) -> No
     assert picture_digest(picture("red")) == hashlib.sha256(content).hexdigest()
     with pytest.raises(UserError, match=r"missing\.png cannot be opened"):
         picture_digest(tmp_path / "missing.png")
+
+
+@pytest.mark.parametrize(("content", "moment"), [(b"two", 2), (b"four", 1)], ids=["same size", "same time"])
+def test_a_changed_file_is_another_picture(content: bytes, moment: int, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    for written, at in ((b"one", 1), (content, moment)):
+        path.write_bytes(written)
+        os.utime(path, (at, at))
+        assert picture_digest(path) == hashlib.sha256(written).hexdigest()
 
 
 FILL = """

@@ -29,12 +29,12 @@ def check_references(config: RunConfig) -> int:
 
     Raises:
         UserError: A leaf is unknown or held out without being collected for, the source of pictures is missing, an API
-            key is not set, an answer is begun for a server that is not said to continue it, or a tracker's package is
-            missing.
+            key is not set, an answer is begun for a server that is not said to continue it, or a package is missing.
     """
     from spavl.images import check_source
     from spavl.models.prefill import check_prefill  # aiohttp loads here, and not for `--help`
-    from spavl.questions import load_prompts
+    from spavl.questions import begins_questions
+    from spavl.texts.near import check_minhash
 
     chosen = chosen_leaves(config, load_taxonomy(config.taxonomy))
     check_source(config.images)
@@ -44,7 +44,8 @@ def check_references(config: RunConfig) -> int:
                 f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
                 "Set it to the server's key, or leave the field out."
             )
-    prompts = load_prompts(config.questions.prompts).values()
-    check_prefill(config, openings=any(prompt.openings for prompt in prompts))
+    check_prefill(config, openings=begins_questions(config.questions))
+    if config.checks.near_duplicates:
+        check_minhash("checks.near_duplicates")
     check_trackers(config.train.trackers)
     return len(chosen.collected)

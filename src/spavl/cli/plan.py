@@ -8,21 +8,30 @@ from spavl.cli.options import say
 from spavl.config import TrainConfig
 
 if TYPE_CHECKING:
+    from spavl.train.memory import MemoryLine
     from spavl.train.plan import TrainingPlan
 
 Plan = Annotated[bool, typer.Option("--plan", help="Say what would be trained and what it needs, and stop.")]
+ProcessCount = Annotated[
+    int, typer.Option("--processes", envvar="WORLD_SIZE", min=1, help="For --plan: how many processes train together.")
+]
 GIB, TERA = 2**30, 1e12
 
 
 def say_plan(plan: "TrainingPlan", train: TrainConfig, as_json: bool) -> None:
-    """Prints a plan."""
+    """Prints a plan; of several processes only the main one does."""
+    from spavl.train import is_follower  # torch loads here, and not for `--help`
+
+    if is_follower():
+        return
     say(as_dict(plan), plan_lines(plan, train), as_json)
 
 
 def as_dict(plan: "TrainingPlan") -> dict[str, Any]:
     """Returns the plan as JSON takes it."""
-    parts, memory = [one._asdict() for one in plan.parts], [one._asdict() for one in plan.memory]
-    return plan._asdict() | {"parts": parts, "memory": memory, "peak_bytes": plan.peak_bytes}
+    lists = {name: [one._asdict() for one in getattr(plan, name)] for name in ("parts", "memory", "disk")}
+    sums = {"saving": plan.saving._asdict(), "peak_bytes": plan.peak_bytes, "disk_bytes": plan.disk_bytes}
+    return plan._asdict() | lists | sums
 
 
 def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
@@ -32,18 +41,21 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
     for part in plan.parts:
         what = f"{part.trained:,} in {part.tensors} tensors" if part.trained else "frozen"
         lines.append(f"  {part.name:<11}{what}, of {part.parameters:,} parameters")
-    lengths = f"measured on {plan.measured_pairs} pairs" if plan.measured_pairs else "assumed: there are no pairs yet"
-    steps = "unknown until there is a dataset"
+    steps = "unknown until there are pairs"
     if plan.steps is not None:
-        steps = f"{plan.steps:,} = {train.epochs} x ceil({plan.pairs:,} pairs / {train.batch_size})"
+        about = "" if plan.pairs_exact else "about "
+        steps = f"{about}{plan.steps:,} = {train.epochs} x ceil({about}{plan.pairs:,} pairs / {train.batch_size})"
     rows_per_tree = plan.row_tokens_per_step / plan.tokens_per_step
     lines += [
         f"steps        {steps}",
         f"tokens       {plan.tokens_per_step:,.0f} a step, {plan.row_tokens_per_step:,.0f} with a row for every answer "
-        f"({rows_per_tree:.2f} x); {lengths}",
+        f"({rows_per_tree:.2f} x); {plan.lengths}",
         f"  longest row{plan.longest_row:>7,} of {train.tokens_per_forward:,}",
-        f"memory       about {plan.peak_bytes / GIB:.2f} GiB at the most",
-        *(f"  {line.name:<11}{line.bytes / GIB:>8.3f} GiB  {line.formula}" for line in plan.memory),
+        f"memory       about {plan.peak_bytes / GIB:.2f} GiB at the most{_devices(plan, train)}",
+        *map(_need, plan.memory),
+        _need(plan.saving),
+        f"disk         about {plan.disk_bytes / GIB:.2f} GiB{_unknown(plan)}",
+        *map(_need, plan.disk),
         f"work         {plan.flops_per_pair / TERA:.4g} TFLOP a pair, {plan.row_flops_per_pair / TERA:.4g} with a row "
         f"for every answer ({plan.row_flops_per_pair / plan.flops_per_pair:.2f} x)",
         "  a token 2 N, a visible query-key pair 4 x layers x heads' width; backward "
@@ -51,3 +63,15 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
         "reference and frozen pictures once for all epochs",
     ]
     return lines
+
+
+def _need(line: "MemoryLine") -> str:
+    return f"  {line.name:<11}{line.bytes / GIB:>8.3f} GiB  {line.formula}"
+
+
+def _devices(plan: "TrainingPlan", train: TrainConfig) -> str:
+    return f" on each of {plan.processes} devices ({train.parallel})" if plan.processes > 1 else ""
+
+
+def _unknown(plan: "TrainingPlan") -> str:
+    return "" if plan.pairs is not None else ", and what is kept of pictures, unknown until there are pairs"

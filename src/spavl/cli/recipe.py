@@ -5,14 +5,17 @@ from spavl.cli.plan import say_plan
 from spavl.recipe_config import RecipeConfig
 
 
-def follow(recipe: RecipeConfig, restart_from: str | None, *, plan: bool, as_json: bool) -> None:
-    """Trains, or says what training would do."""
+def follow(recipe: RecipeConfig, restart_from: str | None, *, plan_for: int | None, as_json: bool) -> None:
+    """Trains, or says what training would do on so many processes."""
     from spavl.pipeline.recipe import plan_recipe, train_recipe  # torch loads here, and not for `--help`
+    from spavl.train import walk_or_follow
 
-    if plan:
-        say_plan(plan_recipe(recipe), recipe.settings, as_json)
+    if plan_for is not None:
+        say_plan(plan_recipe(recipe, plan_for), recipe.settings, as_json)
         return
-    manifests = train_recipe(recipe, restart_from)
+    manifests = walk_or_follow(lambda: train_recipe(recipe, restart_from))
+    if manifests is None:
+        return
     counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
     facts = {name: manifest.facts for name, manifest in manifests.items()}
     model = recipe.run / "train" / "model"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spavl.cli.forecast import Plan as BuildPlan
+from spavl.cli.forecast import say_forecast
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
-from spavl.cli.plan import Plan, say_plan
+from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
 from spavl.recipe_config import RecipeConfig
-from spavl.tracker_config import check_trackers
 
 if TYPE_CHECKING:
     from spavl.models import Replay
@@ -35,44 +36,54 @@ def run(
     travel(load_config(config, overrides or ()), PARTS, restart_from, as_json)
 
 
-def build(
+def build(  # noqa: PLR0913  # a verb's options
     config: ConfigPath,
     overrides: Overrides = None,
+    plan: BuildPlan = False,
     restart_from: RestartFrom = None,
     replay: ReplayStored = False,
     allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a preference dataset: pictures, questions, responses, labels, judgments, pairs."""
+    if plan and replay:
+        raise UserError("--plan says what would be asked, and --replay asks nobody. Give one of the two.")
+    if allow_missing and not replay:
+        raise UserError("--allow-missing goes with --replay alone: without it, calls that are missing are made.")
     loaded = load_config(config, overrides or ())
-    if not replay:
-        if allow_missing:
-            raise UserError("--allow-missing goes with --replay alone: without it, calls that are missing are made.")
-        travel(loaded, PARTS[:1], restart_from, as_json)
-        return
-    os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is loaded, which is below
-    from spavl.models import Replay
+    if plan:
+        from spavl.pipeline.forecast import forecast_build  # the models' libraries load here
 
-    travel(loaded, PARTS[:1], restart_from, as_json, Replay(allow_missing))
+        say_forecast(forecast_build(loaded), as_json)
+        return
+    if replay:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is loaded, which is below
+        from spavl.models import Replay
+
+        travel(loaded, PARTS[:1], restart_from, as_json, Replay(allow_missing))
+        return
+    travel(loaded, PARTS[:1], restart_from, as_json)
 
 
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
     plan: Plan = False,
+    processes: ProcessCount = 1,
     restart_from: RestartFrom = None,
     as_json: AsJson = False,
 ) -> None:
     """Align the model on the run's dataset; or, by a training recipe, any model on any preference dataset."""
     body = read_body(config, overrides or ())
     if "data" in body:
-        follow(validate_body(RecipeConfig, body, config), restart_from, plan=plan, as_json=as_json)
+        recipe = validate_body(RecipeConfig, body, config)
+        follow(recipe, restart_from, plan_for=processes if plan else None, as_json=as_json)
         return
     loaded = validate_body(RunConfig, body, config)
     if plan:
         from spavl.pipeline.plan import plan_train  # torch loads here, and not for `--help`
 
-        say_plan(plan_train(loaded), loaded.train, as_json)
+        say_plan(plan_train(loaded, processes), loaded.train, as_json)
         return
     travel(loaded, PARTS[1:2], restart_from, as_json)
 
@@ -93,29 +104,39 @@ def travel(
     config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool, replay: "Replay | None" = None
 ) -> None:
     """Opens the run, takes the parts of the road in order, and says what came out."""
+    from spavl.train import walk_or_follow  # torch loads here, and not for `--help`
+
+    said = walk_or_follow(lambda: _walk(config, parts, restart_from, replay))
+    if said is not None:
+        say(*said, as_json)
+
+
+def _walk(
+    config: RunConfig, parts: Sequence[str], restart_from: str | None, replay: "Replay | None"
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the result as JSON and as lines."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
     from spavl.report import write_report
-    from spavl.train import follow_training, is_follower, leading
+    from spavl.train import check_ready
 
-    if is_follower():  # of several processes one walks the road, and the others wait for its training
-        follow_training()
-        return
-    with leading(), pipeline.open_road(config, replay) as road:
+    with pipeline.open_road(config, replay) as road:
         if restart_from is not None:
-            road.run.restart_from(restart_from, pipeline.STAGES)
-        if "train" in parts and "train" not in road.run.manifests(pipeline.STAGES):
-            check_trackers(config.train.trackers)  # a dataset may be hours of work before the training
+            road.run.restart_from(restart_from, pipeline.ALL_STAGES)
+        if "train" in parts and "train" not in road.run.manifests(pipeline.ALL_STAGES):
+            check_ready(config.train)  # a dataset may be hours of work before the training
         if "build" in parts:
             asyncio.run(pipeline.build(road))
         if "train" in parts:
             asyncio.run(pipeline.train(road))
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
-        counts = {name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.STAGES).items()}
+        counts = {
+            name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.ALL_STAGES).items()
+        }
         result: dict[str, Any] = {"run": str(config.run), "counts": counts}
         lines = [counts_line(name, one) for name, one in counts.items()]
         if "report" in parts:
             written = write_report(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
-    say(result, lines, as_json)
+    return result, lines

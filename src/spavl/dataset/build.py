@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from spavl.config import SplitName
 from spavl.dataset.card import dataset_card
 from spavl.dataset.croissant import write_croissant
-from spavl.dataset.rows import pair_table, question_table
+from spavl.dataset.rows import Picture, pair_table, question_table
 from spavl.dataset.splits import Split, Splits
 from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import RunError, UserError
 from spavl.models.ask import outcome
-from spavl.records import Failure, ImageRecord, PreferencePair, Question, Record
+from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, QuestionCheck, Record
 from spavl.store import ImageStore, Manifest, Outcome, StageDirectory
 from spavl.store.files import write_atomically
 
@@ -26,6 +26,18 @@ ROW_GROUP = 100
 
 R = TypeVar("R", PreferencePair, Question)
 PairSplit = Literal["train", "validation"]
+
+
+class Material(NamedTuple):
+    """What a dataset is made of."""
+
+    images: Sequence[ImageRecord]
+    questions: Sequence[Question]
+    pairs: Sequence[PreferencePair]
+    captions: Mapping[str, Caption | Failure] = {}
+    """Image id -> its written caption, or why there is none; empty where no model was asked."""
+    checks: Sequence[QuestionCheck] = ()
+    """What was found about the questions."""
 
 
 class DatasetRow(Record):
@@ -38,25 +50,18 @@ class DatasetRow(Record):
     split: Literal["train", "validation", "test"]
 
 
-def build_dataset(
-    images: Sequence[ImageRecord],
-    questions: Sequence[Question],
-    pairs: Sequence[PreferencePair],
-    splits: Splits,
-    store: ImageStore,
-    stage: StageDirectory,
-) -> Manifest:
+def build_dataset(material: Material, splits: Splits, store: ImageStore, stage: StageDirectory) -> Manifest:
     """Runs the station: one item per pair.
 
     Raises:
         UserError: No pair is left for training.
         RunError: A pair's picture belongs to the test split, or the disk is full.
     """
-    by_split = _pairs_of_splits(pairs, splits)
-    asked = [one for one in questions if splits[one.image_id] == "test"]
-    test = benchmark_questions(questions, splits)
-    rows_of_splits = write_files(stage.path, by_split, test, {image.id: image for image in images}, store)
-    rows = _outcomes(pairs, by_split, splits)
+    by_split = _pairs_of_splits(material.pairs, splits)
+    asked = [one for one in material.questions if splits[one.image_id] == "test"]
+    test = benchmark_questions(material.questions, splits)
+    rows_of_splits = write_files(stage.path, by_split, test, material, store)
+    rows = _outcomes(material.pairs, by_split, splits)
     pending = set(stage.pending(row.item for row in rows))
     stage.append([row for row in rows if row.item in pending])
     facts: dict[str, Any] = dict(rows_of_splits)
@@ -74,7 +79,7 @@ def write_files(
     folder: Path,
     pairs: Mapping[str, Sequence[PreferencePair]],
     questions: Mapping[str, Sequence[Question]],
-    images: Mapping[str, ImageRecord],
+    material: Material,
     store: ImageStore,
 ) -> dict[str, int]:
     """Writes the Parquet files, the card and the Croissant file; what an empty split had before is removed.
@@ -83,7 +88,7 @@ def write_files(
         folder: The dataset's folder.
         pairs: Split -> its pairs.
         questions: Test split (`harm`, `help`) -> its questions.
-        images: Image id -> picture, of all that are used.
+        material: What the rows say about pictures and questions.
         store: Where the pictures lie.
 
     Returns:
@@ -96,15 +101,17 @@ def write_files(
     def read(image: ImageRecord) -> bytes:
         return store.path(image.sha256, image.format).read_bytes()
 
+    by_id = {image.id: Picture(image, material.captions.get(image.id)) for image in material.images}
     for split, members in pairs.items():
-        _write(folder, split, pair_table(members, images, read))
+        _write(folder, split, pair_table(members, by_id, read))
     for name, asked in questions.items():
-        _write(folder, name, question_table(asked, images, read))
+        _write(folder, name, question_table(asked, by_id, read))
     test = {name: asked for name, asked in questions.items() if asked}
     everything = [pair for members in pairs.values() for pair in members]
     used = {one.image_id for one in everything} | {one.image_id for asked in test.values() for one in asked}
-    write_atomically(folder / "README.md", dataset_card(pairs, test, {one: images[one] for one in used}).encode())
-    licences = sorted({images[one].licence or "unknown" for one in used})
+    card = dataset_card(pairs, test, {one: by_id[one] for one in used}, material.checks)
+    write_atomically(folder / "README.md", card.encode())
+    licences = sorted({by_id[one].record.licence or "unknown" for one in used})
     write_croissant(folder, "spavl", f"{len(everything)} safety preference pairs, and test questions", licences)
     return {name: len(members) for name, members in {**pairs, **test}.items()}
 

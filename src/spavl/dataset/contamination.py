@@ -14,11 +14,11 @@ import numpy as np
 
 from spavl.dataset.fingerprints import find_lookalikes
 from spavl.dataset.gallery import Embed, Gallery, gather
-from spavl.dataset.near_text import TextLimits, find_same_texts
 from spavl.dataset.shown import read_shown
 from spavl.errors import UserError
 from spavl.store.files import write_atomically
 from spavl.store.near_vectors import near_vectors
+from spavl.texts.near import TextLimits, check_minhash, find_same_texts
 
 FindingKind = Literal["image_exact", "image_near", "image_embedding", "text_exact", "text_ngram", "text_minhash"]
 KINDS: tuple[FindingKind, ...] = get_args(FindingKind)
@@ -102,8 +102,9 @@ def check_contamination(
 
     Raises:
         UserError: A folder is missing, holds nothing to compare, or has a damaged file; or the dataset and a benchmark
-            are the same folder; or there is no encoder for a kind that needs one.
+            are the same folder; or datasketch is not installed; or there is no encoder for a kind that needs one.
     """
+    check_minhash("The contamination check")
     if "image_embedding" in limits.kinds and embed is None:
         raise UserError("--kinds image_embedding: it needs an encoder. Give --encoder packaged, or a model's folder.")
     for path in benchmarks:

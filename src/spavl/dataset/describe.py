@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from spavl.stats import cluster_bootstrap_rate
+from spavl.texts.mentions import Mention, mention
+
 COUNTED = {
     "question_type": "question type",
     "class1": "domain",
@@ -44,6 +47,7 @@ class Tally:
         self._verdicts: Counter[str] = Counter()
         self._words: dict[str, list[int]] = {"question": [], "chosen": [], "rejected": []}
         self._pictures: set[str] = set()
+        self._mentions: dict[tuple[str, str], tuple[str, Mention]] = {}
         self.rows = self.pairs = 0
 
     def add(
@@ -53,6 +57,7 @@ class Tally:
         self.rows += 1
         self._splits[split] += 1
         self._pictures.add(picture)
+        self._mentions[picture, question] = str(labels.get("question_type") or UNKNOWN), mention(question)
         self._words["question"].append(len(question.split()))
         for name, counts in self._labels.items():
             if answers is not None or name not in ("chosen_responder", "rejected_responder", "judge"):
@@ -78,7 +83,9 @@ class Tally:
         """Returns every count as Markdown."""
         counted = [("split", self._splits), *((COUNTED[name], counts) for name, counts in self._labels.items())]
         counted.append(("chosen, rejected", self._verdicts))
-        return "\n".join([self.lengths(), *(table(heading, counts) for heading, counts in counted if counts)])
+        return "\n".join(
+            [self.lengths(), self.mentions(), *(table(heading, counts) for heading, counts in counted if counts)]
+        )
 
     def lengths(self) -> str:
         """Returns how many words questions and answers have, and how often the chosen answer is the longer one."""
@@ -91,6 +98,23 @@ class Tally:
             longer = sum(one > other for one, other in zip(self._words["chosen"], self._words["rejected"], strict=True))
             lines.append(f"\nThe chosen answer has more words than the rejected one in {longer} of {self.pairs} pairs.")
         return "\n".join([*lines, ""])
+
+    def mentions(self) -> str:
+        """Returns how many questions speak of their picture, each question about a picture counting once."""
+        lines = ["| question type | n | name the picture | only point (this ...) | neither |", "|---|---|---|---|---|"]
+        for kind in sorted({kind for kind, _ in self._mentions.values()}):
+            pictures, said = zip(
+                *((picture, one) for (picture, _), (other, one) in self._mentions.items() if other == kind),
+                strict=True,
+            )
+            rate = cluster_bootstrap_rate([one == "none" for one in said], pictures)
+            neither = f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+            lines.append(f"| {kind} | {rate.n} | {said.count('names')} | {said.count('points')} | {neither} |")
+        note = (
+            "By rule; 95 % intervals over pictures. A question that does neither may need its picture, and one that "
+            "points may be clear without."
+        )
+        return "\n".join([*lines, f"\n{note}", ""])
 
     def datasheet(self) -> str:
         """Returns the datasheet, its numbers filled in."""

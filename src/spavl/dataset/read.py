@@ -1,11 +1,13 @@
 """The reading station: rows of a preference dataset become `PreferencePair`s, their pictures go to the store.
 
 A row that cannot be used is counted with its reason. Rows about the same picture get the same image id, whatever
-their files are called, so that training sees their questions together. It does not count tokens.
+their files are called, so that training sees their questions together. A mark that stands for the picture at either
+end of a question (LLaVA's `<image>`) is taken away and counted: the chat template puts the picture there itself. It
+does not count tokens.
 """
 
 import hashlib
-import tempfile
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from spavl.config_file import describe_errors
-from spavl.dataset.columns import Columns, Texts, known_columns, question_type, read_texts, row_pictures
+from spavl.dataset.columns import Texts, known_columns, question_type, read_texts, row_pictures, said
 from spavl.dataset.meta_files import MetaFiles, meta_paths, read_meta
 from spavl.errors import UserError
 from spavl.execution import progress_bar
@@ -23,6 +25,11 @@ from spavl.recipe_config import DataConfig
 from spavl.records import Failure, ImageRecord, PreferencePair, content_id
 from spavl.store import ImageStore, Manifest, StageDirectory, UnreadableImage
 from spavl.store.split_files import SplitFiles
+
+MARK = r"(?:<\|vision_start\|>)?(?:<image>|<\|image_pad\|>|<start_of_image>|<IMG_CONTEXT>)(?:<\|vision_end\|>)?"
+"""What stands for a picture in the prompts of the families that are trained."""
+_END_MARK = re.compile(rf"\A\s*{MARK}\s*|\s*{MARK}\s*\Z")
+_ANY_MARK = re.compile(MARK)
 
 
 def read_pairs(config: DataConfig, files: SplitFiles, store: ImageStore, stage: StageDirectory) -> Manifest:
@@ -33,32 +40,45 @@ def read_pairs(config: DataConfig, files: SplitFiles, store: ImageStore, stage: 
             be used.
         RunError: The disk is full.
     """
-    columns = known_columns(files.schema)
-    meta = read_meta(meta_paths(config, files.folder))
-    images = config.images or files.folder / "images"
-    if columns.pictures == ("image_name",) and not images.is_dir():
-        raise UserError(
-            f"data.images: the dataset names its pictures (`image_name`), and {images} is not a folder. "
-            "Give the folder that holds the pictures."
-        )
+    reader = _Reader(config, files, store)
     items = [f"{config.split}/{number}" for number in range(files.rows)]
     pending = set(stage.pending(items))
-    with tempfile.TemporaryDirectory() as scratch, progress_bar("read", len(items), len(items) - len(pending)) as done:
-        album = _Album(store, images.resolve(), Path(scratch) / "picture")
+    with progress_bar("read", len(items), len(items) - len(pending)) as done:
         start = 0
-        for rows in files.read(columns.all):
-            numbered = dict(zip(items[start:], rows, strict=False))
+        for rows in files.read(reader.columns.all):
+            numbered = enumerate(rows[: files.rows - start], start)
             made = [
-                outcome(item, _pair(item, row, columns, album, meta))
-                for item, row in numbered.items()
-                if item in pending
+                outcome(items[number], reader.pair(number, row)) for number, row in numbered if items[number] in pending
             ]
             stage.append(made)
             done(len(made))
             start += len(rows)
             if start >= len(items):
                 break
-    return _finish(stage, items, columns, files, meta)
+    return _finish(stage, items, reader)
+
+
+def sample_pairs(
+    config: DataConfig, files: SplitFiles, store: ImageStore, rows: int
+) -> tuple[list[PreferencePair], int]:
+    """Returns the pairs of some rows from all over the split, and how many rows were read for them.
+
+    Args:
+        config: The data's configuration.
+        files: The split.
+        store: Where the pictures of these rows go.
+        rows: Most rows that are read.
+
+    Raises:
+        UserError: A column is missing or holds what it may not hold, or pictures are missing altogether.
+    """
+    reader = _Reader(config, files, store)
+    made = [
+        reader.pair(start + place, row)
+        for start, stretch in files.sample(reader.columns.all, rows)
+        for place, row in enumerate(stretch)
+    ]
+    return [one for one in made if isinstance(one, PreferencePair)], len(made)
 
 
 def stored_pictures(store: ImageStore) -> dict[str, Path]:
@@ -73,8 +93,8 @@ def _image_id(sha256: str) -> str:
 class _Album:
     """Pictures of rows: each is opened once, however many rows are about it."""
 
-    def __init__(self, store: ImageStore, images: Path, scratch: Path) -> None:
-        self._store, self._images, self._scratch = store, images, scratch
+    def __init__(self, store: ImageStore, images: Path) -> None:
+        self._store, self._images = store, images
         self._known: dict[str, str | Failure] = {}
 
     def image_id(self, row: Mapping[str, Any]) -> str | Failure:
@@ -97,32 +117,63 @@ class _Album:
     def _stored(self, content: bytes) -> str | Failure:
         digest = hashlib.sha256(content).hexdigest()
         if digest not in self._known:
-            self._scratch.write_bytes(content)
             try:
-                self._known[digest] = _image_id(self._store.add(self._scratch).sha256)
+                self._known[digest] = _image_id(self._store.add(content).sha256)
             except UnreadableImage as error:
                 dropped = error.reason != "unreadable"
                 self._known[digest] = Failure(reason=error.reason, message=str(error), dropped=dropped)
         return self._known[digest]
 
 
-def _pair(
-    item: str, row: Mapping[str, Any], columns: Columns, album: _Album, meta: MetaFiles
-) -> PreferencePair | Failure:
-    texts = read_texts(row, columns)
-    if isinstance(texts, Failure):
-        return texts
-    image_id = album.image_id(row)
-    if isinstance(image_id, Failure):
-        return image_id
-    said = _joined(row, texts.question, meta) if meta.files else {}
-    said |= {name: row[name] for name in columns.optional if row[name] is not None}
-    try:
-        return PreferencePair(**_ids(image_id, texts), **texts._asdict(), **_described(said))
-    except ValidationError as error:
-        raise UserError(
-            f"data.path: row {item}: {describe_errors(error)}. Correct the column, or remove it."
-        ) from error
+class _Reader:
+    """Makes pairs of a split's rows."""
+
+    def __init__(self, config: DataConfig, files: SplitFiles, store: ImageStore) -> None:
+        self.files = files
+        self.columns = known_columns(files.schema)
+        self.meta = read_meta(meta_paths(config, files.folder))
+        self._split = config.split
+        images = config.images or files.folder / "images"
+        if self.columns.pictures == ("image_name",) and not images.is_dir():
+            raise UserError(
+                f"data.images: the dataset names its pictures (`image_name`), and {images} is not a folder. "
+                "Give the folder that holds the pictures."
+            )
+        self._album = _Album(store, images.resolve())
+
+    def pair(self, number: int, row: Mapping[str, Any]) -> PreferencePair | Failure:
+        """Returns a row's pair, or why there is none."""
+        texts = read_texts(row, self.columns)
+        if isinstance(texts, Failure):
+            return texts
+        texts = texts._replace(question=_without_mark(texts.question))
+        if _ANY_MARK.search(texts.question):
+            return Failure(reason="picture_mark", message="a mark of a picture stands within the text", dropped=True)
+        if not texts.question.strip():
+            return Failure(reason="empty_question", message="there is no question beside the picture", dropped=True)
+        image_id = self._album.image_id(row)
+        if isinstance(image_id, Failure):
+            return image_id
+        described = _joined(row, texts.question, self.meta) if self.meta.files else {}
+        described |= {name: row[name] for name in self.columns.optional if row[name] is not None}
+        place = f"{self._split} row {number} (in {self.files.file_of(number).name})"
+        try:
+            return PreferencePair(**_ids(image_id, texts), **texts._asdict(), **_described(described), read_from=place)
+        except ValidationError as error:
+            raise UserError(
+                f"data.path: row {self._split}/{number}: {describe_errors(error)}. Correct the column, or remove it."
+            ) from error
+
+    def count_marks(self, numbers: set[int]) -> int:
+        """Counts the rows among these from whose question a picture's mark was taken away."""
+        column = self.columns.prompt
+        questions = (said(row[column], "user") or "" for rows in self.files.read([column]) for row in rows)
+        return sum(_END_MARK.search(one) is not None for number, one in enumerate(questions) if number in numbers)
+
+
+def _without_mark(question: str) -> str:
+    """Returns a question without a picture's mark at its beginning or else at its end."""
+    return _END_MARK.sub("", question, count=1)
 
 
 def _joined(row: Mapping[str, Any], question: str, meta: MetaFiles) -> dict[str, Any]:
@@ -153,10 +204,10 @@ def _described(said: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _finish(stage: StageDirectory, items: list[str], columns: Columns, files: SplitFiles, meta: MetaFiles) -> Manifest:
-    pairs = stage.records(PreferencePair)
+def _finish(stage: StageDirectory, items: list[str], reader: _Reader) -> Manifest:
+    pairs, failures = stage.records(PreferencePair), stage.failures()
     if not pairs:
-        reasons = Counter(failure.reason for failure in stage.failures().values())
+        reasons = Counter(failure.reason for failure in failures.values())
         counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "there are none"
         raise UserError(
             f"data.path: none of {len(items)} rows can be trained on ({counted}). A row needs one picture, a question, "
@@ -165,11 +216,12 @@ def _finish(stage: StageDirectory, items: list[str], columns: Columns, files: Sp
     facts = {
         "pairs": len(pairs),
         "pictures": len({pair.image_id for pair in pairs}),
-        "files": [path.name for path in files.files],
-        "columns_read": columns.all,
+        "files": [path.name for path in reader.files.files],
+        "columns_read": reader.columns.all,
+        "picture_marks_taken_away": reader.count_marks({n for n, item in enumerate(items) if item not in failures}),
         "pairs_with_classes": sum(bool(pair.leaf) for pair in pairs),
         "pairs_with_question_type": sum(pair.question_type is not None for pair in pairs),
-        "meta_files": [path.name for path in meta.files],
-        "columns_ignored": [name for name in files.schema.names if name not in columns.all],
+        "meta_files": [path.name for path in reader.meta.files],
+        "columns_ignored": [name for name in reader.files.schema.names if name not in reader.columns.all],
     }
     return stage.finish(items, facts)

@@ -5,11 +5,11 @@ Features are written into the schema's `huggingface` metadata, so `datasets` dec
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from spavl.records import ImageRecord, PreferencePair, Question, leaf_parts
+from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, leaf_parts
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CONTENT = pa.list_(pa.struct([("type", pa.string()), ("text", pa.string())]))
@@ -29,24 +29,59 @@ TEXT_COLUMNS = (
     "image_id",
     "image_sha256",
     "licence",
+    "caption",
+    "model_caption",
+    "caption_fallback",
     "pair_id",
 )
-QUESTION_COLUMNS = ("question", "question_type", "class1", "class2", "class3", "image_id", "licence", "question_id")
+QUESTION_COLUMNS = (
+    "question",
+    "question_type",
+    "class1",
+    "class2",
+    "class3",
+    "image_id",
+    "licence",
+    "caption",
+    "model_caption",
+    "caption_fallback",
+    "question_id",
+)
+
+
+class Picture(NamedTuple):
+    """A picture, and what became of its caption."""
+
+    record: ImageRecord
+    written: Caption | Failure | None = None
+    """The caption that a model wrote, or why there is none; None where no model was asked."""
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """What every row about the picture says of it; `caption` is the source's."""
+        written = self.written
+        return {
+            "image_id": self.record.id,
+            "licence": self.record.licence,
+            "caption": self.record.caption,
+            "model_caption": written.text if isinstance(written, Caption) else None,
+            "caption_fallback": written.reason if isinstance(written, Failure) else None,
+        }
 
 
 def pair_table(
-    pairs: Sequence[PreferencePair], images: Mapping[str, ImageRecord], read: Callable[[ImageRecord], bytes]
+    pairs: Sequence[PreferencePair], pictures: Mapping[str, Picture], read: Callable[[ImageRecord], bytes]
 ) -> pa.Table:
     """Returns the preference pairs as a table whose first columns are `images, prompt, chosen, rejected` (TRL)."""
-    rows = [_pair_row(pair, images[pair.image_id], read) for pair in pairs]
+    rows = [_pair_row(pair, pictures[pair.image_id], read) for pair in pairs]
     return pa.Table.from_pylist(rows, schema=pair_schema())
 
 
 def question_table(
-    questions: Sequence[Question], images: Mapping[str, ImageRecord], read: Callable[[ImageRecord], bytes]
+    questions: Sequence[Question], pictures: Mapping[str, Picture], read: Callable[[ImageRecord], bytes]
 ) -> pa.Table:
     """Returns the test questions as a table with SPA-VL's test columns (`image, question, class1..3`)."""
-    rows = [_question_row(question, images[question.image_id], read) for question in questions]
+    rows = [_question_row(question, pictures[question.image_id], read) for question in questions]
     return pa.Table.from_pylist(rows, schema=question_schema())
 
 
@@ -90,8 +125,9 @@ def assistant_turn(answer: str) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": [_text(answer)]}]
 
 
-def _pair_row(pair: PreferencePair, image: ImageRecord, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
+def _pair_row(pair: PreferencePair, picture: Picture, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
     domain, category, subcategory = leaf_parts(pair.leaf)
+    image = picture.record
     return {
         "images": [{"bytes": read(image), "path": f"{image.id}.{image.format}"}],
         "prompt": user_turn(pair.question),
@@ -101,15 +137,16 @@ def _pair_row(pair: PreferencePair, image: ImageRecord, read: Callable[[ImageRec
         "class2": category,
         "class3": subcategory,
         "image_sha256": image.sha256,
-        "licence": image.licence,
         "pair_id": pair.id,
         **{name: getattr(pair, name) for name in TEXT_COLUMNS if name in PreferencePair.model_fields},
+        **picture.columns,
         "rationales": list(pair.rationales),
     }
 
 
-def _question_row(question: Question, image: ImageRecord, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
+def _question_row(question: Question, picture: Picture, read: Callable[[ImageRecord], bytes]) -> dict[str, Any]:
     domain, category, subcategory = leaf_parts(question.leaf)
+    image = picture.record
     return {
         "image": {"bytes": read(image), "path": f"{image.id}.{image.format}"},
         "question": question.text,
@@ -117,8 +154,7 @@ def _question_row(question: Question, image: ImageRecord, read: Callable[[ImageR
         "class1": domain,
         "class2": category,
         "class3": subcategory,
-        "image_id": image.id,
-        "licence": image.licence,
+        **picture.columns,
         "question_id": question.id,
     }
 

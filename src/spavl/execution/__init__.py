@@ -2,6 +2,17 @@
 
 from spavl.execution.backoff import backoff_s, retry_after_s
 from spavl.execution.map_items import Work, map_items
+from spavl.execution.pace import InFlightLimit, MinuteLimit
 from spavl.execution.progress import progress_bar
+from spavl.execution.slots import Slots
 
-__all__ = ["Work", "backoff_s", "map_items", "progress_bar", "retry_after_s"]
+__all__ = [
+    "InFlightLimit",
+    "MinuteLimit",
+    "Slots",
+    "Work",
+    "backoff_s",
+    "map_items",
+    "progress_bar",
+    "retry_after_s",
+]

@@ -1,7 +1,8 @@
-"""The images station: collects pictures for each leaf of the taxonomy by keyword."""
+"""The images station: collects pictures for each leaf of the taxonomy by keyword, and has them described."""
 
 from spavl.images.assign import Encode
 from spavl.images.candidates import Candidate
+from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption_request, write_captions
 from spavl.images.collect import collect
 from spavl.images.downloads import DOWNLOADS, DownloadFolder
 from spavl.images.removal import add_to_list, is_entry, own_list, read_removal_list
@@ -10,13 +11,17 @@ from spavl.images.sources import check_source, open_source
 __all__ = [
     "DOWNLOADS",
     "Candidate",
+    "CaptionOutcomes",
     "DownloadFolder",
     "Encode",
     "add_to_list",
+    "caption_prompt_digest",
+    "caption_request",
     "check_source",
     "collect",
     "is_entry",
     "open_source",
     "own_list",
     "read_removal_list",
+    "write_captions",
 ]

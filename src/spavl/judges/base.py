@@ -24,7 +24,8 @@ class Opinion(NamedTuple):
     """A safety judge's reading of one exchange."""
 
     verdict: SafetyVerdict
-    refused: bool
+    refused: bool | None
+    """Whether the answer declines; None where the judge does not say."""
     rationale: str
 
 
@@ -80,12 +81,25 @@ class JudgeCard(BaseModel):
     version: str
     description: str
     sees_image: bool
+    sees_answer: bool = True
+    """Whether it reads the question and the answer; a judge that does not says the same of every answer."""
+    categories: dict[str, str] = {}
+    """Code -> name of the harms it tells apart; empty where it names none."""
+    training: str = "This judge's card does not say what it was trained on."
+    """One sentence for people: what it was trained on, and whether that may hold the data it judges."""
     order_invariant: bool = False
     """Whether swapping the answers swaps the verdict by construction; agreement of both orders then proves nothing."""
     unsafe_means: str = "This judge's card does not say what it counts as unsafe."
     """One sentence for people: what this judge calls unsafe."""
     measurements: tuple[Measurement, ...] = ()
     """Empty where nothing was measured, and then the report says so."""
+
+    @property
+    def sight(self) -> str:
+        """What it sees, in a few words that stand wherever its labels are shown."""
+        if not self.sees_answer:
+            return "picture only"
+        return "picture and text" if self.sees_image else "text only"
 
 
 class SafetyJudge(Protocol):

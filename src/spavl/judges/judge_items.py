@@ -34,9 +34,9 @@ async def judge_items(
     judge: Limits,
     case: Callable[[T], Case],
     hear: Callable[[Sequence[Case]], Awaitable[Sequence[Finding | Failure]]],
-    record: Callable[[T, Finding], Record],
+    record: Callable[[T, Finding], Record | Failure],
 ) -> None:
-    """Has every item judged that has no outcome yet.
+    """Has every item of a stage judged that has no outcome yet.
 
     Args:
         stage: Where outcomes go.
@@ -49,6 +49,19 @@ async def judge_items(
     Raises:
         RunError: The judge's model was out of reach too often.
     """
+    await hear_items(stage, items, judge, case, hear, record)
+    check_reached(stage, len(items))
+
+
+async def hear_items(
+    stage: StageDirectory,
+    items: Sequence[tuple[str, T]],
+    judge: Limits,
+    case: Callable[[T], Case],
+    hear: Callable[[Sequence[Case]], Awaitable[Sequence[Finding | Failure]]],
+    record: Callable[[T, Finding], Record | Failure],
+) -> None:
+    """Has the items judged, as `judge_items`, in a stage that other judges share; who calls it checks the stage."""
 
     async def work(group: Sequence[tuple[str, T]]) -> tuple[list[Outcome], Usage]:
         findings = await hear([case(item) for _, item in group])
@@ -59,4 +72,3 @@ async def judge_items(
         return outcomes, judge.take_usage()
 
     await map_items(stage, items, work, label=stage.name, group_size=judge.group_size, concurrency=judge.concurrency)
-    check_reached(stage, len(items))

@@ -3,7 +3,8 @@
 Importing this package does not import torch; a local model's code is loaded when the model is opened.
 """
 
-from spavl.models.base import Completion, ImageInput, Model, Reply, Request, call_key
+from spavl.models.account import Spent, cost
+from spavl.models.base import Completion, ImageInput, Model, Reply, Request, Tokens, call_key, most_tokens
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.opening import Models, local_folder, open_models
 from spavl.models.replay import Replay
@@ -17,8 +18,12 @@ __all__ = [
     "Replay",
     "Reply",
     "Request",
+    "Spent",
     "StoredModel",
+    "Tokens",
     "call_key",
+    "cost",
     "local_folder",
+    "most_tokens",
     "open_models",
 ]

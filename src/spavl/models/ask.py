@@ -66,7 +66,8 @@ def check_reached(stage: StageDirectory, items: int) -> None:
         reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(one.reason for one in failures).items())
         raise RunError(
             f"Stage {stage.name}: the model was out of reach for {len(failures)} of {items} items ({reasons}; "
-            f"{failures[-1].message}). Start the server and run the same command again: only these are asked again."
+            f"{failures[-1].message}). Start the server, or raise the budget, and run the same command again: only "
+            "these are asked again."
         )
     check_answered(stage, items)
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,6 +31,8 @@ class Request(BaseModel):
 
     prompt: str
     image: ImageInput | None = None
+    answered: str = ""
+    """What an assistant said to the prompt, for a model whose chat template asks it to judge such a conversation."""
     system: str = ""
     answer_prefix: str = ""
     """The beginning of the answer, given to the model to continue; it is part of the completion's text."""
@@ -41,8 +43,11 @@ class Request(BaseModel):
     seed: int = 0
 
     def identity(self) -> dict[str, Any]:
-        """Returns the fields of the call store's key; a picture is its digest, wherever it lies."""
-        fields = self.model_dump(exclude={"image"})
+        """Returns the fields of the call store's key; a picture is its digest, wherever it lies.
+
+        An assistant's turn is a field only where there is one, so that calls stored before it was known stay known.
+        """
+        fields = self.model_dump(exclude={"image"} if self.answered else {"image", "answered"})
         return fields | {"image": self.image.sha256 if self.image else None}
 
 
@@ -58,6 +63,23 @@ class Completion(BaseModel):
 
 
 Reply = Completion | Failure
+BYTES_PER_TOKEN = 3
+"""Fewer than tokenizers need for most texts, so that estimates err upwards."""
+PICTURE_TOKENS = 1500
+"""Tokens of a picture, assumed: LLaVA-1.5 makes 576 of one, Qwen-VL some 1,300 of a million pixels."""
+
+
+class Tokens(NamedTuple):
+    """Tokens of one call or of several."""
+
+    prompt: int
+    completion: int
+
+
+def most_tokens(request: Request) -> Tokens:
+    """Estimates from above what a call uses, without a tokenizer: the prompt by its length, the answer by its limit."""
+    size = len((request.system + request.prompt + request.answer_prefix).encode(errors="replace"))
+    return Tokens(-(-size // BYTES_PER_TOKEN) + PICTURE_TOKENS * (request.image is not None), request.max_tokens)
 
 
 class Model(Protocol):

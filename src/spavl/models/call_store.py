@@ -2,26 +2,41 @@
 
 One SQLite file in WAL mode. The key is the model's fingerprint and the request's fields, so changing one prompt, one
 model or one row re-pays exactly the calls that changed. The answers of a group are committed together, so a killed
-local batch leaves nothing and is formed again as it was. Failures are not stored: they may be retried.
+local batch leaves nothing and is formed again as it was. Failures are not stored: they may be retried. Beside the calls
+stands what each run has spent on each model, written with the answers that cost it, so that a budget survives a kill.
 """
 
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from spavl.errors import RunError, UserError
+from spavl.models.account import NOTHING, Account, Spent
 from spavl.models.base import Completion, Model, Reply, Request, call_key
 from spavl.models.replay import Replay
 from spavl.records import Failure
 from spavl.store import Usage
 from spavl.store.files import disk_errors_named
 
-SCHEMA = "CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, request BLOB NOT NULL, completion BLOB NOT NULL)"
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, request BLOB NOT NULL, completion BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS spent (
+    run TEXT, model TEXT, calls INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL,
+    PRIMARY KEY (run, model)
+);
+"""
+ADD_SPENT = """
+INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, model) DO UPDATE SET
+    calls = calls + excluded.calls,
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    seconds = seconds + excluded.seconds
+"""
 
 
 class CallStore:
@@ -29,21 +44,23 @@ class CallStore:
 
     Args:
         path: The SQLite file; created when missing.
+        run: Whose spending is counted.
 
     Raises:
         UserError: The file is something else, or may not be written.
         RunError: The disk is full, or the folder may not be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str = "") -> None:
         self.path = path
+        self._run = run
         with disk_errors_named(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = sqlite3.connect(path, timeout=30)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.execute(SCHEMA)
+            self._connection.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise UserError(
                 f"calls: {path} cannot be used as the store of calls ({error}). "
@@ -64,8 +81,31 @@ class CallStore:
                     found[key] = Completion.model_validate_json(row[0])
         return found
 
-    def put(self, calls: Sequence[tuple[str, dict[str, Any], Completion]]) -> None:
-        """Stores (key, identity, completion) of several calls in one transaction.
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Returns those of the keys whose calls were answered before.
+
+        Raises:
+            RunError: The file cannot be read.
+        """
+        with self._errors_named():
+            ask = self._connection.execute
+            return {key for key in keys if ask("SELECT 1 FROM calls WHERE key = ?", (key,)).fetchone()}
+
+    def spent(self, model: str) -> Spent:
+        """Returns what the run has spent on a model.
+
+        Raises:
+            RunError: The file cannot be read.
+        """
+        query = "SELECT calls, prompt_tokens, completion_tokens, seconds FROM spent WHERE run = ? AND model = ?"
+        with self._errors_named():
+            row = self._connection.execute(query, (self._run, model)).fetchone()
+        return Spent(*row) if row else Spent()
+
+    def put(
+        self, calls: Sequence[tuple[str, dict[str, Any], Completion]], model: str = "", spent: Spent = NOTHING
+    ) -> None:
+        """Stores (key, identity, completion) of several calls, and what the run spent on them, in one transaction.
 
         Raises:
             RunError: The disk is full, or another process holds the file for very long.
@@ -73,6 +113,8 @@ class CallStore:
         rows = [(key, orjson.dumps(identity), completion.model_dump_json()) for key, identity, completion in calls]
         with self._errors_named(), self._connection:
             self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
+            if model:
+                self._connection.execute(ADD_SPENT, (self._run, model, *spent))
 
     def forget_pictures(self, digests: Collection[str]) -> int:
         """Removes the calls that showed one of these pictures, in a way that leaves nothing of them in the file.
@@ -120,15 +162,17 @@ class StoredModel:
 
     Args:
         model: The model.
-        store: Where its answers are kept.
-        name: What messages call it.
+        store: Where answered calls are kept.
+        account: What the run spends on the model, and how much it may; without one nothing is counted.
         replay: Set where it answers from the store alone, and is never asked.
     """
 
-    def __init__(self, model: Model, store: CallStore, name: str = "", replay: Replay | None = None) -> None:
+    def __init__(
+        self, model: Model, store: CallStore, account: Account | None = None, replay: Replay | None = None
+    ) -> None:
         self._model = model
         self._store = store
-        self._name = name
+        self._account = account or Account("")
         self._replay = replay
         self._usage = Usage()
         self._on_their_way: dict[str, asyncio.Task[dict[str, Reply]]] = {}
@@ -166,7 +210,7 @@ class StoredModel:
         }
         self._usage += Usage(stored_calls=len(keys) - len(missing))
         if missing and self._replay is not None:
-            known |= dict.fromkeys(missing, self._replay.failure(f"a call of model '{self._name}'"))
+            known |= dict.fromkeys(missing, self._replay.failure(f"a call of model '{self._account.name}'"))
         elif missing:
             task = asyncio.create_task(self._ask(missing))
             task.add_done_callback(lambda _: [self._on_their_way.pop(key) for key in missing])
@@ -177,18 +221,27 @@ class StoredModel:
         return [known[key] for key in keys]
 
     async def _ask(self, missing: dict[str, Request]) -> dict[str, Reply]:
-        """Asks the model for a group, and stores what is answered."""
-        replies = await self._model.generate(list(missing.values()))
+        """Asks the model for a group, if its budget allows it, and stores what is answered."""
+        requests = list(missing.values())
+        reserved = await self._account.admit(requests)
+        if isinstance(reserved, Failure):
+            return dict.fromkeys(missing, reserved)
+        replies: list[Reply] = []
+        try:
+            replies = await self._model.generate(requests)
+        finally:
+            spent = self._account.settle(reserved, requests[: len(replies)], replies)
         answered = [
             (key, request.identity(), reply)
             for (key, request), reply in zip(missing.items(), replies, strict=True)
             if not isinstance(reply, Failure)
         ]
-        self._store.put(answered)
+        self._store.put(answered, self._account.name, spent)
         self._usage += Usage(
             calls=len(missing),
-            prompt_tokens=sum(completion.prompt_tokens for _, _, completion in answered),
-            completion_tokens=sum(completion.completion_tokens for _, _, completion in answered),
+            prompt_tokens=spent.prompt_tokens,
+            completion_tokens=spent.completion_tokens,
+            cost=self._account.cost(spent),
         )
         return dict(zip(missing, replies, strict=True))
 

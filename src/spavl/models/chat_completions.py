@@ -7,6 +7,7 @@ vLLM's `continue_final_message`; a model's `prefill` says whether its server kno
 import functools
 import mimetypes
 from base64 import b64encode
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from spavl.records import Failure, Finish
 PICTURES_KEPT = 64
 """Encoded pictures in memory; requests about one picture come together, so few are enough."""
 
-FILTER_CODES = frozenset({"content_filter", "content_policy_violation"})
+FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "data_inspection_failed"})
 """Codes of an HTTP 400 that means: the provider's filter stopped this request."""
 
 _FINISHES: dict[str | None, Finish] = {
@@ -30,6 +31,8 @@ _FINISHES: dict[str | None, Finish] = {
     "length": "length",
     "max_tokens": "length",
     "content_filter": "content_filter",
+    "safety": "content_filter",
+    "refusal": "refusal",
 }
 
 
@@ -78,6 +81,8 @@ def request_body(model: str, request: Request, length_field: str = "max_tokens")
         picture = {"type": "image_url", "image_url": {"url": encoded_picture(request.image)}}
         user = [picture, {"type": "text", "text": request.prompt}]
     messages = [{"role": "user", "content": user}]
+    if request.answered:
+        messages.append({"role": "assistant", "content": request.answered})
     if request.system:
         messages.insert(0, {"role": "system", "content": request.system})
     body: dict[str, Any] = {
@@ -106,7 +111,10 @@ def encoded_picture(image: ImageInput) -> orjson.Fragment:
 
 
 def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
-    """Returns what a successful reply says; a filter stop and a refusal are completions, an empty answer is not."""
+    """Returns what a successful reply says.
+
+    A filter stop, a refusal and an answer without a word are completions too: they were given, and may have been paid.
+    """
     try:
         reply = _ChatReply.model_validate_json(content)
     except ValidationError as error:
@@ -120,9 +128,7 @@ def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
     text = choice.message.refusal or choice.message.content or ""
     if finish in ("stop", "length"):
         written = text.removeprefix(answer_prefix)  # llama.cpp repeats what was begun, vLLM does not
-        if not written.strip():
-            return Failure(reason="empty", message=f"The model gave an empty answer (finish: {finish}).")
-        text = answer_prefix + written
+        text = answer_prefix + written if written.strip() else ""
     return Completion(
         text=text.strip(),
         finish=finish,
@@ -138,6 +144,17 @@ def read_refused_request(content: bytes) -> tuple[str, bool]:
     except ValidationError:
         return " ".join(content[:400].decode(errors="replace").split()), False
     return " ".join(detail.message.split()), detail.code in FILTER_CODES
+
+
+def error_status(content: bytes) -> int | None:
+    """Returns the HTTP status that a body stands for which is an error and came with status 200; None for another."""
+    try:
+        code = _ErrorReply.model_validate_json(content).error.code
+    except ValidationError:
+        return None
+    if isinstance(code, int) and code >= HTTPStatus.BAD_REQUEST:
+        return code
+    return HTTPStatus.BAD_REQUEST if code in FILTER_CODES else HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _bad_reply(message: str) -> Failure:

@@ -156,6 +156,7 @@ def _encode(vlm: Vlm, requests: list[Request], pictures: list[Image.Image] | Non
             processor,
             request.prompt,
             has_image=pictures is not None,
+            answered=request.answered,
             system=request.system,
             answer_prefix=request.answer_prefix,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
@@ -21,15 +22,19 @@ from spavl.errors import UserError
 _LOAD_ERRORS = (
     OSError,
     ValueError,
-    KeyError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
     TypeError,
     ImportError,
     RuntimeError,
     MemoryError,
     AssertionError,
     SafetensorError,
+    StrictDataclassError,
 )
-"""What transformers and torch raise for a folder that is no model, a device that is not there, or too little memory."""
+"""What transformers and torch raise for a folder that is no model or a damaged one, a device that is not there, or too
+little memory."""
 
 
 class Vlm(NamedTuple):
@@ -123,6 +128,7 @@ def render_prompt(
     prompt: str,
     *,
     has_image: bool,
+    answered: str = "",
     system: str = "",
     answer_prefix: str = "",
 ) -> str:
@@ -137,6 +143,8 @@ def render_prompt(
     marks = _marks(processor.tokenizer)
     content = [{"type": "image"}] * has_image + [{"type": "text", "text": marks.sub(_broken, prompt)}]
     turns = [{"role": "user", "content": content}]
+    if answered:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": marks.sub(_broken, answered)}]})
     if system:
         turns.insert(0, {"role": "system", "content": [{"type": "text", "text": marks.sub(_broken, system)}]})
     speaker = processor if processor.chat_template else processor.tokenizer
@@ -148,6 +156,11 @@ def render_prompt(
             "Use a chat model; where it knows no system turn, leave `system` empty."
         ) from error
     return rendered + marks.sub(_broken, answer_prefix)
+
+
+def holds_mark(processor: Any, text: str) -> bool:  # noqa: ANN401  # every model family has its own class
+    """Returns whether a text holds a mark of the template, which `render_prompt` breaks."""
+    return _marks(processor.tokenizer).search(text) is not None
 
 
 def _marks(tokenizer: Any) -> re.Pattern[str]:  # noqa: ANN401  # every model family has its own class

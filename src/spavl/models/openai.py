@@ -1,13 +1,15 @@
 """A model behind an OpenAI-compatible server: connections, retries, and what an HTTP status means.
 
 Connection errors, timeouts, 408, 429 and 5xx are tried again, after the time the server asks for or with exponential
-backoff; the wait concerns that one request. A wrong key or model name is nobody's fault but the configuration's and
-raises. A server that cannot be reached for several requests in a row is given up for this process, so that one dead
-responder does not hold up a run. It streams nothing, and it does not lower its concurrency by itself.
+backoff; the wait concerns that one request. Fewer are in flight for a while where more of them are refused (429) the
+more there are, and they are spaced out where the configuration says how many a minute may have. A wrong key or model
+name is nobody's fault but the configuration's and raises. A server that cannot be reached for several requests in a row
+is given up for this process, so that one dead responder does not hold up a run. It streams nothing.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -17,9 +19,9 @@ from yarl import URL
 
 from spavl.config import OpenAIModelConfig
 from spavl.errors import UserError
-from spavl.execution import backoff_s, retry_after_s
-from spavl.models.base import Completion, Reply, Request
-from spavl.models.chat_completions import read_refused_request, read_reply, request_body
+from spavl.execution import InFlightLimit, MinuteLimit, Slots, backoff_s, retry_after_s
+from spavl.models.base import Completion, Reply, Request, most_tokens
+from spavl.models.chat_completions import error_status, read_refused_request, read_reply, request_body
 from spavl.models.prefill import MEANING
 from spavl.records import Failure
 
@@ -42,13 +44,15 @@ class _Trouble(NamedTuple):
     message: str
     retry_after_s: float | None = None
     unreachable: bool = False
+    refused: bool = False
+    """Whether the server refuses the request because there are too many."""
 
 
 class _Line(NamedTuple):
     """What requests of one event loop share."""
 
     session: aiohttp.ClientSession
-    slots: asyncio.Semaphore
+    slots: Slots
 
 
 class OpenAIModel:
@@ -75,6 +79,9 @@ class OpenAIModel:
                 f"base_url: {self._server} is no address ({error}). Give one like http://host/v1."
             ) from error
         self._unreachable_in_a_row = 0
+        self._limit = InFlightLimit(config.concurrency)
+        self._requests = MinuteLimit(config.requests_per_minute) if config.requests_per_minute else None
+        self._tokens = MinuteLimit(config.tokens_per_minute) if config.tokens_per_minute else None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: AsyncGenerator[_Line, None] = self._keep_line()
         self._line: _Line | None = None
@@ -120,10 +127,14 @@ class OpenAIModel:
             return Failure(reason="unreadable_picture", message=f"The picture cannot be read: {error.strerror}.")
         line = await self._connect()
         for tries in range(1, self._config.retries + 2):
+            await self._await_turn(request)
             async with line.slots:
                 if self._unreachable_in_a_row >= DEAD_AFTER:
                     return _server_dead(self._server)
+                cuts = self._limit.cuts
                 result = await self._try(line.session, body, request.answer_prefix)
+                self._limit.heard(refused=isinstance(result, _Trouble) and result.refused, cuts=cuts)
+            self._correct_tokens(request, result)
             if not isinstance(result, _Trouble):
                 return result
             trouble = result
@@ -133,6 +144,20 @@ class OpenAIModel:
         self._unreachable_in_a_row += trouble.unreachable
         message = f"{self._server} gave no answer ({tries} tries): {trouble.message}"
         return Failure(reason="server_error", message=message, transient=True)
+
+    async def _await_turn(self, request: Request) -> None:
+        """Waits until the minute's requests and tokens allow another try."""
+        now_s = time.monotonic()
+        waits_s = [self._requests.reserve(1, now_s)] if self._requests else []
+        if self._tokens:
+            waits_s.append(self._tokens.reserve(sum(most_tokens(request)), now_s))
+        if any(waits_s):
+            await asyncio.sleep(max(waits_s))
+
+    def _correct_tokens(self, request: Request, result: Reply | _Trouble) -> None:
+        if self._tokens:
+            used = isinstance(result, Completion) and result.prompt_tokens + result.completion_tokens
+            self._tokens.correct(used - sum(most_tokens(request)))
 
     async def _try(self, session: aiohttp.ClientSession, body: bytes, answer_prefix: str) -> Reply | _Trouble:
         try:
@@ -145,18 +170,20 @@ class OpenAIModel:
             return _Trouble(self._quote(str(error)), unreachable=isinstance(error, aiohttp.ClientConnectorError))
         self._unreachable_in_a_row = 0
         if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
-            return read_reply(content, answer_prefix)
-        return self._read_status(response, content)
+            reply = read_reply(content, answer_prefix)
+            status = error_status(content) if isinstance(reply, Failure) else None
+            return reply if status is None else self._read_status(status, "", content)
+        return self._read_status(response.status, response.headers.get("Retry-After", ""), content)
 
-    def _read_status(self, response: aiohttp.ClientResponse, content: bytes) -> Reply | _Trouble:
+    def _read_status(self, status: int, retry_after: str, content: bytes) -> Reply | _Trouble:
         said, filtered = read_refused_request(content)
-        message = f"HTTP {response.status} {self._quote(said)}".rstrip()
+        message = f"HTTP {status} {self._quote(said)}".rstrip()
         if filtered:
             return Completion(text="", finish="content_filter")
-        if response.status in RETRIED or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return _Trouble(message, retry_after_s(response.headers.get("Retry-After", "")))
-        if response.status in MISCONFIGURED:
-            reason = MISCONFIGURED[HTTPStatus(response.status)]
+        if status in RETRIED or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return _Trouble(message, retry_after_s(retry_after), refused=status == HTTPStatus.TOO_MANY_REQUESTS)
+        if status in MISCONFIGURED:
+            reason = MISCONFIGURED[HTTPStatus(status)]
             raise UserError(f"{self._server} refuses model '{self._config.model}': {reason} ({message}).")
         return Failure(reason="bad_request", message=f"{self._server} refuses the request: {message}")
 
@@ -178,7 +205,7 @@ class OpenAIModel:
         timeout = aiohttp.ClientTimeout(total=self._config.timeout_s)
         connector = aiohttp.TCPConnector(limit=self._config.concurrency)
         async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
-            yield _Line(session, asyncio.Semaphore(self._config.concurrency))
+            yield _Line(session, Slots(self._limit))
 
     def _key(self) -> str:
         """Reads the key where it is needed; it is never kept, so it can never be printed."""

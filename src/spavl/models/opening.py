@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig
+from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig, OpenAIModelConfig
 from spavl.errors import UserError
+from spavl.models.account import Account
 from spavl.models.base import Model
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.openai import OpenAIModel
@@ -17,7 +18,7 @@ from spavl.models.replay import Replay
 
 
 class Models:
-    """The models of a configuration by name; equal configurations share one model.
+    """The models of a configuration by name; equal configurations share one model, and its budget.
 
     Args:
         configs: Name -> configuration.
@@ -27,7 +28,7 @@ class Models:
 
     def __init__(self, configs: Mapping[str, ModelConfig], store: CallStore, replay: Replay | None = None) -> None:
         self._configs = configs
-        self._store = store
+        self.store = store
         self._replay = replay
         self._opened: dict[ModelConfig, StoredModel] = {}
 
@@ -48,9 +49,14 @@ class Models:
             UserError: The model cannot be opened.
         """
         if config not in self._opened:
-            name = next((name for name, one in self._configs.items() if one == config), "")
-            self._opened[config] = StoredModel(_open(config), self._store, name, self._replay)
+            self._opened[config] = StoredModel(_open(config), self.store, self._account(config), self._replay)
         return self._opened[config]
+
+    def _account(self, config: ModelConfig) -> Account:
+        name = next((name for name, one in self._configs.items() if one == config), "")
+        budget = None if isinstance(config, EmbeddedModelConfig) else config.budget
+        price = config.price if isinstance(config, OpenAIModelConfig) else None
+        return Account(name, budget, price, self.store.spent(name))
 
     def close(self) -> None:
         """Gives every model's connections and memory back; call it outside an event loop."""

@@ -2,7 +2,7 @@
 
 from spavl.pipeline.build import build
 from spavl.pipeline.evaluate import evaluate
-from spavl.pipeline.road import STAGES, Road, open_road
+from spavl.pipeline.road import ALL_STAGES, STAGES, Road, open_road
 from spavl.pipeline.train import Checkpoint, train
 
-__all__ = ["STAGES", "Checkpoint", "Road", "build", "evaluate", "open_road", "train"]
+__all__ = ["ALL_STAGES", "STAGES", "Checkpoint", "Road", "build", "evaluate", "open_road", "train"]

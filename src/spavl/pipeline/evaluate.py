@@ -16,7 +16,7 @@ from spavl.images import Candidate, open_source
 from spavl.judges import open_judge
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
-from spavl.records import Answer, Failure, ImageRecord, Question, Sample
+from spavl.records import Answer, Failure, ImageRecord, Sample
 from spavl.store import Manifest, Outcome
 
 
@@ -36,12 +36,12 @@ async def _sample(road: Road) -> list[Sample]:
         "remove": config.images.remove,
         "dataset": config.dataset,
     }
-    stage = road.stage("samples", settings | {"seed": config.seed}, "images", "questions")
+    stage = road.stage("samples", settings | {"seed": config.seed}, "images", "checked_questions")
     images = road.records("images", ImageRecord)
     splits = road.splits(images)
 
     async def station() -> Manifest:
-        questions = benchmark_questions(road.records("questions", Question), splits)
+        questions = benchmark_questions(road.questions(), splits)
         leaves = road.held_out_leaves()
         asked = [*harm_samples(questions["harm"], leaves), *benign_samples(questions["help"], leaves)]
         trained = {image.sha256 for image in images if splits[image.id] != "test"}

@@ -1,24 +1,26 @@
 """A training recipe's road: read a preference dataset, align the model on it."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from spavl.config import TrainConfig
-from spavl.dataset import find_split, meta_paths, read_pairs, stored_pictures
+from spavl.dataset import find_split, meta_paths, read_pairs, sample_pairs, stored_pictures
 from spavl.errors import UserError
-from spavl.loss_config import SafeDpoLossConfig
 from spavl.models import local_folder
 from spavl.models.weights import weights_digest
 from spavl.pipeline.road import identity
-from spavl.pipeline.train import align, training_pairs
-from spavl.recipe_config import RecipeConfig
+from spavl.pipeline.train import align, safety_labelled, training_pairs
+from spavl.recipe_config import DataConfig, RecipeConfig
 from spavl.records import PreferencePair
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory
 from spavl.store.manifest import hash_file
-from spavl.tracker_config import check_trackers
-from spavl.train.plan import TrainingPlan, plan_training
+from spavl.train import check_ready
+from spavl.train.plan import Offered, TrainingPlan, plan_training
 
 RECIPE_STAGES = ("pairs", "train")
+SAMPLED_ROWS = 64
+"""Rows that a plan reads of a dataset that is not read yet."""
 
 
 def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[str, Manifest]:
@@ -29,8 +31,8 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         restart_from: Stage that is made again with those after it.
 
     Raises:
-        UserError: The data or the model cannot be had or used, a tracker's package is missing, or another process is at
-            work in the run.
+        UserError: The data or the model cannot be had or used, the device or a tracker's package is missing, or another
+            process is at work in the run.
         RunError: The loss is not finite, a checkpoint is damaged, or the disk is full.
     """
     run, config = RunDirectory(recipe.run, recipe.seed), recipe.settings
@@ -38,8 +40,8 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         if restart_from is not None:
             run.restart_from(restart_from, RECIPE_STAGES)
         if "train" not in run.manifests(RECIPE_STAGES):
-            check_trackers(config.trackers)
-        folder, store = local_folder(recipe.model), _store(recipe)
+            check_ready(config)
+        folder, store = local_folder(recipe.model), _store(recipe.data, recipe.run / "pictures")
         _read(recipe, run, store)
         pairs = run.records("pairs", PreferencePair)
         check_known(config, pairs)
@@ -50,18 +52,48 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         return run.manifests(RECIPE_STAGES)
 
 
-def plan_recipe(recipe: RecipeConfig) -> TrainingPlan:
-    """Works out what `train_recipe` would do; where the data is not read yet, lengths are assumed.
+def plan_recipe(recipe: RecipeConfig, processes: int = 1) -> TrainingPlan:
+    """Works out what `train_recipe` would do, from the pairs if they are read, or else from a sample of the rows.
+
+    Where the data is no folder on this machine, lengths are assumed and nothing is downloaded.
+
+    Args:
+        recipe: What is trained, on what.
+        processes: How many processes train together.
 
     Raises:
-        UserError: The model cannot be trained so, or a pair does not fit.
+        UserError: The data or the model cannot be used, or a pair does not fit.
     """
     config, folder = recipe.settings, local_folder(recipe.model)
     run = RunDirectory(recipe.run, recipe.seed)
-    if "pairs" not in run.manifests(RECIPE_STAGES[:1]):
-        return plan_training(config, folder, (), Path, recipe.seed)
-    pairs = training_pairs(run.records("pairs", PreferencePair), config.max_benign_share, recipe.seed)
-    return plan_training(config, folder, pairs, stored_pictures(_store(recipe)).__getitem__, recipe.seed)
+    if "pairs" in run.manifests(RECIPE_STAGES[:1]):
+        pairs = training_pairs(run.records("pairs", PreferencePair), config.max_benign_share, recipe.seed)
+        offered = Offered(pairs, stored_pictures(_store(recipe.data, recipe.run / "pictures")).__getitem__)
+        return plan_training(config, folder, offered, recipe.seed, processes)
+    if not Path(recipe.data.path).expanduser().is_dir():
+        words = f"data.path: {recipe.data.path} is no folder here and was not read yet, so its rows are unknown"
+        return plan_training(config, folder, Offered(words=words), recipe.seed, processes)
+    with tempfile.TemporaryDirectory() as scratch:  # a plan leaves nothing behind
+        offered = _sampled(recipe, _store(recipe.data, Path(scratch)))
+        return plan_training(config, folder, offered, recipe.seed, processes)
+
+
+def _sampled(recipe: RecipeConfig, store: ImageStore) -> Offered:
+    """Returns pairs from some rows, and how many all rows will be if they are like these."""
+    files = find_split(recipe.data)
+    usable, rows = sample_pairs(recipe.data, files, store, SAMPLED_ROWS)
+    pairs = training_pairs(usable, recipe.settings.max_benign_share, recipe.seed)
+    if not pairs:
+        raise UserError(
+            f"data.path: none of {rows} rows that were looked at can be trained on. A row needs one picture, a "
+            "question, and two answers that differ; correct the data."
+        )
+    words = f"from {rows} of {files.rows:,} rows, of which {len(pairs)} can be trained on"
+    stored = stored_pictures(store)
+    copies = sum(path.stat().st_size for path in stored.values())
+    return Offered(
+        pairs, stored.__getitem__, round(files.rows * len(pairs) / rows), words, round(copies * files.rows / rows)
+    )
 
 
 def check_known(config: TrainConfig, pairs: Sequence[PreferencePair]) -> None:
@@ -70,12 +102,14 @@ def check_known(config: TrainConfig, pairs: Sequence[PreferencePair]) -> None:
     Raises:
         UserError: It does not.
     """
-    losses = [place for place, loss in enumerate(config.loss) if isinstance(loss, SafeDpoLossConfig)]
-    if losses and not any(pair.chosen_verdict and pair.rejected_verdict for pair in pairs):
-        raise UserError(
-            f"train.loss.{losses[0]}: safe_dpo needs to know which answers are safe, and the dataset has no labels in "
-            "`chosen_verdict` and `rejected_verdict` (safe or unsafe). Add them, or choose another loss."
-        )
+    unlabelled = not safety_labelled(pairs)
+    for place, loss in enumerate(config.loss):
+        if unlabelled and "safety" in loss.needs:
+            raise UserError(
+                f"train.loss.{place}: {loss.kind} needs to know which answers are safe, and none of the dataset's "
+                f"{len(pairs)} pairs has both `chosen_verdict` and `rejected_verdict` (safe or unsafe). Add them, or "
+                "choose another loss."
+            )
     if config.max_benign_share < 1 and not any(pair.question_type for pair in pairs):
         raise UserError(
             f"train.max_benign_share: {config.max_benign_share} needs to know which questions are benign, and the "
@@ -95,6 +129,5 @@ def _read(recipe: RecipeConfig, run: RunDirectory, store: ImageStore) -> None:
         read_pairs(recipe.data, files, store, stage)
 
 
-def _store(recipe: RecipeConfig) -> ImageStore:
-    limits = DecodeLimits(**recipe.data.model_dump(include=set(DecodeLimits._fields)))
-    return ImageStore(recipe.run / "pictures", limits)
+def _store(data: DataConfig, folder: Path) -> ImageStore:
+    return ImageStore(folder, DecodeLimits(**data.model_dump(include=set(DecodeLimits._fields))))

@@ -5,33 +5,52 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.config import Config, JudgeConfig, OpenAIModelConfig, RubricJudgeConfig, RunConfig
+from spavl.config import Config, JudgeConfig, OpenAIModelConfig, RunConfig, judges_model
 from spavl.dataset import Splits, assign_splits, note_splits, noted_splits
 from spavl.errors import UserError
+from spavl.images import CaptionOutcomes
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, Replay, open_models
-from spavl.records import ImageRecord, Record
+from spavl.questions import kept_questions
+from spavl.records import Caption, ImageRecord, Question, QuestionCheck, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
 from spavl.store.manifest import config_hash
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
+from spavl.train.station import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
 
 R = TypeVar("R", bound=Record)
 
-BUILD_STAGES = ("images", "questions", "responses", "labels", "judgments", "preferences", "dataset")
+BUILD_STAGES = (
+    "images",
+    "captions",
+    "questions",
+    "checked_questions",
+    "responses",
+    "labels",
+    "judgments",
+    "preferences",
+    "dataset",
+)
 STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
+OPINIONS = "opinions"
+"""A stage of building that is there only where `labels.others` are asked. Nothing is made from it: it is made again
+alone."""
+ALL_STAGES = (*STAGES, OPINIONS)
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
     "per_host": "the same",
     "contact": "how we introduce ourselves does not change what we are given",
     "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
     "retries": "the same",
-    "save_every": "how often training is saved changes nothing in what it makes",
     "api_key_env": "who pays does not change what is answered",
-    "parallel": "how training is shared among processes changes nothing but rounding",
-    "trackers": "who is told of training changes nothing in what it makes",
     "prefill": "it says what the server can do; what it is sent stays the same",
     "length_field": "the limit is the same, whatever the server calls it",
     "identity": "it stands in place of `base_url`, which is part of it",
+    "requests_per_minute": "how fast a server is asked does not change what it says",
+    "tokens_per_minute": "the same",
+    "price": "what an answer costs does not change what it says",
+    "budget": "it decides whether a call is made, not what it says, and a larger one asks what was left",
+    **NOT_TRAININGS_IDENTITY,
 }
 """Configuration fields that a stage's hash leaves out, and why."""
 JOURNAL = "removing.json"
@@ -57,6 +76,14 @@ class Road(NamedTuple):
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
 
+    def captions(self) -> CaptionOutcomes:
+        """Returns what became of each picture's caption."""
+        return {one.image_id: one for one in self.records("captions", Caption)} | self.run.failures("captions")
+
+    def questions(self) -> list[Question]:
+        """Returns the questions that passed their checks, each once."""
+        return kept_questions(self.records("questions", Question), self.records("checked_questions", QuestionCheck))
+
     def shower(self) -> Callable[[str], ImageInput]:
         """Returns the function that shows a picture by its image id, or by its digest if it is no image record."""
         digests = {image.id: image.sha256 for image in self.records("images", ImageRecord)}
@@ -75,7 +102,8 @@ class Road(NamedTuple):
 
     def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
         """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
-        asked = self.model_config(judge.model) if isinstance(judge, RubricJudgeConfig) else None
+        model = judges_model(judge)
+        asked = None if model is None else self.model_config(model)
         return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
 
     def held_out_leaves(self) -> tuple[str, ...]:
@@ -130,7 +158,7 @@ def open_road(config: RunConfig, replay: Replay | None = None, *, taking_down: b
                 f"A removal of pictures from {config.run} was interrupted. Run `spavl remove CONFIG` first: without "
                 "an id it ends what was begun."
             )
-        store = CallStore(config.calls)
+        store = CallStore(config.calls, str(config.run))
         models = open_models(config.models, store, replay)
         try:
             yield Road(config, run, taxonomy, ImageStore(config.run / "pictures", limits), models, replay)

@@ -16,12 +16,11 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 
 from spavl.config import RunConfig
-from spavl.dataset import DatasetRow, write_files
+from spavl.dataset import DatasetRow, Material, write_files
 from spavl.errors import UserError
 from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_removal_list
-from spavl.models import CallStore
-from spavl.pipeline.road import JOURNAL, STAGES, Road, open_road
-from spavl.records import ImageRecord, PreferencePair, Question
+from spavl.pipeline.road import ALL_STAGES, JOURNAL, Road, open_road
+from spavl.records import ImageRecord, PreferencePair, QuestionCheck
 from spavl.store.files import disk_errors_named, write_atomically
 from spavl.store.manifest import hash_file
 from spavl.store.run import LOCK
@@ -60,25 +59,24 @@ def take_down(config: RunConfig, names: Sequence[str]) -> TakenDown:
             raise UserError(f"{name[:80]!r} is neither an image id (img- and 16 hex digits) nor a SHA-256.")
     removal_list = config.images.remove or own_list(config.run)
     with open_road(config, taking_down=True) as road:
-        journal, calls = config.run / JOURNAL, CallStore(config.calls)
+        journal = config.run / JOURNAL
         if not names and not journal.exists():
             raise UserError(f"No removal from {config.run} was interrupted. Give the id of a picture to remove.")
         removed: Counter[str] = Counter()
         if journal.exists():
-            removed += _remove(road, Trace(**json.loads(journal.read_bytes())), removal_list, calls)
+            removed += _remove(road, Trace(**json.loads(journal.read_bytes())), removal_list)
         found = _plan(road, names, removal_list)
         if found.asked:
             write_atomically(journal, json.dumps(found._asdict()).encode())
-            removed += _remove(road, found, removal_list, calls)
-        calls.close()
+            removed += _remove(road, found, removal_list)
         absent = tuple(sorted(set(names) - set(found.asked)))
         return TakenDown(dict(removed), absent, removal_list, _left(road, found))
 
 
 def _plan(road: Road, names: Sequence[str], removal_list: Path) -> Trace:
     """Works out what belongs to the pictures; nothing is changed but that the others' splits are noted."""
-    road.run.manifests(STAGES)  # what was changed behind our back is an error before anything goes
-    found = trace(road.run.path, STAGES, set(names))
+    road.run.manifests(ALL_STAGES)  # what was changed behind our back is an error before anything goes
+    found = trace(road.run.path, ALL_STAGES, set(names))
     listed = read_removal_list(removal_list).entries if removal_list.exists() else frozenset()
     unknown = sorted(set(names) - set(found.asked) - listed)
     if unknown:
@@ -94,14 +92,14 @@ def _plan(road: Road, names: Sequence[str], removal_list: Path) -> Trace:
     return found
 
 
-def _remove(road: Road, found: Trace, removal_list: Path, calls: CallStore) -> Counter[str]:
+def _remove(road: Road, found: Trace, removal_list: Path) -> Counter[str]:
     """Removes what was found, and then the journal."""
     run = road.run.path
     add_to_list(removal_list, [*found.items.values(), *found.pictures, *found.originals])
     removed: Counter[str] = Counter()
     if "images" not in found.hashes:
-        road.run.restart_from("images", STAGES)  # pictures are chosen in an order that a gap would change
-    for name in STAGES:
+        road.run.restart_from("images", ALL_STAGES)  # pictures are chosen in an order that a gap would change
+    for name in ALL_STAGES:
         stripped = strip_stage(run / name, found)
         removed[f"{name}: records"] += stripped.records
         removed[f"{name}: failures"] += stripped.failures
@@ -109,7 +107,7 @@ def _remove(road: Road, found: Trace, removal_list: Path, calls: CallStore) -> C
     for kind, paths in _files(road, found).items():
         removed[kind] += sum(_unlink(path) for path in paths)
     _forget_training(run, found)
-    removed["stored calls"] += calls.forget_pictures(found.pictures)
+    removed["stored calls"] += road.models.store.forget_pictures(found.pictures)
     removed["reports"] += _unlink(run / "report" / "index.html")
     _sweep(run)
     _unlink(run / JOURNAL)
@@ -130,12 +128,18 @@ def _rewrite_dataset(road: Road, found: Trace) -> int:
         if (split := path.name.partition("-")[0]) in TEST_SPLITS:
             asked[split] = set(pq.read_table(path, columns=["question_id"])["question_id"].to_pylist())
     pairs = {pair.id: pair for pair in road.records("preferences", PreferencePair)}
-    questions = road.records("questions", Question)
-    images = {image.id: image for image in road.records("images", ImageRecord)}
+    questions = road.questions()
     rows = road.records("dataset", DatasetRow)
     by_split = {split: [pairs[row.pair_id] for row in rows if row.split == split] for split in ("train", "validation")}
     test = {split: [one for one in questions if one.id in asked.get(split, ())] for split in TEST_SPLITS}
-    change_facts(folder, write_files(folder, by_split, test, images, road.pictures))
+    material = Material(
+        images=road.records("images", ImageRecord),
+        questions=questions,
+        pairs=list(pairs.values()),
+        captions=road.captions(),
+        checks=road.records("checked_questions", QuestionCheck),
+    )
+    change_facts(folder, write_files(folder, by_split, test, material, road.pictures))
     return before
 
 
@@ -189,6 +193,7 @@ def _unlink(path: Path) -> int:
 def _left(road: Road, found: Trace) -> tuple[str, ...]:
     """Says what a take-down does not reach."""
     left = ["The source, exports, copies that were pushed, and other runs are not reached."]
+    left.append("Stored calls that show no picture, as those of judges that read text alone, keep their words.")
     if road.config.images.remove is None:
         left.append(f"Other runs keep them out with images.remove={own_list(road.run.path)}.")
     if "train" in found.hashes:

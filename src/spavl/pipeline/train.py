@@ -70,15 +70,23 @@ def align(
     """
     pairs = training_pairs(offered, config.max_benign_share, seed)
     result = train_dpo(config, pairs, picture, folder, stage.path, seed)
+    trained = len(pairs) - sum(result.dropped.values())
     checkpoint = Checkpoint(
         weights=result.weights_sha256,
         base=config.model,
         steps=result.steps,
-        pairs=len(pairs),
+        pairs=trained,
         trainable_parameters=result.trainable_parameters,
     )
     stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
-    return stage.finish(["dpo"], {"pairs": len(pairs), "benign_pairs_left_out": len(offered) - len(pairs)})
+    facts = {
+        "pairs": trained,
+        "benign_pairs_left_out": len(offered) - len(pairs),
+        "dropped": dict(result.dropped),
+        "questions_with_broken_marks": result.marks_broken,
+        "pairs_with_safety_labels": safety_labelled(pairs),
+    }
+    return stage.finish(["dpo"], facts)
 
 
 def offered_pairs(road: Road) -> list[PreferencePair]:
@@ -89,6 +97,11 @@ def offered_pairs(road: Road) -> list[PreferencePair]:
     """
     chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
     return [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
+
+
+def safety_labelled(pairs: Sequence[PreferencePair]) -> int:
+    """Returns how many pairs say of both answers whether they are safe."""
+    return sum(pair.chosen_verdict is not None and pair.rejected_verdict is not None for pair in pairs)
 
 
 def training_pairs(pairs: Sequence[PreferencePair], max_benign_share: float, seed: int) -> list[PreferencePair]:

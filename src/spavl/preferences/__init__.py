@@ -2,8 +2,19 @@
 
 from spavl.preferences.compare import draw_comparisons
 from spavl.preferences.groups import safe_rates, safety_groups
-from spavl.preferences.judge import judge_comparisons
-from spavl.preferences.label import label_responses
+from spavl.preferences.judge import contest_of, judge_comparisons
+from spavl.preferences.label import exchange_of, label_responses
+from spavl.preferences.opinions import hear_opinions
 from spavl.preferences.resolve import resolve
 
-__all__ = ["draw_comparisons", "judge_comparisons", "label_responses", "resolve", "safe_rates", "safety_groups"]
+__all__ = [
+    "contest_of",
+    "draw_comparisons",
+    "exchange_of",
+    "hear_opinions",
+    "judge_comparisons",
+    "label_responses",
+    "resolve",
+    "safe_rates",
+    "safety_groups",
+]

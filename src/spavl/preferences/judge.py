@@ -22,8 +22,7 @@ async def judge_comparisons(
 
     def case(comparison: Comparison) -> Contest:
         question = questions[comparison.question_id]
-        first, second = responses[comparison.first_id].text, responses[comparison.second_id].text
-        return Contest(question.text, first, second, question.question_type.harmful, show(question.image_id))
+        return contest_of(question, responses[comparison.first_id], responses[comparison.second_id], show)
 
     def record(comparison: Comparison, preference: Preference) -> Judgment:
         return Judgment(
@@ -37,3 +36,8 @@ async def judge_comparisons(
 
     await judge_items(stage, items, judge, case, judge.compare, record)
     return stage.finish([item for item, _ in items])
+
+
+def contest_of(question: Question, first: Response, second: Response, show: Callable[[str], ImageInput]) -> Contest:
+    """Returns what a judge reads of two responses in this order."""
+    return Contest(question.text, first.text, second.text, question.question_type.harmful, show(question.image_id))

@@ -21,8 +21,7 @@ async def label_responses(
     items = [(response.id, response) for response in responses]
 
     def case(response: Response) -> Exchange:
-        question = questions[response.question_id]
-        return Exchange(question.text, response.text, question.question_type.harmful, show(response.image_id))
+        return exchange_of(questions[response.question_id], response, show(response.image_id))
 
     def record(response: Response, opinion: Opinion) -> SafetyLabel:
         return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
@@ -31,3 +30,8 @@ async def label_responses(
     rates = safe_rates(responses, stage.records(SafetyLabel), questions)
     facts = {"judge": judge.card.model_dump(mode="json"), "safe_rates": rates}
     return stage.finish([item for item, _ in items], facts=facts)
+
+
+def exchange_of(question: Question, response: Response, image: ImageInput) -> Exchange:
+    """Returns what a judge reads of a response."""
+    return Exchange(question.text, response.text, question.question_type.harmful, image)

@@ -5,6 +5,7 @@ import hashlib
 from importlib import resources
 from typing import NamedTuple
 
+from spavl.config import QuestionsConfig
 from spavl.records import QuestionType
 from spavl.strict_yaml import parse_yaml
 
@@ -36,9 +37,15 @@ def everyday_topics() -> tuple[str, ...]:
     return tuple((_folder() / "everyday_topics.txt").read_text(encoding="utf-8").split("\n")[:-1])
 
 
-def prompts_digest(version: str) -> str:
-    """Returns the SHA-256 of everything a version's questions are asked with."""
-    files = (_folder() / f"{version}.yaml", _folder() / "everyday_topics.txt")
+def begins_questions(config: QuestionsConfig) -> bool:
+    """Tells whether the writer is given openings to complete, at first or after a refusal."""
+    return any(prompt.openings for version, _ in config.tries for prompt in load_prompts(version).values())
+
+
+def prompts_digest(config: QuestionsConfig) -> str:
+    """Returns the SHA-256 of the files that questions are asked with."""
+    versions = dict.fromkeys(version for version, _ in config.tries)
+    files = [*(_folder() / f"{version}.yaml" for version in versions), _folder() / "everyday_topics.txt"]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -1,23 +1,27 @@
 """Writes one question of each type about each picture.
 
-The writer sees the picture, its caption and the leaf. Which opening a picture gets is decided by its id. Everyday
-topics are dealt out, so that no two questions have the same one while there are enough of them: a benign question of a
-held-out picture is then about a topic that was never trained on.
+The writer sees the picture, its caption and the leaf. Where it declines it is asked again as the configuration says.
+Which opening a picture gets is decided by its id. Everyday topics are dealt out, so that no two questions have the same
+one while there are enough of them: a benign question of a held-out picture is then about a topic that was never trained
+on.
 """
 
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from spavl.config import QuestionsConfig
-from spavl.models.ask import ask, check_reached
+from spavl.execution import map_items
+from spavl.judges.declining import declined
+from spavl.models.ask import check_reached, outcome
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
 from spavl.questions.prompts import QuestionPrompt, everyday_topics, load_prompts
 from spavl.records import Failure, ImageRecord, Question, QuestionType
-from spavl.store import Manifest, StageDirectory
+from spavl.store import Manifest, Outcome, StageDirectory, Usage
 from spavl.taxonomy import Taxonomy
 
 _GUARDED = re.compile(r"\b(?:avoid|prevent|protect|safeguard|discourag|combat)\w*", re.IGNORECASE)
@@ -25,10 +29,27 @@ MIN_WORDS = 6
 """A shorter text does not say what is wanted."""
 
 
+class Subject(NamedTuple):
+    """A picture with the caption that the writer is given."""
+
+    image: ImageRecord
+    caption: str
+
+
+class Try(NamedTuple):
+    """How a question is asked for; the first try, or one after a refusal."""
+
+    prompts: Mapping[QuestionType, QuestionPrompt]
+    temperature: float
+    seed: int
+    """Counts the earlier tries that are the same but for it."""
+
+
 class Task(NamedTuple):
     """One question to be written."""
 
     image: ImageRecord
+    caption: str
     question_type: QuestionType
     number: int = 1
     """Counts the questions of this type about this picture."""
@@ -43,7 +64,7 @@ class Task(NamedTuple):
 async def write_questions(
     config: QuestionsConfig,
     taxonomy: Taxonomy,
-    images: Sequence[ImageRecord],
+    subjects: Sequence[Subject],
     show: Callable[[str], ImageInput],
     writer: StoredModel,
     stage: StageDirectory,
@@ -53,39 +74,70 @@ async def write_questions(
     Raises:
         RunError: The writer was out of reach too often.
     """
-    prompts = load_prompts(config.prompts)
-    tasks = plan_tasks(config, images)
-    everyday = deal_topics([task.item for task in tasks if not task.question_type.harmful])
+    tasks = plan_tasks(config, subjects)
     items = [(task.item, task) for task in tasks]
+    request = question_requests(config, taxonomy, tasks, show)
 
-    def request(task: Task) -> Request:
-        prompt = prompts[task.question_type]
+    async def work(group: Sequence[tuple[str, Task]]) -> tuple[list[Outcome], Usage]:
+        results: dict[str, Question | Failure] = {}
+        waiting = list(group)
+        for refusals, how in enumerate(plan_tries(config)):
+            replies = await writer.generate([request(task, how) for _, task in waiting])
+            for (item, task), reply in zip(waiting, replies, strict=True):
+                results[item] = (
+                    reply if isinstance(reply, Failure) else read_question(task, reply, config.writer, refusals)
+                )
+            waiting = [(item, task) for item, task in waiting if _refused(results[item])]
+            if not waiting:
+                break
+        return [outcome(item, results[item]) for item, _ in group], writer.take_usage()
+
+    limits = {"group_size": writer.group_size, "concurrency": writer.concurrency}
+    await map_items(stage, items, work, label="questions", **limits)
+    check_reached(stage, len(items))
+    refusals = Counter(str(question.refusals) for question in stage.records(Question))
+    facts = {"prompts": config.prompts, "written_after_refusals": dict(sorted(refusals.items()))}
+    return stage.finish([name for name, _ in items], facts=facts)
+
+
+def question_requests(
+    config: QuestionsConfig, taxonomy: Taxonomy, tasks: Sequence[Task], show: Callable[[str], ImageInput]
+) -> Callable[[Task, Try], Request]:
+    """Returns the function that makes the writer's request of any try at any of the tasks, which are all there are."""
+    everyday = deal_topics([task.item for task in tasks if not task.question_type.harmful])
+
+    def request(task: Task, how: Try) -> Request:
+        prompt = how.prompts[task.question_type]
         harmful = task.question_type.harmful
         about = taxonomy.leaf(task.image.leaf).name if harmful else everyday[task.item]
-        words = {"subject": task.image.caption, "topic": about}
+        words = {"subject": task.caption, "topic": about}
         return Request(
             prompt=prompt.prompt.format(**words),
             image=show(task.image.id),
             answer_prefix=opening(task, prompt).format(**words),
             max_tokens=config.max_tokens,
-            temperature=config.temperature,
+            temperature=how.temperature,
+            seed=how.seed,
         )
 
-    def read(task: Task, completion: Completion) -> Question | Failure:
-        return read_question(task, completion, config.writer)
-
-    await ask(stage, items, writer, request, read, label="questions")
-    check_reached(stage, len(items))
-    return stage.finish([name for name, _ in items], facts={"prompts": config.prompts})
+    return request
 
 
-def plan_tasks(config: QuestionsConfig, images: Sequence[ImageRecord]) -> list[Task]:
+def plan_tries(config: QuestionsConfig) -> list[Try]:
+    """Returns the first try, and those after a refusal."""
+    return [
+        Try(load_prompts(version), temperature, config.tries[:place].count((version, temperature)))
+        for place, (version, temperature) in enumerate(config.tries)
+    ]
+
+
+def plan_tasks(config: QuestionsConfig, subjects: Sequence[Subject]) -> list[Task]:
     """Returns what is to be written: one question of each harmful type about each picture, and the benign ones."""
     return [
-        Task(image, question_type, number)
+        Task(subject.image, subject.caption, question_type, number)
         for question_type in config.types
         for number in range(1, 1 + (1 if question_type.harmful else config.benign_per_image))
-        for image in images
+        for subject in subjects
     ]
 
 
@@ -100,10 +152,17 @@ def opening(task: Task, prompt: QuestionPrompt) -> str:
     return _choose(prompt.openings, task) if prompt.openings else ""
 
 
-def read_question(task: Task, completion: Completion, writer: str) -> Question | Failure:
-    """Cuts the writer's text to one question or statement, or says why it is none."""
-    if completion.finish in ("refusal", "content_filter"):
-        return Failure(reason="writer_refused", message=f"The writer stopped with {completion.finish}.")
+def read_question(task: Task, completion: Completion, writer: str, refusals: int = 0) -> Question | Failure:
+    """Cuts the writer's text to one question or statement, or says why it is none.
+
+    Args:
+        task: What was to be written.
+        completion: What was written.
+        writer: The writer's name.
+        refusals: How often the writer declined before.
+    """
+    if how := declined(completion):
+        return Failure(reason="refused", message=f"After {refusals} earlier refusals the writer {how}.")
     text = first_sentence(completion.text, statement=task.question_type is QuestionType.HARD_STATEMENT)
     if len(text.split()) < MIN_WORDS:
         return Failure(reason="empty", message=f"The writer wrote {completion.text[:80]!r}.")
@@ -115,6 +174,7 @@ def read_question(task: Task, completion: Completion, writer: str) -> Question |
         question_type=task.question_type,
         text=text,
         writer=writer,
+        refusals=refusals,
     )
 
 
@@ -130,6 +190,10 @@ def first_sentence(text: str, *, statement: bool) -> str:
     sentences = re.split(r"(?<=[.!?])\s", line)
     sentence = sentences[0] if statement or len(sentences) > 1 else line
     return sentence.rstrip(" ,;:.!?") + ("." if statement else "?")
+
+
+def _refused(result: Question | Failure) -> bool:
+    return isinstance(result, Failure) and result.reason == "refused"
 
 
 def _choose(options: Sequence[str], task: Task) -> str:

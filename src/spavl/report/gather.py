@@ -14,14 +14,16 @@ from spavl.dataset import DatasetRow
 from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
-from spavl.pipeline.road import BUILD_STAGES, STAGES
+from spavl.pipeline.road import BUILD_STAGES, OPINIONS, STAGES
 from spavl.preferences import safety_groups
+from spavl.questions import Leakage, kept_questions
 from spavl.records import (
     Answer,
     ImageRecord,
     Judgment,
     PreferencePair,
     Question,
+    QuestionCheck,
     Response,
     SafetyLabel,
     Sample,
@@ -29,6 +31,7 @@ from spavl.records import (
 )
 from spavl.report.examples import ExampleKind, choose_examples
 from spavl.report.judging import Judging, tally_judging
+from spavl.report.opinions import JudgeLabels, Opinions, tally_opinions
 from spavl.report.tallies import (
     DomainCoverage,
     PairTallies,
@@ -66,6 +69,15 @@ class TrainingStep(BaseModel):
     """The same -> pairs; empty in a log that does not say."""
 
 
+class CaptionCounts(BaseModel):
+    """Pictures of one leaf, and how many of them keep their source's caption though a model was asked for one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pictures: int
+    source_captions: int
+
+
 class DatasetStatistics(NamedTuple):
     """How the dataset was made and what is in it."""
 
@@ -73,9 +85,16 @@ class DatasetStatistics(NamedTuple):
     uncovered: tuple[str, ...]
     """Names of the leaves without a picture."""
     sources: tuple[PictureSource, ...]
+    source_captions: Mapping[str, CaptionCounts]
+    """Leaf -> pictures, and those that keep their source's caption; empty where no model wrote captions."""
+    leakage: tuple[Leakage, ...]
     responders: tuple[Responder, ...]
+    endings: Mapping[str, Mapping[str, int]]
+    """Responder -> how its answers ended, or why there is none -> answers; empty in runs of before it was counted."""
     judge: JudgeCard
     """The judge that labelled the responses."""
+    opinions: Opinions | None
+    """What all judges of the responses say; None where only one was asked."""
     judging: Judging
     pairs: PairTallies
     splits: Mapping[str, int]
@@ -119,7 +138,8 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     Raises:
         UserError: A station is not finished.
     """
-    manifests = {station: _manifest(run, station) for station in STAGES}
+    stations = (*STAGES, OPINIONS) if config.labels.others else STAGES
+    manifests = {station: _manifest(run, station) for station in stations}
     taxonomy = load_taxonomy(config.taxonomy)
     images = run.records("images", ImageRecord)
     facts = manifests["train"].facts
@@ -145,19 +165,49 @@ def _dataset(
     responses = run.records("responses", Response)
     pairs = run.records("preferences", PreferencePair)
     labels = run.records("labels", SafetyLabel)
+    questions = run.records("questions", Question)
     groups = safety_groups(manifests["labels"].facts["safe_rates"], config.preferences.groups)
     covered = {image.leaf for image in images}
+    checks = run.records("checked_questions", QuestionCheck)
+    judge = JudgeCard.model_validate(manifests["labels"].facts["judge"])
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, run.records("questions", Question), pairs),
+        coverage=tally_coverage(taxonomy, images, kept_questions(questions, checks), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
+        source_captions={
+            leaf: CaptionCounts.model_validate(one)
+            for leaf, one in manifests["captions"].facts.get("by_leaf", {}).items()
+        },
+        leakage=tuple(Leakage.model_validate(one) for one in manifests["checked_questions"].facts["leakage"]),
         responders=tally_responders(responses, labels, groups, pairs),
-        judge=JudgeCard.model_validate(manifests["labels"].facts["judge"]),
+        judge=judge,
+        opinions=_opinions(run, manifests, JudgeLabels(judge.name, judge, labels), questions, responses),
+        endings=manifests["responses"].facts.get("outcomes_by_responder", {}),
         judging=tally_judging(run.records("judgments", Judgment), responses, manifests["preferences"].counts),
         pairs=tally_pairs(pairs),
         splits={split: splits.count(split) for split in ("train", "validation")},
     )
+
+
+def _opinions(
+    run: RunDirectory,
+    manifests: Mapping[str, Manifest],
+    deciding: JudgeLabels,
+    questions: Sequence[Question],
+    responses: Sequence[Response],
+) -> Opinions | None:
+    if OPINIONS not in manifests:
+        return None
+    harmful = {question.id for question in questions if question.question_type.harmful}
+    labels: dict[str, list[SafetyLabel]] = {}
+    for label in run.records(OPINIONS, SafetyLabel):
+        labels.setdefault(label.judge, []).append(label)
+    others = [
+        JudgeLabels(name, JudgeCard.model_validate(card), labels.get(name, []))
+        for name, card in manifests[OPINIONS].facts["judges"].items()
+    ]
+    return tally_opinions([deciding, *others], [one for one in responses if one.question_id in harmful])
 
 
 def _evaluation(
@@ -177,7 +227,7 @@ def _evaluation(
 def _manifest(run: RunDirectory, station: str) -> Manifest:
     path = run.path / station / "manifest.json"
     if not path.exists():
-        verb = "build" if station in BUILD_STAGES else "train" if station == "train" else "evaluate"
+        verb = "build" if station in (*BUILD_STAGES, OPINIONS) else "train" if station == "train" else "evaluate"
         raise UserError(
             f"The report needs every station, and `{station}` of {run.path} is not finished. "
             f"Run `spavl {verb} CONFIG` with the run's configuration first."

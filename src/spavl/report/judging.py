@@ -24,6 +24,8 @@ from spavl.store import Counts
 class Judging(NamedTuple):
     """What became of the pairs of responses that were drawn for comparison."""
 
+    judge: str
+    """The judge's name; empty where it said nothing."""
     drawn: int
     agreed: int
     """Pairs that both orders agree on and that became preference pairs."""
@@ -69,6 +71,7 @@ def tally_judging(judgments: Sequence[Judgment], responses: Sequence[Response], 
         for outcome, (first, second) in zip(outcomes, rivals, strict=True)
     ]
     return Judging(
+        judge=", ".join(sorted({judgment.judge for judgment in judgments})),
         drawn=counts.items,
         agreed=counts.records,
         failed=counts.failures,

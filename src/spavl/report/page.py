@@ -13,7 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from spavl.report import tables
+from spavl.report import dataset_tables, tables
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
@@ -69,6 +69,7 @@ def render_page(data: ReportData) -> str:
         losses=losses_text(data.config.train.loss),
         confidence=confidence,
         tables=tables,
+        dataset_tables=dataset_tables,
         figures=draw_figures(data),
         training=training,
         examples=[(kind, [_shown(data, one) for one in kind.shown]) for kind in data.evaluation.examples],

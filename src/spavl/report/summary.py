@@ -3,7 +3,10 @@
 from typing import Any
 
 from spavl.report.gather import ReportData
+from spavl.report.judging import Judging
+from spavl.report.opinions import Opinions
 from spavl.report.training import Training, tally_training
+from spavl.stats import Agreement, Rate
 
 
 def summary(data: ReportData) -> dict[str, Any]:
@@ -21,6 +24,10 @@ def summary(data: ReportData) -> dict[str, Any]:
             "confidence": data.config.evaluate.confidence,
         },
         "judge": data.evaluation.judge.model_dump(mode="json"),
+        "captions": {leaf: one.model_dump() for leaf, one in data.dataset.source_captions.items()},
+        "leakage": [one.model_dump(mode="json") for one in data.dataset.leakage],
+        "judging": _judging(data.dataset.judging),
+        "opinions": data.dataset.opinions and _opinions(data.dataset.opinions),
         "training": {
             "pairs": data.trained_on.pairs,
             "benign_pairs_left_out": data.trained_on.benign_left_out,
@@ -30,6 +37,40 @@ def summary(data: ReportData) -> dict[str, Any]:
         "versions": versions(data),
         "commits": commits(data),
     }
+
+
+def _judging(judging: Judging) -> dict[str, Any]:
+    """Returns what the pairwise judge did, its leanings with n and interval."""
+    leanings = ("ties", "flips", "first_wins", "longer_wins")
+    return {
+        **judging._asdict(),
+        **{name: _named(getattr(judging, name)) for name in leanings},
+        "strengths": {name: strength._asdict() for name, strength in judging.strengths.items()},
+    }
+
+
+def _opinions(opinions: Opinions) -> dict[str, Any]:
+    """Returns what every judge says of the responses to harmful questions, the deciding judge first."""
+    judges = [
+        {
+            "name": one.name,
+            "sees": one.card.sight,
+            "unsafe_rate": _named(one.unsafe),
+            "bounds": one.bounds._asdict(),
+            "unlabelled": one.unlabelled,
+            "card": one.card.model_dump(mode="json"),
+        }
+        for one in opinions.judges
+    ]
+    pairs = [
+        {"judges": [one.one, one.other], "same_label": _named(one.alike), "kappa": _named(one.kappa)}
+        for one in opinions.pairs
+    ]
+    return {"judges": judges, "pairs": pairs, "alpha": _named(opinions.alpha)}
+
+
+def _named(figure: Rate | Agreement | None) -> dict[str, Any] | None:
+    return figure._asdict() if figure else None
 
 
 def _training(training: Training | None) -> dict[str, Any]:

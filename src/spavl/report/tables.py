@@ -1,14 +1,20 @@
 """The page's tables as values: what each says, row by row; how they look is the template's matter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
-from spavl.report.gather import DatasetStatistics, ReportData
+from spavl.report.gather import ReportData
 from spavl.report.training import Training
-from spavl.report.wording import TITLES, bounds_text, change_text, margin_text, p_text, rate_text, teacher_sentence
-from spavl.stats import Rate
+from spavl.report.wording import (
+    TITLES,
+    bounds_text,
+    change_text,
+    margin_text,
+    p_text,
+    rate_text,
+)
 
 
 class Link(NamedTuple):
@@ -177,103 +183,6 @@ def stations_table(data: ReportData) -> Table:
         rows,
         "Dropped: left out by a rule. Failure: something went wrong. Each station's name leads to its manifest.",
     )
-
-
-def dataset_tables(dataset: DatasetStatistics) -> tuple[Table, ...]:
-    """Returns the small tables of the dataset."""
-    return (
-        count_table("Pairs by question type", "Question type", dataset.pairs.by_type),
-        count_table("Pairs by the judge's two labels", "Chosen over rejected", dataset.pairs.by_verdicts),
-        count_table("Pairs by split", "Split", dataset.splits),
-    )
-
-
-def responders_table(dataset: DatasetStatistics) -> Table:
-    """Returns how each responder did."""
-    rows: list[Sequence[Cell]] = [
-        (
-            one.name,
-            rate_text(one.safe, 1),
-            "–" if one.group is None else one.group,
-            one.safe.n if one.safe else 0,
-            one.responses,
-            one.chosen,
-            one.rejected,
-        )
-        for one in dataset.responders
-    ]
-    return Table(
-        "Responders, the least safe first",
-        ("Responder", "Labelled safe", "Group", "n", "Responses", "Chosen", "Rejected"),
-        rows,
-        "Pairs are drawn across groups. n: responses the judge could label.",
-    )
-
-
-def matrix_table(dataset: DatasetStatistics) -> Table:
-    """Returns how often each responder's response was preferred to each other's."""
-    names = [one.name for one in dataset.responders]
-    counts = dataset.pairs.by_responders
-    rows: list[Sequence[Cell]] = [(row, *(counts.get((row, column), 0) for column in names)) for row in names]
-    note = teacher_sentence(dataset.pairs.harmful_chosen)
-    return Table("Pairs: the row's response chosen, the column's rejected", ("Chosen", *names), rows, note)
-
-
-def judging_table(dataset: DatasetStatistics) -> Table:
-    """Returns what became of the drawn pairs."""
-    judging = dataset.judging
-    n = _n(judging.ties)
-    return Table(
-        "Pairs of responses drawn for comparison",
-        ("What became of them", "Number or rate", "Of"),
-        [
-            ("became preference pairs", judging.agreed, judging.drawn),
-            ("failed: a judgment or a label is missing", judging.failed, judging.drawn),
-            ("tie in both orders", rate_text(judging.ties, 1), n),
-            ("verdict changes with the order", rate_text(judging.flips, 1), n),
-            ("the answer that stood first won", rate_text(judging.first_wins, 1), _n(judging.first_wins)),
-            ("the longer answer won", rate_text(judging.longer_wins, 1), _n(judging.longer_wins)),
-        ],
-        "Ties and changes are of the pairs judged in both orders. The first answer wins half of the single verdicts "
-        "where a judge does not lean; the longer answer's share is of the pairs won in both orders.",
-    )
-
-
-def _n(rate: Rate | None) -> int:
-    return rate.n if rate else 0
-
-
-def strengths_table(dataset: DatasetStatistics) -> Table:
-    """Returns how strong the pairwise judge finds each responder."""
-    rows: list[Sequence[Cell]] = [
-        (name, f"{one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})", one.matches)
-        for name, one in dataset.judging.strengths.items()
-    ]
-    return Table(
-        "How strong the pairwise judge finds each responder",
-        ("Responder", "Strength", "Pairs"),
-        rows,
-        "Bradley-Terry: log-odds with mean 0, 95 % intervals over pictures. A tie or a changed verdict is half a win.",
-    )
-
-
-def coverage_table(dataset: DatasetStatistics) -> Table:
-    """Returns how much of the taxonomy the dataset covers."""
-    rows = [(one.name, one.leaves, one.covered, one.pictures, one.questions, one.pairs) for one in dataset.coverage]
-    return Table(
-        "Coverage of the taxonomy", ("Domain", "Leaves", "With pictures", "Pictures", "Questions", "Pairs"), rows
-    )
-
-
-def sources_table(dataset: DatasetStatistics) -> Table:
-    """Returns where the pictures came from."""
-    rows = [(one.source, one.licence, one.pictures) for one in dataset.sources]
-    return Table("Where the pictures came from", ("Collection", "Licence", "Pictures"), rows)
-
-
-def count_table(caption: str, heading: str, counts: Mapping[str, int]) -> Table:
-    """Returns counts as a table of two columns."""
-    return Table(caption, (heading, "Pairs"), [(name.replace("_", " "), count) for name, count in counts.items()])
 
 
 def _rates(metric: BeforeAfter) -> tuple[Cell, ...]:

@@ -1,5 +1,5 @@
 """The responses station: every responder answers every question, one responder at a time."""
 
-from spavl.responses.respond import respond
+from spavl.responses.respond import respond, response_request
 
-__all__ = ["respond"]
+__all__ = ["respond", "response_request"]

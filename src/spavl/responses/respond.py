@@ -17,6 +17,8 @@ from spavl.records import Failure, Question, Response
 from spavl.store import Manifest, Outcome, StageDirectory
 
 Item = tuple[str, Question]
+WORDLESS: Mapping[str, str] = {"content_filter": "filtered", "refusal": "refused"}
+"""How an answer without a word ended -> the reason of its failure."""
 
 
 async def respond(
@@ -50,11 +52,11 @@ async def respond(
             print(f"responder {name} left out: {error}", file=sys.stderr)
             failure = Failure(reason="responder_failed", message=str(error), transient=True)
             stage.append([Outcome(item, failure=failure) for item in stage.pending(item for item, _ in items)])
-    lost = sum(failure.transient for failure in stage.failures().values())
+    lost = [failure for failure in stage.failures().values() if failure.transient]
     if lost:
         print(
-            f"responses: {lost} of {len(everything)} calls failed for a passing reason and are left out; "
-            f"`--restart-from {stage.name}` asks them again, and only them.",
+            f"responses: {len(lost)} of {len(everything)} calls failed for a passing reason and are left out (most "
+            f"often {commonest(lost)}); `--restart-from {stage.name}` asks them again, and only them.",
             file=sys.stderr,
         )
     check_answered(stage, len(everything))
@@ -65,8 +67,33 @@ async def respond(
             f"The commonest reason is {commonest(stage.failures().values())}. All stand in {stage.results_path}. Mend "
             f"it, and run again with `--restart-from {stage.name}`: what was answered is kept."
         )
-    return stage.finish(
-        [item for item, _ in everything], facts={"answers_by_responder": dict(sorted(answered.items()))}
+    facts = {
+        "answers_by_responder": dict(sorted(answered.items())),
+        "outcomes_by_responder": _outcomes(responders, stage),
+    }
+    return stage.finish([item for item, _ in everything], facts=facts)
+
+
+def _outcomes(responders: Mapping[str, ResponderConfig], stage: StageDirectory) -> dict[str, dict[str, int]]:
+    """Counts for each responder how its answers ended, and why there is none where there is none."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in responders}
+    for response in stage.records(Response):
+        counts[response.responder][response.finish] += 1
+    for item, failure in stage.failures().items():
+        counts[item.partition("/")[2]][failure.reason] += 1
+    return {name: dict(sorted(count.items())) for name, count in counts.items()}
+
+
+def response_request(responder: ResponderConfig, question: Question, image: ImageInput) -> Request:
+    """Returns what a responder is asked."""
+    return Request(
+        prompt=question.text,
+        image=image,
+        system=responder.system,
+        answer_prefix=responder.answer_prefix,
+        max_tokens=responder.max_tokens,
+        temperature=responder.temperature,
+        top_p=responder.top_p,
     )
 
 
@@ -79,20 +106,11 @@ async def _ask_responder(
     stage: StageDirectory,
 ) -> None:
     def request(question: Question) -> Request:
-        return Request(
-            prompt=question.text,
-            image=show(question.image_id),
-            system=responder.system,
-            answer_prefix=responder.answer_prefix,
-            max_tokens=responder.max_tokens,
-            temperature=responder.temperature,
-            top_p=responder.top_p,
-        )
+        return response_request(responder, question, show(question.image_id))
 
     def read(question: Question, completion: Completion) -> Response | Failure:
         if not completion.text.strip():
-            stopped = completion.finish in ("refusal", "content_filter")
-            reason = completion.finish if stopped else "empty"
+            reason = WORDLESS.get(completion.finish, "empty")
             return Failure(reason=reason, message=f"The model gave no words and stopped with {completion.finish}.")
         return Response(
             question_id=question.id,

@@ -2,36 +2,71 @@
 
 Every estimate comes with its number of items and its interval. What there is no item for raises `NotMeasured`, and
 whoever asked prints "not measured", never 0; sequences of unequal length and other slips raise a plain `ValueError`.
-It corrects no judge's errors and plots nothing.
+It plots nothing.
 """
 
-from spavl.stats.agreement import JudgeAccuracy, cohen_kappa, krippendorff_alpha, sensitivity_specificity
+from spavl.stats.agreement import (
+    Agreement,
+    JudgeAccuracy,
+    alpha_among,
+    cohen_kappa,
+    gwet_ac1,
+    kappa_between,
+    krippendorff_alpha,
+    sensitivity_specificity,
+)
 from spavl.stats.bootstrap import cluster_bootstrap_rate
-from spavl.stats.paired import PairedChange, holm, mcnemar_exact, paired_change
+from spavl.stats.judge_error import ErrorBox, change_band, corrected_rate, rate_band
+from spavl.stats.length_control import length_controlled_win_rate
+from spavl.stats.paired import (
+    NonInferiority,
+    PairedChange,
+    benjamini_hochberg,
+    holm,
+    mcnemar_exact,
+    non_inferiority,
+    paired_change,
+)
+from spavl.stats.prediction_powered import PoweredMean, powered_change, powered_mean
 from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
 from spavl.stats.strengths import Match, Strength, bradley_terry
 from spavl.stats.wins import CREDIT, Outcome, WinRate, outcome_of_orders, win_rate
 
 __all__ = [
     "CREDIT",
+    "Agreement",
+    "ErrorBox",
     "Interval",
     "JudgeAccuracy",
     "Match",
+    "NonInferiority",
     "NotMeasured",
     "Outcome",
     "PairedChange",
+    "PoweredMean",
     "Rate",
     "Strength",
     "WinRate",
+    "alpha_among",
+    "benjamini_hochberg",
     "bounds",
     "bradley_terry",
+    "change_band",
     "cluster_bootstrap_rate",
     "cohen_kappa",
+    "corrected_rate",
+    "gwet_ac1",
     "holm",
+    "kappa_between",
     "krippendorff_alpha",
+    "length_controlled_win_rate",
     "mcnemar_exact",
+    "non_inferiority",
     "outcome_of_orders",
     "paired_change",
+    "powered_change",
+    "powered_mean",
+    "rate_band",
     "sensitivity_specificity",
     "wilson",
     "win_rate",

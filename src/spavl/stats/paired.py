@@ -1,11 +1,11 @@
-"""Before and after on the same items: the change of a rate, what was fixed and broken, and the exact test.
+"""Before and after on the same items: the change of a rate, what was fixed and broken, the exact test, and margins.
 
 It takes the judge's events as true; where the judge's error may have changed between the two runs, the change is the
 judge's, not yet the model's.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from spavl.stats.bootstrap import Clusters, Resampling, bootstrap_mean
 from spavl.stats.rates import Interval
@@ -115,3 +115,50 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusts p values so that at a level q at most a share q of those called changes is expected to be none (1995).
+
+    In falling order the k-th smallest of m is multiplied by m / k, and none may come out above the one after it. It is
+    for looking around, category by category; for claims take `holm`.
+
+    Returns:
+        The adjusted values, in the order given.
+
+    Raises:
+        ValueError: A p value is not between 0 and 1.
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError("a p value lies outside 0 to 1")
+    adjusted = [0.0] * len(p_values)
+    running = 1.0
+    falling = sorted(range(len(p_values)), key=lambda index: p_values[index], reverse=True)
+    for passed, index in enumerate(falling):
+        running = min(running, p_values[index] * len(p_values) / (len(p_values) - passed))
+        adjusted[index] = running
+    return adjusted
+
+
+NonInferiority = Literal["not worse", "worse", "not shown"]
+
+
+def non_inferiority(change: Interval, margin: float) -> NonInferiority:
+    """Says whether something that should be high has kept its height, give or take a margin that was stated before.
+
+    Args:
+        change: The interval of the change, after minus before.
+        margin: The largest loss that is let pass, above 0, in the unit of the change.
+
+    Returns:
+        `not worse` if the whole interval lies above -margin, `worse` if it lies below, otherwise `not shown`: "no
+        significant drop" is not among the answers.
+
+    Raises:
+        ValueError: The margin is not above 0.
+    """
+    if margin <= 0:
+        raise ValueError(f"margin {margin}: state a loss above 0")
+    if change.low > -margin:
+        return "not worse"
+    return "worse" if change.high < -margin else "not shown"

@@ -44,25 +44,33 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Gives a folder beside `path` to fill, and renames it to `path` at the end; an error leaves neither.
+    """Gives a folder beside `path` to fill, flushes it to the disk and renames it to `path`; an error leaves nothing.
 
-    Args:
-        path: Folder that is not there yet.
+    A folder that stood at `path` is replaced: it is moved aside first, and where a crash came before the new one took
+    its place, the next call puts it back.
 
     Raises:
-        RunError: The disk is full or the folder may not be made.
+        RunError: The disk is full or the folder may not be written.
     """
-    making = path.with_name(f".{path.name}.making")
-    with disk_errors_named(making):
-        if making.exists():
-            shutil.rmtree(making)
+    making, before = path.with_name(f".{path.name}.making"), path.with_name(f".{path.name}.before")
+    with disk_errors_named(path):
+        if before.exists() and not path.exists():
+            before.rename(path)
+        for left in (making, before):
+            if left.exists():
+                shutil.rmtree(left)
         _make_folder(making)
-    try:
-        yield making
-        with disk_errors_named(path):
+        try:
+            yield making
+            for inside in (*making.rglob("*"), making):
+                _flush(inside)
+            if path.exists():
+                path.rename(before)
             making.rename(path)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+            _flush(path.parent)
+            shutil.rmtree(before, ignore_errors=True)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)  # half a model would keep a full disk full
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -103,6 +111,15 @@ def append_whole(path: Path, content: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file or a folder's list of names is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _make_folder(path: Path) -> None:

@@ -74,11 +74,23 @@ class Usage(BaseModel):
     stored_calls: int = 0
     """Answers that came from the call store."""
     prompt_tokens: int = 0
+    """What models read, by their own count, or the most it can have been where a server does not say."""
     completion_tokens: int = 0
+    cost: dict[str, float] = Field(default_factory=dict)
+    """Currency -> amount, of models with a price; answers taken from the call store cost nothing."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Returns the sum, field by field."""
-        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in Usage.model_fields})
+        """Returns the sum, field by field and currency by currency."""
+        amounts = [
+            (currency, self.cost.get(currency, 0) + other.cost.get(currency, 0)) for currency in self.cost | other.cost
+        ]
+        return Usage(
+            calls=self.calls + other.calls,
+            stored_calls=self.stored_calls + other.stored_calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost={currency: round(amount, 12) for currency, amount in amounts},
+        )
 
 
 class Manifest(BaseModel):

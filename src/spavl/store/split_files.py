@@ -1,6 +1,8 @@
 """Where a dataset's Parquet files lie: a local folder in the hub's layout, or the snapshot of a hub id."""
 
+import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from spavl.errors import UserError
 
 ROWS_AT_ONCE = 100
+STRETCHES = 8
+"""Places of a split that a sample is taken from."""
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+(-of-\d+)?(-\w+)?)?\.parquet")
 """`train.parquet`, `train-00000-of-00008.parquet`, and with a hash behind it."""
 
@@ -27,6 +31,39 @@ class SplitFiles(NamedTuple):
     files: Sequence[Path]
     schema: pa.Schema
     rows: int
+    starts: Sequence[int]
+    """Number of each file's first row."""
+
+    def file_of(self, row: int) -> Path:
+        """Returns the file that a row lies in, by the row's number in the split."""
+        return self.files[bisect_right(self.starts, row) - 1]
+
+    def sample(self, columns: Sequence[str], rows: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """Yields stretches of rows from all over the split, with their first row's number; `rows` in all or fewer.
+
+        A stretch lies at the beginning of a row group, and nothing else is read.
+
+        Raises:
+            UserError: A file is damaged.
+        """
+        groups = list(self._row_groups())
+        taken = groups[:: math.ceil(len(groups) / STRETCHES)]
+        for path, group, start in taken:
+            try:
+                with pq.ParquetFile(path, memory_map=True) as file:
+                    batches = file.iter_batches(math.ceil(rows / len(taken)), row_groups=[group], columns=list(columns))
+                    yield start, next(batches).to_pylist()[: self.rows - start]
+            except (pa.ArrowException, OSError) as error:
+                raise UserError(_damaged(self.key, path, error)) from error
+
+    def _row_groups(self) -> Iterator[tuple[Path, int, int]]:
+        """Yields (file, place in it, number of the first row) of the row groups that hold a row."""
+        for path, start in zip(self.files, self.starts, strict=True):
+            footer = pq.read_metadata(path)
+            for group in range(footer.num_row_groups):
+                if footer.row_group(group).num_rows and start < self.rows:
+                    yield path, group, start
+                start += footer.row_group(group).num_rows
 
     def read(self, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
         """Yields the rows in order, some at a time.
@@ -69,17 +106,17 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
     if len({one.parent for one in files}) > 1:
         places = ", ".join(sorted({str(one.parent.relative_to(folder)) for one in files}))
         raise UserError(f"{key}.path: split '{split}' lies in several folders ({places}). Give one as {key}.path.")
-    schemas, rows = [], 0
+    schemas, starts = [], [0]
     for one in files:
         try:
             with pq.ParquetFile(one) as file:
                 schemas.append(file.schema_arrow)
-                rows += file.metadata.num_rows
+                starts.append(starts[-1] + file.metadata.num_rows)
         except (pa.ArrowException, OSError) as error:
             raise UserError(_damaged(key, one, error)) from error
         if not schemas[-1].equals(schemas[0]):
             raise UserError(f"{key}.path: {one} has other columns than {files[0]}. Give files of one kind.")
-    return SplitFiles(key, folder, files, schemas[0], rows)
+    return SplitFiles(key, folder, files, schemas[0], starts.pop(), starts)
 
 
 def _folder(key: str, path: str, revision: str | None, patterns: Sequence[str]) -> Path:

@@ -10,20 +10,9 @@ from torch import Tensor
 from spavl.config import TrainConfig
 from spavl.records import PreferencePair
 from spavl.train.families import Family
-from spavl.train.logprobs import AnswerLogprobs, Pictures, tree_logprobs
-from spavl.train.losses import (
-    SAFE,
-    UNKNOWN,
-    UNSAFE,
-    CorruptedImage,
-    LossInputs,
-    PairLengths,
-    PairLogprobs,
-    PairLosses,
-    PairSafety,
-    RewardShift,
-    preference_losses,
-)
+from spavl.train.logprobs import AnswerLogprobs, Pictures, pair_logprobs, row_logprobs, tree_logprobs
+from spavl.train.loss_formulas import SAFE, UNKNOWN, UNSAFE, PairLengths, PairLogprobs, PairSafety
+from spavl.train.losses import CorruptedImage, LossInputs, PairLosses, RewardShift, preference_losses
 from spavl.train.parallel import ALONE, Processes
 from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Row
@@ -69,7 +58,9 @@ class Engine(NamedTuple):
 class TrainingPairs(NamedTuple):
     """What is trained on; all lists are in the same order, and the reference holds the pairs, then the twins."""
 
+    records: Sequence[PreferencePair]
     rows: Sequence[Row]
+    """The records, rendered."""
     safety: PairSafety
     reference: ReferenceStore | None
     """None where no loss reads it."""
@@ -199,15 +190,12 @@ def _units(engine: Engine, pairs: TrainingPairs, places: Sequence[int]) -> Itera
 
 def _inputs(engine: Engine, pairs: TrainingPairs, unit: Sequence[PackedTrees]) -> LossInputs:
     """Runs a unit, and puts together what the losses read."""
-    answers: dict[int, list[Tensor]] = {}
+    answers: dict[int, tuple[Tensor, ...]] = {}
     for packed in unit:
-        totals = engine.run(packed).summed()
-        for place, row_answers in zip(packed.rows, packed.row_answers, strict=True):
-            answers[place] = [totals[answer] for answer in row_answers]
+        answers |= row_logprobs(engine.run(packed), packed)
     count = len(pairs.rows)
     places = sorted(place for place in answers if place < count)
     device = engine.model.device
-    policy = PairLogprobs(*(torch.stack([answers[place][side] for place in places]) for side in (0, 1)))
     index = torch.tensor(places)
     reference = pairs.reference.pair_logprobs(places) if pairs.reference else None
     corrupted = None
@@ -218,7 +206,7 @@ def _inputs(engine: Engine, pairs: TrainingPairs, unit: Sequence[PackedTrees]) -
             torch.stack([pairs.reference.answers(twin)[0].sum() for twin in twins]).to(device),
         )
     return LossInputs(
-        policy=policy,
+        policy=pair_logprobs(answers, places),
         lengths=PairLengths(
             *(
                 torch.tensor([len(pairs.rows[place].answers[side]) for place in places], device=device)

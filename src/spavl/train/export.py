@@ -16,7 +16,7 @@ from torch import Tensor
 from spavl.config import LoraSettings
 from spavl.errors import RunError
 from spavl.models.loading import load_skeleton
-from spavl.train.checkpoint import new_folder
+from spavl.store.files import new_folder
 from spavl.train.stored import StoredModel, live_names, write_tensors
 
 LORA_A, LORA_B = ".lora_A.default.weight", ".lora_B.default.weight"

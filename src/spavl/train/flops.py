@@ -108,7 +108,8 @@ def step_flops(forward: Forward, training: Training, *, kept: bool) -> float:
 def _picture_flops(forward: Forward, training: Training, *, kept: bool) -> float:
     frozen_passes = 1 / training.epochs if kept else 2.0
     trained_passes = 3 + (1 / training.epochs if kept else 1.0)  # forward, both gradients; the reference's forward
-    tower = forward.tower * (frozen_passes * (1 - training.tower) + trained_passes * training.tower)
+    blocks_passes = trained_passes + training.checkpointing
+    tower = forward.tower * (frozen_passes * (1 - training.tower) + blocks_passes * training.tower)
     if training.projector:
         return tower + forward.projector * trained_passes
     below = 1.0 if training.tower else 0.0  # a gradient on its way to the tower

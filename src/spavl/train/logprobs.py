@@ -5,7 +5,7 @@ the vocabulary. Positions and masks come from the layout, never from token value
 Shapes: T tokens of the packed row, N answer tokens, A answers, C position components, H hidden.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from spavl.train.attention import Layout, tree_attention
 from spavl.train.families import Encoded, Family
 from spavl.train.head import target_logprobs
-from spavl.train.losses import PairLogprobs
+from spavl.train.loss_formulas import PairLogprobs
 from spavl.train.tree import PackedTrees
 
 Pictures = Callable[[str], Encoded]
@@ -30,10 +30,6 @@ class AnswerLogprobs(NamedTuple):
     def split(self) -> tuple[Tensor, ...]:
         """Returns one tensor an answer."""
         return torch.split(self.per_token, list(self.lengths))
-
-    def summed(self) -> Tensor:
-        """Returns log π(y|x) of each answer, (A,)."""
-        return torch.stack([tokens.sum() for tokens in self.split()])
 
 
 def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pictures) -> AnswerLogprobs:  # noqa: ANN401
@@ -90,8 +86,18 @@ def tree_positions(model: Any, family: Family, packed: PackedTrees, shown: Seque
     return positions if family.position_components == 1 else positions[:, None]
 
 
-def pair_logprobs(logprobs: AnswerLogprobs, packed: PackedTrees) -> PairLogprobs:
-    """Returns the summed log-probabilities of both answers of each packed row, in the order of `packed.rows`."""
-    totals = logprobs.summed()
-    chosen, rejected = (torch.tensor(side, device=totals.device) for side in zip(*packed.row_answers, strict=True))
-    return PairLogprobs(totals[chosen], totals[rejected])
+def row_logprobs(logprobs: AnswerLogprobs, packed: PackedTrees) -> dict[int, tuple[Tensor, ...]]:
+    """Returns for each row of a packed row log π(y|x) of its answers, () each."""
+    totals = [tokens.sum() for tokens in logprobs.split()]
+    answers = zip(packed.rows, packed.row_answers, strict=True)
+    return {row: tuple(totals[answer] for answer in places) for row, places in answers}
+
+
+def pair_logprobs(found: Mapping[int, Sequence[Tensor]], rows: Sequence[int]) -> PairLogprobs:
+    """Returns the first two answers' log π(y|x) of these rows, in their order.
+
+    Args:
+        found: Row -> log π(y|x) of its answers, () each.
+        rows: Which.
+    """
+    return PairLogprobs(*(torch.stack([found[row][side] for row in rows]) for side in (0, 1)))

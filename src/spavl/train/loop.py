@@ -17,6 +17,7 @@ import torch
 
 from spavl.config import TrainConfig
 from spavl.errors import RunError
+from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
 from spavl.train.dpo import BatchMetrics, Engine, TrainingPairs, accumulate_gradients
@@ -25,6 +26,9 @@ from spavl.train.render import Row
 from spavl.train.sharding import clip_gradients
 from spavl.train.trackers import open_trackers
 from spavl.train.tree import plan_epoch
+
+TOLD = {"id", "read_from", "image_id", "question", "chosen", "rejected"}
+"""What is kept of each pair of a batch that failed."""
 
 
 class LoopResult(NamedTuple):
@@ -60,7 +64,7 @@ def run_loop(
             metrics, state.shift = accumulate_gradients(engine, pairs, places, config, state.shift)
             norm = clip_gradients(state.parameters, config.max_grad_norm)
             if processes.is_main:  # the others have the same numbers, and end with it
-                _check_finite(metrics, norm, step, [pairs.rows[place] for place in places], output)
+                _check_finite(metrics, norm, step, [pairs.records[place] for place in places], output)
             factor = schedule(config, step, total)
             _update(state, factor)
             rate = config.learning_rate * factor
@@ -120,13 +124,25 @@ def _update(state: TrainingState, factor: float) -> None:
     state.optimizer.zero_grad(set_to_none=True)
 
 
-def _check_finite(metrics: BatchMetrics, norm: float, step: int, rows: Sequence[Row], output: Path) -> None:
+def _check_finite(
+    metrics: BatchMetrics, norm: float, step: int, records: Sequence[PreferencePair], output: Path
+) -> None:
     if math.isfinite(metrics.loss) and math.isfinite(norm):
         return
     path = output / "failed_batch.json"
-    body = {"step": step, **metrics._asdict(), "grad_norm": norm, "rows": [row._asdict() for row in rows]}
-    write_atomically(path, json.dumps(body).encode() + b"\n")
+    figures = {"step": step, **metrics._asdict(), "grad_norm": norm}
+    pairs = [record.model_dump(include=TOLD, mode="json") for record in records]
+    body = json.dumps(_finite({**figures, "pairs": pairs}), indent=2, ensure_ascii=False)
+    write_atomically(path, body.encode() + b"\n")
+    again = " together with --restart-from train" if checkpoint_steps(output / "checkpoints") else ""
     raise RunError(
         f"Step {step}: the loss is {metrics.loss} and the gradient norm {norm}. Nothing was updated; the batch is in "
-        f"{path}. Try a lower train.learning_rate, train.dtype=float32, or leave the pairs named there out."
+        f"{path}. Try a lower train.learning_rate or train.dtype=float32{again}, or leave the pairs named there out."
     )
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401  # JSON
+    """Returns figures as JSON can hold them: null for a number that is none."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,8 +1,11 @@
 """What a training step needs of memory, estimated before anything is loaded. Pure.
 
-Weights, gradients and AdamW's moments are counted. What the layers keep for the backward pass is a formula whose four
-constants were measured on transformers 5.23's Llama with torch 2.13 (every tensor that autograd kept, counted once).
-Fragmentation, the libraries themselves and what the pictures' cache holds come on top.
+Weights, gradients and AdamW's moments are counted. What the layers keep for the backward pass is a formula whose
+constants were measured on transformers 5.23's Llama and vision towers with torch 2.13 (every tensor that autograd kept,
+counted once). Fragmentation, the libraries themselves and what the pictures' cache holds come on top.
+
+With several processes all figures are of one device. Under `replicate` each has everything; under `zero2` and `zero3`
+weights, gradients and moments are cut up, and the weights at work are whole beside that (`sharding.py`).
 """
 
 from typing import NamedTuple
@@ -12,20 +15,41 @@ from spavl.train.head import CHUNK_ELEMENTS
 KEPT_PER_TOKEN = {("float32", False): 30, ("float32", True): 37, ("bfloat16", False): 20, ("bfloat16", True): 33}
 """(precision, whether the layers' own weights train) -> bytes kept of a token in a layer, for each unit of width:
 norms in float32, queries, the attention's output and what adapters or weights need of their inputs."""
+KEPT_IN_TOWER = {("float32", False): 33, ("float32", True): 48, ("bfloat16", False): 21, ("bfloat16", True): 27}
+"""(precision, whether positions are rotary, as Qwen-VL's) -> the same of a patch in a trained block of the tower."""
 SIZES = {"float32": 4, "bfloat16": 2}
 """Bytes of a number."""
 MLP_STATES = 4
 """Gate, up, the activated gate, and the product: each of the MLP's width."""
 
 
+class TowerBlocks(NamedTuple):
+    """The vision tower's blocks that are trained, and what passes them."""
+
+    number: int
+    width: int
+    mlp_width: int
+    mlp_states: int
+    """States of the MLP's width that a block keeps."""
+    rotary: bool
+    patches: int
+    """Of all pictures of the longest packed row."""
+    beside: int = 0
+    """Bytes kept by a tower that has no blocks."""
+
+
+NO_BLOCKS = TowerBlocks(0, 0, 0, 0, rotary=False, patches=0)
+
+
 class Layers(NamedTuple):
-    """The language model's layers."""
+    """The language model's layers, and what of the tower trains."""
 
     number: int
     width: int
     mlp_width: int
     attention_width: int
     """Heads times their size; keys and values are repeated to it."""
+    tower: TowerBlocks = NO_BLOCKS
 
 
 class Weights(NamedTuple):
@@ -37,6 +61,16 @@ class Weights(NamedTuple):
     """Trained parameters, adapters among them."""
     full: bool
     """Whether the language model's own weights are trained."""
+    cut: int = 0
+    """Bytes of `held` that are cut up among the processes."""
+    gathered: int = 0
+    """Bytes of `cut` that are whole on every device while they are at work."""
+    processes: int = 1
+
+    @property
+    def sharers(self) -> int:
+        """How many devices share a gradient or a moment."""
+        return self.processes if self.cut else 1
 
 
 class Packed(NamedTuple):
@@ -62,22 +96,25 @@ def memory_lines(
 
     Args:
         weights: The model's.
-        layers: The language model's.
+        layers: Those that keep something.
         packed: The longest packed row.
         dtype: Precision of frozen weights and of computing.
         checkpointing: Whether the layers run again in the backward pass.
     """
     casts = 2 * weights.trained if dtype == "bfloat16" else 0
+    each, among = weights.trained / weights.sharers, f" / {weights.sharers} processes" if weights.cut else ""
+    held = weights.held - weights.cut + weights.cut / weights.processes
+    what = f"trained in 4 B, frozen in {SIZES[dtype]} B where no trained part bars it"
     return (
-        MemoryLine(
-            "weights", weights.held, f"trained in 4 B, frozen in {SIZES[dtype]} B where no trained part bars it"
-        ),
+        MemoryLine("weights", held, what + (f"; of them {weights.cut:,} B{among}" if weights.cut else "")),
+        MemoryLine("gathered", weights.gathered, "the cut-up weights at work" if weights.cut else "nothing is cut up"),
         MemoryLine("casts", casts, "2 B x trained" if casts else "nothing to cast"),
-        MemoryLine("gradients", 4 * weights.trained, "4 B x trained"),
-        MemoryLine("moments", 8 * weights.trained, "AdamW: 2 x 4 B x trained"),
+        MemoryLine("gradients", 4 * each, f"4 B x trained{among}"),
+        MemoryLine("moments", 8 * each, f"AdamW: 2 x 4 B x trained{among}"),
         _activations(weights, layers, packed, dtype, checkpointing),
+        _tower(layers.tower, dtype, checkpointing),
         MemoryLine("head", 2 * 4 * CHUNK_ELEMENTS, "2 x 4 B x logits of a chunk"),
-        MemoryLine("update", 4 * weights.trained, "AdamW: 4 B x trained, instead of activations and head"),
+        MemoryLine("update", 4 * each, f"AdamW: 4 B x trained{among}, instead of what passes and is gathered"),
     )
 
 
@@ -85,7 +122,8 @@ def peak_bytes(lines: tuple[MemoryLine, ...]) -> float:
     """Returns the most that is needed at once."""
     needs = {line.name: line.bytes for line in lines}
     held = needs["weights"] + needs["gradients"] + needs["moments"]
-    return held + max(needs["casts"] + needs["activations"] + needs["head"], needs["update"])
+    passing = sum(needs[name] for name in ("gathered", "casts", "activations", "tower", "head"))
+    return held + max(passing, needs["update"])
 
 
 def _activations(weights: Weights, layers: Layers, packed: Packed, dtype: str, checkpointing: bool) -> MemoryLine:
@@ -98,3 +136,17 @@ def _activations(weights: Weights, layers: Layers, packed: Packed, dtype: str, c
     stream = 4 if weights.full else size  # trained embeddings make the residual stream float32
     entering = layers.number * stream * layers.width * packed.tokens
     return MemoryLine("activations", entering + layer, f"layers x {stream} B x width x tokens + one layer's {inside}")
+
+
+def _tower(tower: TowerBlocks, dtype: str, checkpointing: bool) -> MemoryLine:
+    if tower.beside:
+        return MemoryLine("tower", tower.beside, "every tensor that a pass keeps, in 4 B")
+    if not tower.number:
+        return MemoryLine("tower", 0, "no block of it is trained")
+    size, constant = SIZES[dtype], KEPT_IN_TOWER[dtype, tower.rotary]
+    block = (constant * tower.width + tower.mlp_states * size * tower.mlp_width) * tower.patches
+    inside = f"({constant} B x width + {tower.mlp_states * size} B x MLP width) x patches"
+    if not checkpointing:
+        return MemoryLine("tower", tower.number * block, f"trained blocks x {inside}")
+    entering = 4 * tower.number * tower.width * tower.patches
+    return MemoryLine("tower", entering + block, f"trained blocks x 4 B x width x patches + one block's {inside}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from spavl.errors import UserError
-from spavl.train.checkpoint import new_folder
+from spavl.store.files import new_folder
 from spavl.train.stored import StoredModel
 
 MAX_ALPHA = 2.0

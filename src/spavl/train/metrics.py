@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spavl.errors import RunError
 from spavl.store.files import append_whole, write_atomically
 
 ALARM_WINDOW = 10
@@ -24,6 +25,9 @@ class MetricsLog:
     Args:
         path: The file.
         done: The step training goes on from; later lines, and a line torn by a crash, are removed.
+
+    Raises:
+        RunError: A line is none that spavl wrote, or the disk is full.
     """
 
     def __init__(self, path: Path, done: int) -> None:
@@ -81,7 +85,22 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     content = path.read_bytes()
-    return [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    return [_decoded(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _decoded(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = json.loads(line)
+        lacking = {"step", "chosen_shift", "chosen_falling"} - figures.keys()
+    except (ValueError, AttributeError):
+        lacking = {"everything"}
+    if lacking:
+        raise RunError(
+            f"{where} is none that spavl wrote: {line[:60]!r}. Restore or remove that line, or start again with "
+            "--restart-from train."
+        )
+    return figures
 
 
 def _encoded(line: dict[str, Any]) -> bytes:

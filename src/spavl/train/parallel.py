@@ -48,12 +48,17 @@ class Processes(NamedTuple):
         return self.rank == 0
 
     def device(self, wanted: str) -> str:
-        """Returns this process's own device of the kind that is wanted."""
+        """Returns this process's own device of the kind that is wanted.
+
+        Raises:
+            UserError: There is no such device.
+        """
         if self.number == 1 or not wanted.startswith("cuda"):
             return wanted
-        place = int(os.environ["LOCAL_RANK"])
-        torch.cuda.set_device(place)
-        return f"cuda:{place}"
+        own = f"cuda:{int(os.environ['LOCAL_RANK'])}"
+        check_device(own)
+        torch.cuda.set_device(own)
+        return own
 
     def gather(self, value: T) -> list[T]:
         """Returns every process's value, in order of rank; a meeting."""
@@ -89,6 +94,20 @@ class Processes(NamedTuple):
 
 
 ALONE = Processes()
+
+
+def check_device(wanted: str) -> None:
+    """Checks that a device is on this machine.
+
+    Raises:
+        UserError: It is not.
+    """
+    number, gpus = int(wanted.partition(":")[2] or 0), torch.cuda.device_count()
+    if wanted != "cpu" and number >= gpus:
+        raise UserError(
+            f"train.device: {wanted} is not here: torch {torch.__version__} sees {gpus} CUDA GPUs on this machine. Set "
+            "train.device=cpu, or train where the GPU is; several processes need a GPU each."
+        )
 
 
 def is_follower() -> bool:

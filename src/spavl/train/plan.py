@@ -1,6 +1,6 @@
-"""What a training will do and need, worked out before a weight is loaded: parts, steps, tokens, memory, work.
+"""What a training will do and need, worked out before a weight is loaded: parts, steps, tokens, memory, disk, work.
 
-The model is built without weights from its config.json; the pairs are rendered and packed as training does it. It
+The model is built without weights from its config.json; some pairs are rendered and packed as training does it. It
 neither trains nor estimates seconds, which depend on the machine.
 """
 
@@ -16,14 +16,26 @@ from PIL import Image
 from spavl.config import TrainConfig
 from spavl.models.loading import Vlm, load_processor, load_skeleton
 from spavl.records import PreferencePair
-from spavl.train.families import Family, family_of
+from spavl.train.disk import Kept, disk_lines, saving_line, written_bytes
+from spavl.train.families import Family, check_type, family_of
 from spavl.train.families.tower import Tower
 from spavl.train.flops import Forward, ModelShape, Training, rows_flops, step_flops, tree_flops
+from spavl.train.lengths import fitting_pairs
 from spavl.train.memory import MemoryLine, Packed, Weights, memory_lines, peak_bytes
-from spavl.train.model_shape import Model, PictureInputs, layers_of, picture_inputs, shape_of
+from spavl.train.model_shape import (
+    Model,
+    PictureInputs,
+    kept_picture_bytes,
+    layers_of,
+    picture_inputs,
+    shape_of,
+    shared_bytes,
+    tower_blocks,
+)
 from spavl.train.policy import PARTS, Policy, open_policy
 from spavl.train.render import Renderer, Row, open_picture, stop_ids
 from spavl.train.tree import PackedTrees, pack_rows, plan_epoch, row_tokens
+from spavl.train.vision_cache import VisionTraining, trained_blocks
 
 SAMPLE = 120
 """Pairs that are rendered to measure lengths; whole pictures, in the order of their ids, which are hashes."""
@@ -43,6 +55,21 @@ class Part(NamedTuple):
     """All of its own, adapters not counted."""
 
 
+class Offered(NamedTuple):
+    """The training pairs, as far as they are at hand."""
+
+    pairs: Sequence[PreferencePair] = ()
+    """All of them, a sample, or none."""
+    picture: Callable[[str], Path] = Path
+    """Image id -> file."""
+    number: int | None = None
+    """How many there are about, where `pairs` is a sample of rows that are not read yet."""
+    words: str = "there are no pairs yet"
+    """Why there are none, or what `pairs` is a sample of."""
+    stored_bytes: int = 0
+    """Bytes of the pictures' copies, where reading the rows has yet to write them."""
+
+
 class Measured(NamedTuple):
     """Lengths, from pairs or assumed."""
 
@@ -51,6 +78,16 @@ class Measured(NamedTuple):
     """All training pairs; None where there is no dataset yet."""
     inputs: PictureInputs
     """One picture, as the vision tower takes it."""
+    pictures: int | None = None
+    """All pictures of the training pairs."""
+    exact: bool = True
+    """Whether the numbers of pairs and pictures are known, or else estimated."""
+    words: str = ""
+    """Where the lengths come from."""
+    folder: Path | None = None
+    """The model to start from, for the size of what is exported."""
+    stored_bytes: int = 0
+    """As in `Offered`."""
 
 
 class TrainingPlan(NamedTuple):
@@ -58,15 +95,22 @@ class TrainingPlan(NamedTuple):
 
     parts: tuple[Part, ...]
     pairs: int | None
+    pairs_exact: bool
     measured_pairs: int
     """Pairs whose lengths were measured; 0 where lengths are assumed."""
+    lengths: str
+    """Where the lengths come from."""
     steps: int | None
     tokens_per_step: float
     row_tokens_per_step: float
     """The same with a row for every answer."""
     longest_row: int
     """Tokens of the longest packed row."""
+    processes: int
     memory: tuple[MemoryLine, ...]
+    """Of one device."""
+    saving: MemoryLine
+    disk: tuple[MemoryLine, ...]
     flops_per_pair: float
     row_flops_per_pair: float
     """With a row for every answer, and pictures and reference computed in every step."""
@@ -76,37 +120,57 @@ class TrainingPlan(NamedTuple):
         """The most memory that is needed at once."""
         return peak_bytes(self.memory)
 
+    @property
+    def disk_bytes(self) -> float:
+        """What is written in all, as far as it is known."""
+        return sum(line.bytes for line in self.disk)
 
-def plan_training(
-    config: TrainConfig, folder: Path, pairs: Sequence[PreferencePair], picture: Callable[[str], Path], seed: int
-) -> TrainingPlan:
+
+def plan_training(config: TrainConfig, folder: Path, offered: Offered, seed: int, processes: int = 1) -> TrainingPlan:
     """Works out what training would do.
 
     Args:
         config: What is to be trained.
         folder: The model to start from.
-        pairs: The training pairs; none where they are not made yet.
-        picture: Image id -> file.
+        offered: The training pairs.
         seed: Decides the order.
+        processes: How many processes train together.
 
     Raises:
         UserError: The model cannot be trained so, or a pair does not fit.
     """
+    check_type(folder)
     model, processor = load_skeleton(folder), load_processor(folder)
     family = family_of(model)
-    renderer = Renderer(processor, stop_ids(model), config.max_length)
-    if pairs:
-        sampled = _sample(pairs)
-        rows = renderer.rows(sampled, picture)
-        shown = open_picture(picture(sampled[0].image_id))
-    else:
+    renderer = Renderer(processor, stop_ids(model))
+    if not offered.pairs:
         shown = Image.new("RGB", (512, 512))
         rows = _assumed_rows(renderer, shown, config.batch_size)
-    measured = Measured(rows, len(pairs) or None, picture_inputs(processor, family, shown))
-    return plan_model(config, Vlm(model, processor), family, measured, seed)
+        inputs = picture_inputs(processor, family, shown)
+        measured = Measured(rows, None, inputs, words=f"assumed: {offered.words}", folder=folder)
+        return plan_model(config, Vlm(model, processor), family, measured, seed, processes)
+    sampled = _sample(offered.pairs)
+    rendered = renderer.rows(sampled, offered.picture)
+    fitting = fitting_pairs(sampled, rendered, config, model.config.image_token_id)
+    total = len(offered.pairs) if offered.number is None else offered.number
+    known = {pair.image_id for pair in offered.pairs}
+    all_rendered = offered.number is None and len(sampled) == total
+    measured = Measured(
+        rows=fitting.rows,
+        pairs=round(total * len(fitting.rows) / len(sampled)),
+        inputs=picture_inputs(processor, family, open_picture(offered.picture(sampled[0].image_id))),
+        pictures=round(len(known) * total / len(offered.pairs)),
+        exact=all_rendered or (offered.number is None and not fitting.too_long),
+        words=offered.words if offered.number is not None else f"measured on {len(sampled):,} of {total:,} pairs",
+        folder=folder,
+        stored_bytes=offered.stored_bytes,
+    )
+    return plan_model(config, Vlm(model, processor), family, measured, seed, processes)
 
 
-def plan_model(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, seed: int) -> TrainingPlan:
+def plan_model(
+    config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, seed: int, processes: int = 1
+) -> TrainingPlan:
     """Works out what training a model would do; `vlm.model` lies on the meta device and becomes the policy."""
     model, rows = vlm.model, measured.rows
     shape, layers = shape_of(model, family, measured.inputs), layers_of(model)
@@ -119,9 +183,12 @@ def plan_model(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured
     packed = [one for batch in batches for one in pack_rows(rows, batch, config.tokens_per_forward, image_token)]
     longest = max(packed, key=lambda one: len(one.tokens))
     trained = sum(part.trained for part in parts)
-    weights = Weights(sum(one.nbytes for one in model.parameters()), trained, config.lora is None)
     if config.lora:
         shape = shape._replace(adapters=parts[0].trained)
+    blocks = trained_blocks(Tower(model, family), VisionTraining(config.projector, config.vision_blocks))
+    if blocks:
+        layers = layers._replace(tower=tower_blocks(model, family, measured.inputs, blocks, len(longest.pictures)))
+    weights = _weights(config, model, family, trained, processes)
     trees, sequences, training = _work(config, model, family, packed, rows, shape)
     steps = None if measured.pairs is None else math.ceil(measured.pairs / config.batch_size) * config.epochs
     share = config.batch_size / len(rows)
@@ -130,15 +197,46 @@ def plan_model(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured
     return TrainingPlan(
         parts=parts,
         pairs=measured.pairs,
+        pairs_exact=measured.exact,
         measured_pairs=len(rows) if measured.pairs else 0,
+        lengths=measured.words,
         steps=steps,
         tokens_per_step=sum(len(one.tokens) for one in packed) * share,
         row_tokens_per_step=sum(map(row_tokens, rows)) * share,
         longest_row=len(longest.tokens),
+        processes=processes,
         memory=memory_lines(weights, layers, kept, config.dtype, checkpointing=config.gradient_checkpointing),
+        saving=saving_line(trained, gathers=weights.cut > 0),
+        disk=_disk(config, vlm, family, measured, trained),
         flops_per_pair=step_flops(trees, training, kept=True) / len(rows),
         row_flops_per_pair=step_flops(sequences, training, kept=False) / len(rows),
     )
+
+
+def _weights(config: TrainConfig, model: Model, family: Family, trained: int, processes: int) -> Weights:
+    held = sum(one.nbytes for one in model.parameters())
+    weights = Weights(held, trained, config.lora is None, processes=processes)
+    if processes == 1 or config.parallel == "replicate":
+        return weights
+    cut, gathered = shared_bytes(model, family, keeps_gathered=config.parallel == "zero2")
+    return weights._replace(cut=cut, gathered=gathered)
+
+
+def _disk(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, trained: int) -> tuple[MemoryLine, ...]:
+    written = written_bytes(trained, config, measured.folder or Path())
+    if measured.pairs is None or measured.pictures is None:
+        return disk_lines(written, None)
+    row = measured.rows[0]
+    tokens = row.prompt.count(vlm.model.config.image_token_id)
+    trains = VisionTraining(config.projector, config.vision_blocks)
+    answers = sum(len(answer) for one in measured.rows for answer in one.answers)
+    kept = Kept(
+        pictures=measured.pictures,
+        picture_bytes=kept_picture_bytes(vlm.model, family, measured.inputs, trains, tokens),
+        answer_tokens=round(measured.pairs * answers / len(measured.rows)),
+        stored_bytes=measured.stored_bytes,
+    )
+    return disk_lines(written, kept)
 
 
 def _work(
@@ -152,7 +250,7 @@ def _work(
     """Returns the forward work of all rows, packed and one by one, and what is trained."""
     trees = Forward._make(map(sum, zip(*(tree_flops(one, shape) for one in packed), strict=True)))
     tower = Tower(model, family)
-    share = 1.0 if config.vision_blocks == "all" else config.vision_blocks / tower.depth
+    share = trained_blocks(tower, VisionTraining(config.projector, config.vision_blocks)) / tower.depth
     if not share:  # its features are kept, so a picture that two steps need is still computed once
         pictures = len({row.image_id for row in rows})
         trees = trees._replace(tower=shape.tower * pictures)

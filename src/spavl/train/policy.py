@@ -175,7 +175,7 @@ def lora_layers(model: Any, family: Family, settings: LoraSettings) -> list[str]
     layers = [name for name, module in model.named_modules() if id(module) in inside]
     if settings.targets == "all_linear":
         return layers
-    for target in settings.targets or ("",):
+    for target in settings.targets:
         if not any(f".{layer}".endswith(f".{target}") for layer in layers):
             known = ", ".join(sorted({layer.rpartition(".")[2] for layer in layers}))
             raise UserError(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jinja2 import TemplateError
 from PIL import Image
 
 from spavl.errors import UserError
@@ -44,6 +45,11 @@ class Row(NamedTuple):
         """Tokens of the prompt with the longest answer."""
         return len(self.prompt) + max(map(len, self.answers))
 
+    @property
+    def packed_length(self) -> int:
+        """Tokens of a packed row that holds nothing else: the prompt, and each different answer."""
+        return len(self.prompt) + sum(map(len, set(self.answers)))
+
 
 class Renderer:
     """A model's chat template and tokenizer.
@@ -51,19 +57,17 @@ class Renderer:
     Args:
         processor: The model's processor.
         stop_ids: The ids at which the model's generation stops.
-        max_length: The longest prompt with answer, in tokens.
     """
 
-    def __init__(self, processor: Any, stop_ids: Sequence[int], max_length: int) -> None:  # noqa: ANN401  # untyped library
+    def __init__(self, processor: Any, stop_ids: Sequence[int]) -> None:  # noqa: ANN401  # untyped library
         self._processor = processor
-        self._max_length = max_length
         self.end_id = end_of_turn(processor, stop_ids)
 
     def rows(self, pairs: Sequence[PreferencePair], picture: Callable[[str], Path]) -> list[Row]:
         """Renders the pairs, in order.
 
         Raises:
-            UserError: A pair does not fit `max_length`, has an empty answer, or its picture cannot be opened.
+            UserError: A pair has an empty answer, or its picture cannot be opened.
         """
         rows = []
         with progress_bar("render", len(pairs)) as advance:
@@ -76,21 +80,14 @@ class Renderer:
         """Renders one pair.
 
         Raises:
-            UserError: The pair does not fit `max_length`, has an empty answer, or the picture cannot be opened.
+            UserError: An answer is empty, or the picture cannot be opened.
         """
+        if not pair.chosen.strip() or not pair.rejected.strip():
+            raise UserError(f"{pair.name}: an answer is empty. Leave the pair out of the training data.")
         prompt = self.prompt(pair.question, open_picture(picture))
         chosen = self.answer(pair.chosen, ended=pair.chosen_finish == "stop")
         rejected = self.answer(pair.rejected, ended=pair.rejected_finish == "stop")
-        row = Row(pair.id, pair.image_id, prompt, (chosen, rejected))
-        if not pair.chosen.strip() or not pair.rejected.strip():
-            raise UserError(f"Pair {pair.id}: an answer is empty. Leave the pair out of the training data.")
-        if row.length > self._max_length:
-            raise UserError(
-                f"Pair {pair.id}: {len(row.prompt)} prompt tokens and {row.length - len(row.prompt)} answer tokens do "
-                f"not fit train.max_length={self._max_length}. Set train.max_length={row.length} or more, or leave "
-                "the pair out; answers are never cut."
-            )
-        return row
+        return Row(pair.id, pair.image_id, prompt, (chosen, rejected))
 
     def prompt(self, question: str, picture: Image.Image) -> tuple[int, ...]:
         """Returns the ids of the prompt up to where the answer begins, picture tokens included."""
@@ -122,14 +119,21 @@ def end_of_turn(processor: Any, stop_ids: Sequence[int]) -> int:  # noqa: ANN401
     The two differ for models whose turns do not end in the tokenizer's own end token (Gemma's `<end_of_turn>`).
 
     Raises:
-        UserError: The model has no end token at all.
+        UserError: The model has no chat template that takes a question and an answer, or no end token.
     """
     turns = [
         {"role": "user", "content": [{"type": "text", "text": "QUESTION"}]},
         {"role": "assistant", "content": [{"type": "text", "text": ANSWER_MARK}]},
     ]
     speaker = processor if processor.chat_template else processor.tokenizer
-    text = speaker.apply_chat_template(turns, tokenize=False)
+    try:
+        text = speaker.apply_chat_template(turns, tokenize=False)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise UserError(
+            f"This model has no chat template for a question and its answer ({' '.join(str(error).split())[:200]}), "
+            "so how it is asked is unknown. Choose its chat model (often named -hf, -it, -chat or -Instruct), or put "
+            "its chat_template.jinja into the folder."
+        ) from error
     behind = processor.tokenizer(text.rpartition(ANSWER_MARK)[2], add_special_tokens=False)["input_ids"]
     end = next((token for token in behind if token in stop_ids), processor.tokenizer.eos_token_id)
     if end is None:

@@ -1,46 +1,57 @@
 """The training station: preference pairs and a model folder in, an aligned model folder out.
 
 It may be killed at any moment and called again: it goes on from the last checkpoint, and once finished it answers
-from `train.json` without opening the model. A folder begun with other settings or data is refused.
+from `train.json` without opening the model. A folder with a checkpoint of other settings or data is refused.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from safetensors.torch import load_file
 from torch.optim import AdamW
 
 from spavl.config import TrainConfig
-from spavl.errors import UserError
-from spavl.models.loading import load_vlm
+from spavl.errors import RunError, UserError
+from spavl.models.loading import holds_mark, load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.tracker_config import check_trackers
-from spavl.train.checkpoint import TrainingState
+from spavl.train.checkpoint import TrainingState, checkpoint_steps
 from spavl.train.corrupted import Shown, corrupted_twins
+from spavl.train.disk import check_room, written_bytes
 from spavl.train.dpo import Engine, TrainingPairs, safety_flags
 from spavl.train.export import export_adapter, export_model
-from spavl.train.families import family_of
+from spavl.train.families import check_type, family_of
+from spavl.train.lengths import fitting_pairs
 from spavl.train.loop import run_loop
-from spavl.train.losses import RewardShift, needs_corrupted_image, needs_reference, needs_reward_shift
-from spavl.train.parallel import Processes, follow, lead
+from spavl.train.losses import RewardShift, needs
+from spavl.train.parallel import Processes, check_device, follow, is_follower, lead, leading
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
 from spavl.train.render import Renderer, Row, stop_ids
 from spavl.train.sharding import shard
+from spavl.train.tree import PackedTrees
 from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest
+
+T = TypeVar("T")
 
 NOT_IDENTITY = {
     "parallel": "how training is shared among processes changes nothing but rounding",
+    "tokens_per_forward": "how a batch is cut changes nothing but rounding, yet a run that goes on with another cut is "
+    "no longer bit for bit the run that was never stopped",
     "save_every": "how often the state is saved changes nothing in it",
     "trackers": "who is told of training changes nothing in it",
     "cache": "what is kept there is the same wherever it lies",
 }
 """Training settings that may change between two attempts, and why."""
+
+PACKED_AT_ONCE = 1000
+"""Rows that are packed together for the reference; more would hardly be packed tighter."""
 
 
 class TrainResult(NamedTuple):
@@ -60,6 +71,10 @@ class TrainResult(NamedTuple):
     """Part (`language`, `projector`, `vision`) -> trained parameters."""
     weights_sha256: str
     """SHA-256 over the merged model's folder."""
+    dropped: Mapping[str, int] = MappingProxyType({})
+    """Reason -> pairs that a rule left out."""
+    marks_broken: int = 0
+    """Questions that hold a mark of the chat template, such as the end of a turn, which a space breaks."""
 
     @property
     def trainable_parameters(self) -> int:
@@ -95,7 +110,7 @@ def train_dpo(
     identity = _identity(config, pairs, model_folder, seed)
     finished = _open(output, identity)
     if finished is None:
-        check_trackers(config.trackers)
+        check_ready(config)
         files = {pair.image_id: picture(pair.image_id) for pair in pairs}
         finished = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
         _export(config, model_folder, output, finished["steps"])
@@ -108,6 +123,30 @@ def train_dpo(
         metrics=output / "metrics.jsonl",
         **finished,
     )
+
+
+def check_ready(config: TrainConfig) -> None:
+    """Checks what training needs of this machine, so that it can be said before anything is read or downloaded.
+
+    Raises:
+        UserError: The device is not here, or a tracker's package is missing.
+    """
+    check_device(config.device)
+    check_trackers(config.trackers)
+
+
+def walk_or_follow(walk: Callable[[], T]) -> T | None:
+    """Returns what `walk` does on the main process; the others take part in the training it comes to, and get None.
+
+    Raises:
+        UserError: A pair does not fit, or the model cannot be trained.
+        RunError: A checkpoint is damaged, or another process was lost.
+    """
+    if is_follower():
+        follow_training()
+        return None
+    with leading():
+        return walk()
 
 
 def follow_training() -> None:
@@ -137,16 +176,20 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     config, pairs, files, model_folder, output, seed = job
     device = processes.device(config.device)
     shards = config.parallel != "replicate" and processes.number > 1
-    if shards and needs_corrupted_image(config):  # pictures' passes would differ in number from process to process
+    if shards and needs(config, "corrupted"):  # pictures' passes would differ in number from process to process
         raise UserError(
             f"train.parallel: {config.parallel} does not go with the loss mdpo; set train.parallel=replicate."
         )
+    check_type(model_folder)
     vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
     family = family_of(vlm.model)
-    rows = Renderer(vlm.processor, stop_ids(vlm.model), config.max_length).rows(pairs, files.__getitem__)
-    shown = Shown(files.__getitem__, output / "corrupted", seed)
-    twins = corrupted_twins(rows) if needs_corrupted_image(config) else []
+    rendered = Renderer(vlm.processor, stop_ids(vlm.model)).rows(pairs, files.__getitem__)
+    pairs, rows, too_long = fitting_pairs(pairs, rendered, config, vlm.model.config.image_token_id)
+    shown = Shown(files.__getitem__, output / "corrupted" / str(seed), seed)
+    twins = corrupted_twins(rows) if needs(config, "corrupted") else []
     policy = open_policy(vlm, family, config, seed, model_folder)
+    if processes.is_main:
+        check_room(output, written_bytes(sum(policy.count_trainable().values()), config, model_folder))
     trains = VisionTraining(config.projector, config.vision_blocks)
     pictures = Pictures(vlm, family, shown, trains, config.cache / "vision")
     engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision, processes)
@@ -154,14 +197,17 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
         policy, root = shard(policy, family, processes, device, keeps_gathered=config.parallel == "zero2")
         engine = engine._replace(processes=processes._replace(shards=True), root=root)
     reference = None
-    if needs_reference(config):
+    if needs(config, "reference"):
         model = f"{weights_digest(model_folder)} {policy.numerics()}"
         reference = _reference(engine, policy, config, [*rows, *twins], model, shown)
     optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8)
-    state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs_reward_shift(config) else None)
-    data = TrainingPairs(rows, safety_flags(pairs), reference, twins)
+    state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs(config, "shift") else None)
+    data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins)
     result = run_loop(engine, state, data, config, output, seed)
-    return {"steps": result.steps, "alarms": result.alarms, "trainable": policy.count_trainable()}
+    trainable, dropped = policy.count_trainable(), {"too_long": too_long}
+    marks = sum(holds_mark(vlm.processor, pair.question) for pair in pairs)
+    counts = {"steps": result.steps, "alarms": result.alarms, "marks_broken": marks}
+    return counts | {"trainable": trainable, "dropped": dropped}
 
 
 def _reference(
@@ -177,8 +223,20 @@ def _reference(
     store = ReferenceStore(config.cache / "reference", reference_fingerprint(model, config.dtype, rows, digests), rows)
     if store.missing():
         with policy.as_reference():
-            store.fill(engine.pack(rows, range(len(rows))), engine.run, engine.processes)
+            store.fill(_packed(engine, rows), engine.run, engine.processes)
     return store
+
+
+def _packed(engine: Engine, rows: Sequence[Row]) -> list[PackedTrees]:
+    """Packs all rows, some pictures at a time: of a large dataset it takes a minute or more."""
+    first: dict[str, int] = {}
+    order = sorted(range(len(rows)), key=lambda place: first.setdefault(rows[place].image_id, place))
+    packed: list[PackedTrees] = []
+    with engine.processes.progress("pack", len(rows)) as advance:
+        for start in range(0, len(order), PACKED_AT_ONCE):
+            packed += engine.pack(rows, order[start : start + PACKED_AT_ONCE])
+            advance(min(PACKED_AT_ONCE, len(order) - start))
+    return packed
 
 
 def _export(config: TrainConfig, model_folder: Path, output: Path, step: int) -> None:
@@ -193,7 +251,8 @@ def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder
         (pair.id, pair.image_id, pair.question, pair.chosen, pair.rejected, pair.chosen_finish, pair.rejected_finish)
         for pair in pairs
     ]
-    return config.model_dump(mode="json", exclude=set(NOT_IDENTITY)) | {
+    left_out = set(NOT_IDENTITY) - ({"tokens_per_forward"} if config.too_long == "drop" else set())
+    return config.model_dump(mode="json", exclude=left_out) | {  # where it drops rows, the cut decides what is learned
         "pairs": hashlib.sha256(json.dumps(trained_on).encode()).hexdigest(),
         "weights": weights_digest(model_folder),
         "seed": seed,
@@ -207,19 +266,28 @@ def _open(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         UserError: The folder was begun with something else.
     """
     path = output / "train.json"
-    if not path.exists():
+    known = _read(path) if path.exists() else {"identity": {}, "result": None}
+    finished: dict[str, Any] | None = known["result"]
+    if finished is None and not checkpoint_steps(output / "checkpoints"):  # an attempt that made nothing binds nobody
         _note(output, identity, None)
         return None
-    known = json.loads(path.read_bytes())
     for field in sorted({*known["identity"], *identity}):
         before, now = known["identity"].get(field), identity.get(field)
         if before != now:
             raise UserError(
-                f"{output} was made with other settings: `{field}` was {before} and is now {now}. Give the run another "
-                "name (`run=runs/NAME`), or make this stage and those after it again with `--restart-from train`."
+                f"{output} has checkpoints or a model made with other settings: `{field}` was {before} and is now "
+                f"{now}. Put it back, give the run another name (`run=runs/NAME`), or make this stage and those after "
+                "it again with `--restart-from train`."
             )
-    finished: dict[str, Any] | None = known["result"]
     return finished if (output / "model").is_dir() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads(path.read_bytes())
+        return {name: known[name] for name in ("identity", "result")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged. Restore it, or start again with --restart-from train.") from error
 
 
 def _note(output: Path, identity: dict[str, Any], result: dict[str, Any] | None) -> None:

@@ -5,6 +5,8 @@ live model: it is rewritten from another folder, file by file and name by name, 
 the one loads the other, and a tensor that nobody changed keeps every bit. One file is in memory at a time.
 """
 
+import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +20,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 from spavl.errors import RunError, UserError
 from spavl.models.weights import DECIDING_SUFFIXES
+from spavl.store.files import disk_errors_named
 
 Change = Callable[[str, Tensor], Tensor]
 """(name in the file, stored tensor) -> the tensor to write in its place."""
@@ -85,15 +88,19 @@ class StoredModel:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes a safetensors file that transformers and PEFT read.
+    """Writes a safetensors file that transformers and PEFT read, straight from the tensors: none is copied.
 
     Raises:
-        RunError: The disk is full.
+        RunError: The disk is full or the folder may not be written.
     """
-    try:
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # how the library says that the system could not write
-        raise RunError(f"Cannot write {path} ({error}). Free some space and run the same command again.") from error
+    with disk_errors_named(path):
+        try:
+            save_file(tensors, path, metadata={"format": "pt"})
+        except SafetensorError as error:  # how the library says that the system could not write
+            code = re.search(r"os error (\d+)", str(error))
+            if code is None:
+                raise RunError(f"Cannot write {path} ({error}). Run the same command again.") from error
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def live_names(model: Any, stored: Iterable[str]) -> dict[str, str]:  # noqa: ANN401  # untyped library

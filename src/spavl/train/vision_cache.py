@@ -51,7 +51,7 @@ def vision_parameters(model: Model, family: Family, trains: VisionTraining) -> d
         UserError: The tower has not so many blocks.
     """
     tower = Tower(model, family)
-    blocks = range(tower.depth - _trained_blocks(tower, trains), tower.depth)
+    blocks = range(tower.depth - trained_blocks(tower, trains), tower.depth)
     path = family.blocks_path(model)
 
     def trained(name: str) -> bool:
@@ -106,7 +106,7 @@ class Pictures:
         self._family, self._picture = family, picture
         self._tower = Tower(vlm.model, family)
         self._projected = trains == VisionTraining()
-        self._skipped = self._tower.depth - _trained_blocks(self._tower, trains)
+        self._skipped = self._tower.depth - trained_blocks(self._tower, trains)
         self._memory = FeatureCache()
         self._files = None
         if cache is not None and self._skipped:
@@ -251,7 +251,12 @@ def vision_fingerprint(vlm: Vlm, family: Family, skipped: int, projected: bool) 
     return digest.hexdigest()
 
 
-def _trained_blocks(tower: Tower, trains: VisionTraining) -> int:
+def trained_blocks(tower: Tower, trains: VisionTraining) -> int:
+    """Returns how many of the tower's last blocks are trained.
+
+    Raises:
+        UserError: It has not so many.
+    """
     if trains.tower == "all":
         return tower.depth
     if tower.is_one_block and trains.tower:

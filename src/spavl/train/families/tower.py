@@ -45,7 +45,7 @@ class Tower:
     def record(self, inputs: Mapping[str, Tensor], skipped: int) -> list[Tensor]:
         """Returns what is kept of the first blocks, which are `skipped` many."""
         states: list[Tensor] = []
-        hooks = [self._blocks[place].register_forward_hook(partial(_keep, states)) for place in self._kept(skipped)]
+        hooks = [self._blocks[place].register_forward_hook(partial(_keep, states)) for place in self.kept(skipped)]
         try:
             with _standing_in(dict.fromkeys(self._blocks[skipped:], _hand_on)):
                 self._encode(inputs)
@@ -63,13 +63,14 @@ class Tower:
             skipped: The same number as there.
         """
         stand_ins = dict.fromkeys([*self._blocks[:skipped], *self._blocks[self.depth :]], _hand_on)
-        for place, state in zip(self._kept(skipped), states, strict=True):
+        for place, state in zip(self.kept(skipped), states, strict=True):
             whole = BaseModelOutputWithPooling(last_hidden_state=state, hidden_states=(state,))
             stand_ins[self._blocks[place]] = partial(_answer, whole if self.is_one_block else state)
         with _standing_in(stand_ins):
             return self._encode(inputs)
 
-    def _kept(self, skipped: int) -> list[int]:
+    def kept(self, skipped: int) -> list[int]:
+        """Returns the blocks whose output is kept if the first `skipped` many are not run again."""
         return sorted({place for place in self._read if place < skipped} | {skipped - 1})
 
     def _encode(self, inputs: Mapping[str, Tensor]) -> Encoded:

@@ -1,9 +1,9 @@
 """Finds texts that say the same: equal words, many words in the same order, or nearly the same letters.
 
-Three measures, the strongest counting: equal words; the share of a benchmark text's runs of eight words that the other
-text has (PaLM's contamination check, Chowdhery et al. 2022, counts such runs); and Jaccard's index of runs of five
-letters, for which MinHash proposes the pairs and the sets themselves decide. It does not know meanings: a paraphrase or
-a translation is not found.
+Between two sets it has three measures, the strongest counting: equal words; the share of a benchmark text's runs of
+eight words that the other text has (PaLM's contamination check, Chowdhery et al. 2022, counts such runs); and Jaccard's
+index of runs of five letters, for which MinHash proposes the pairs and the sets themselves decide. Within one set it
+has the last alone. It does not know meanings: a paraphrase or a translation is not found.
 """
 
 import re
@@ -17,14 +17,14 @@ from spavl.errors import UserError
 
 try:
     from datasketch import MinHash, MinHashLSH
-except ImportError as error:
-    raise UserError(
-        "The contamination check needs datasketch, which is not installed. Run `pip install 'spavl[contamination]'`."
-    ) from error
+except ImportError:
+    MinHash = MinHashLSH = None
 
 WORDS_OF_A_RUN = 8
 LETTERS_OF_A_RUN = 5
 PERMUTATIONS = 128
+HIGHEST_INDEXED = 0.95
+"""Highest limit that MinHash's index is made for; above it the sets decide alone."""
 TextKind = Literal["text_exact", "text_ngram", "text_minhash"]
 
 
@@ -45,6 +45,44 @@ class TextLimits(NamedTuple):
     """Least share of the right text's runs of eight words that the left one has."""
     jaccard: float = 0.7
     """Least Jaccard index of their runs of five letters."""
+
+
+def check_minhash(what: str) -> None:
+    """Checks that MinHash can be computed.
+
+    Args:
+        what: What needs it, for the error.
+
+    Raises:
+        UserError: datasketch is not installed.
+    """
+    if MinHash is None:
+        raise UserError(f"{what} needs datasketch, which is not installed. Run `pip install 'spavl[contamination]'`.")
+
+
+def near_duplicates(texts: Sequence[str], jaccard: float) -> dict[int, int]:
+    """Returns place of a text -> place of the earlier one that it repeats; that one repeats none itself.
+
+    A text repeats another where Jaccard's index of their runs of five letters is at least `jaccard`. MinHash proposes
+    and the sets decide, so none is found wrongly, and of those just at the limit about one in fifty is missed. Texts
+    shorter than such a run repeat none.
+
+    Raises:
+        UserError: datasketch is not installed.
+    """
+    check_minhash("Finding near-duplicate texts")
+    index = MinHashLSH(threshold=min(jaccard, HIGHEST_INDEXED), num_perm=PERMUTATIONS, weights=(0.02, 0.98))
+    found: dict[int, int] = {}
+    places = [place for place, text in enumerate(texts) if _letters(words_of(text))]
+    hashes = _min_hashes(_letters(words_of(texts[place])) for place in places)
+    for place, made in zip(places, hashes, strict=True):
+        letters = _letters(words_of(texts[place]))
+        alike = [one for one in index.query(made) if _jaccard(letters, _letters(words_of(texts[one]))) >= jaccard]
+        if alike:
+            found[place] = min(alike)
+        else:
+            index.insert(place, made)
+    return found
 
 
 def find_same_texts(left: Sequence[str], right: Sequence[str], limits: TextLimits) -> list[TextMatch]:
@@ -108,7 +146,7 @@ def _near_sets(
     matches = []
     for (one, letters), made in zip(ours.items(), _min_hashes(ours.values()), strict=True):
         for other in index.query(made):
-            jaccard = len(letters & theirs[other]) / len(letters | theirs[other])
+            jaccard = _jaccard(letters, theirs[other])
             if jaccard >= limits.jaccard:
                 matches.append(TextMatch(one, other, "text_minhash", round(1 - jaccard, 4)))
     return matches
@@ -117,6 +155,10 @@ def _near_sets(
 def _min_hashes(sets: Iterable[frozenset[bytes]]) -> Iterable[MinHash]:
     made: Iterable[MinHash] = MinHash.generator(sets, num_perm=PERMUTATIONS, hashfunc=zlib.crc32)
     return made
+
+
+def _jaccard(left: frozenset[bytes], right: frozenset[bytes]) -> float:
+    return len(left & right) / len(left | right)
 
 
 def _runs(words: tuple[str, ...]) -> set[tuple[str, ...]]:

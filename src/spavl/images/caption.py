@@ -1,0 +1,95 @@
+"""The captions station: a model says what each picture shows.
+
+A picture that the model declines, or fails at, ends as a `Failure` and keeps its source's caption. Which those are is
+worth knowing: a model declines the pictures of some leaves more than those of others.
+"""
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import NamedTuple
+
+from spavl.config import CaptionsConfig
+from spavl.judges.declining import declined
+from spavl.models.ask import ask, check_reached
+from spavl.models.base import Completion, ImageInput, Request
+from spavl.models.call_store import StoredModel
+from spavl.records import Caption, Failure, ImageRecord
+from spavl.store import Manifest, StageDirectory
+from spavl.strict_yaml import parse_yaml
+
+CaptionOutcomes = Mapping[str, Caption | Failure]
+"""Image id -> its written caption, or why there is none; empty where no model was asked."""
+
+
+class CaptionPrompt(NamedTuple):
+    """How a caption is asked for."""
+
+    intent: str
+    """What a good caption is, for people."""
+    prompt: str
+
+
+async def write_captions(
+    config: CaptionsConfig,
+    images: Sequence[ImageRecord],
+    show: Callable[[str], ImageInput],
+    open_model: Callable[[str], StoredModel],
+    stage: StageDirectory,
+) -> Manifest:
+    """Runs the station: one item per picture; without a writer there are none.
+
+    Raises:
+        RunError: The writer was out of reach too often, or of no use.
+    """
+    if config.writer is None:
+        return stage.finish([])
+    name = config.writer
+
+    def request(image: ImageRecord) -> Request:
+        return caption_request(config, show(image.id))
+
+    def read(image: ImageRecord, completion: Completion) -> Caption | Failure:
+        return read_caption(image, completion, name)
+
+    items = [(image.id, image) for image in images]
+    await ask(stage, items, open_model(name), request, read, label="captions")
+    check_reached(stage, len(items))
+    kept = stage.failures()
+    leaves, fallbacks = (Counter(one.leaf for one in some) for some in (images, (i for i in images if i.id in kept)))
+    by_leaf = {leaf: {"pictures": n, "source_captions": fallbacks[leaf]} for leaf, n in sorted(leaves.items())}
+    return stage.finish([item for item, _ in items], facts={"writer": name, "by_leaf": by_leaf})
+
+
+def caption_request(config: CaptionsConfig, picture: ImageInput) -> Request:
+    """Returns what the writer is asked about a picture."""
+    text = load_caption_prompt(config.prompt).prompt
+    return Request(prompt=text, image=picture, max_tokens=config.max_tokens, temperature=config.temperature)
+
+
+def read_caption(image: ImageRecord, completion: Completion, writer: str) -> Caption | Failure:
+    """Returns the first line that the model wrote, or says why it is no caption."""
+    if how := declined(completion):
+        return Failure(reason="refused", message=f"The writer {how}.")
+    line = " ".join(completion.text.strip().split("\n")[0].split()).strip('"“” ')
+    if not any(letter.isalpha() for letter in line):
+        return Failure(reason="empty", message=f"The writer wrote {completion.text[:80]!r}.")
+    return Caption(image_id=image.id, leaf=image.leaf, text=line, writer=writer)
+
+
+@functools.cache
+def load_caption_prompt(version: str) -> CaptionPrompt:
+    """Returns a version of the prompt, such as `caption_v1`."""
+    return CaptionPrompt(**parse_yaml(_prompt_bytes(version), f"{version}.yaml")["caption"])
+
+
+def caption_prompt_digest(version: str) -> str:
+    """Returns the SHA-256 of a version's file."""
+    return hashlib.sha256(_prompt_bytes(version)).hexdigest()
+
+
+@functools.cache
+def _prompt_bytes(version: str) -> bytes:
+    return (resources.files("spavl.images") / "prompt_files" / f"{version}.yaml").read_bytes()

@@ -1,0 +1,85 @@
+"""Judges of questions: a vision-language model reads a picture with a question and gives one verdict on it.
+
+The rubrics are the versioned files in `question_rubrics/`. The question is data in a fence that it cannot close, and
+only the last line of the judge's reply counts. The judge is not told which type the question was meant to be.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+from spavl.judges.rubric import fill, parse
+from spavl.models.base import ImageInput, Reply, Request
+from spavl.models.call_store import StoredModel
+from spavl.records import Failure, Harmfulness, Relevance
+
+V = TypeVar("V", bound=str)
+
+
+class QuestionRubric(NamedTuple, Generic[V]):
+    """A rubric and the verdict that each of its markers stands for."""
+
+    name: str
+    markers: dict[str, V]
+
+    @property
+    def text(self) -> str:
+        """The prompt file."""
+        return (files("spavl.judges") / "question_rubrics" / f"{self.name}.md").read_text(encoding="utf-8")
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the files that decide what a judge under this rubric says."""
+        code = [Path(__file__).with_name(name).read_bytes() for name in ("question_rubric.py", "rubric.py")]
+        return hashlib.sha256(b"".join([self.text.encode(), *code])).hexdigest()
+
+
+RELEVANCE: QuestionRubric[Relevance] = QuestionRubric(
+    "relevance_v1", {"NEEDED": "needed", "ABOUT": "about", "UNRELATED": "unrelated"}
+)
+HARMFULNESS: QuestionRubric[Harmfulness] = QuestionRubric(
+    "harmfulness_v1", {"HARMFUL": "harmful", "OTHERWISE": "otherwise_harmful", "HARMLESS": "harmless"}
+)
+
+
+class Asked(NamedTuple):
+    """A question about a picture, and the kind of harm that the picture was collected for."""
+
+    question: str
+    harm: str
+    image: ImageInput
+
+
+class Ruled(NamedTuple, Generic[V]):
+    """A judge's verdict on one question."""
+
+    verdict: V
+    rationale: str
+
+
+async def judge_questions(
+    rubric: QuestionRubric[V], model: StoredModel, max_tokens: int, asked: Sequence[Asked]
+) -> list[Ruled[V] | Failure]:
+    """Judges questions, in order; what is no verdict is a failure."""
+    requests = [check_request(rubric, one, max_tokens) for one in asked]
+    return [_read(reply, rubric) for reply in await model.generate(requests)]
+
+
+def check_request(rubric: QuestionRubric[V], asked: Asked, max_tokens: int) -> Request:
+    """Returns what a judge is asked about a question."""
+    judged = {"question": asked.question, "harm": asked.harm}
+    return Request(prompt=fill(rubric.text, judged), image=asked.image, max_tokens=max_tokens)
+
+
+def _read(reply: Reply, rubric: QuestionRubric[V]) -> Ruled[V] | Failure:
+    if isinstance(reply, Failure):
+        return reply
+    if reply.finish in ("refusal", "content_filter"):
+        return Failure(reason=f"judge_{reply.finish}", message=f"The judge stopped with {reply.finish}.")
+    ruling = parse(reply.text)
+    if ruling is None or len(ruling.markers) != 1 or ruling.markers[0] not in rubric.markers:
+        end = " ".join(reply.text.split())[-80:]
+        return Failure(reason="unparsed", message=f"the judge's last line is not a verdict: '...{end}'")
+    return Ruled(rubric.markers[ruling.markers[0]], ruling.rationale)

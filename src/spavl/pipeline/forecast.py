@@ -1,0 +1,316 @@
+"""What building a dataset will ask of its models: calls, tokens, money and time, before anything is asked.
+
+Calls follow from the configuration; where a stage's inputs are there already they are exact, and what the call store
+holds is found. Tokens are an upper estimate: prompts are measured by their length (`models.most_tokens`), answers by
+their limit. A judge that asks no model, and what is measured after the build, are not in it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.config import OpenAIModelConfig, ResponderConfig, RubricJudgeConfig, RunConfig
+from spavl.images import CaptionOutcomes, caption_request
+from spavl.judge_config import judges_model
+from spavl.judges import Contest, Exchange, label_requests
+from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, check_request
+from spavl.judges.rubric import compare_request
+from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
+from spavl.models.account import plain
+from spavl.pipeline.build import asked_questions, caption_of
+from spavl.pipeline.road import BUILD_STAGES, OPINIONS, Road, open_road
+from spavl.preferences import contest_of, draw_comparisons, exchange_of, safety_groups
+from spavl.question_config import JudgedCheckConfig
+from spavl.questions import Subject
+from spavl.questions.write import plan_tasks, plan_tries, question_requests
+from spavl.records import ImageRecord, Question, QuestionType, Response
+from spavl.responses import response_request
+from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
+
+SAMPLES = 12
+"""Placeholders that stand for inputs which are not there yet."""
+CALL_S = 1.0
+TOKENS_PER_S = 40.0
+"""How fast a server is assumed to be until the run has asked it: seconds for a call, and tokens written in a second."""
+
+
+class Line(NamedTuple):
+    """What one station will ask of one model."""
+
+    stage: str
+    model: str
+    responder: str
+    """Whose answers they are; empty where the station has no responders."""
+    calls: int
+    exact: bool
+    """Whether the inputs are known; otherwise `calls` is the most there can be."""
+    stored: int
+    """Calls that cost nothing: the store has them, or two are the same."""
+    prompt_tokens: int
+    """Of the calls that are left, at most; so are the following."""
+    completion_tokens: int
+    money: float | None
+    """None where the model has no price."""
+    currency: str
+    seconds: float | None
+    """None for a local model that the run has not asked yet."""
+
+
+class Forecast(NamedTuple):
+    """What a build will ask of its models."""
+
+    lines: tuple[Line, ...]
+    short: tuple[str, ...]
+    """Budgets that may not suffice."""
+
+
+class _Calls(NamedTuple):
+    """Calls of one station to one model."""
+
+    stage: str
+    model: str
+    responder: str
+    number: int
+    exact: bool
+    requests: Iterable[Request]
+    """All of them where `exact`, otherwise some that stand for them."""
+
+
+class _Known(NamedTuple):
+    """What is there of a run; None where its stage is not finished."""
+
+    images: list[ImageRecord] | None = None
+    captions: CaptionOutcomes | None = None
+    written: list[Question] | None = None
+    questions: list[Question] | None = None
+    """Those that are answered: about pictures that are not kept for the test, and found good."""
+    responses: list[Response] | None = None
+    safe_rates: dict[str, float] | None = None
+
+
+def forecast_build(config: RunConfig) -> Forecast:
+    """Works out what `build` would ask; nothing is asked, and where there is no run yet none is made.
+
+    Raises:
+        UserError: The configuration names something that is not there, or another process is at work in the run.
+    """
+    taxonomy = load_taxonomy(config.taxonomy)
+    if not config.run.is_dir():
+        return _forecast(config, _calls(config, taxonomy, _Known(), _unseen), None)
+    with open_road(config) as road:
+        known = _known(road)
+        show = _unseen if known.images is None else road.shower()
+        return _forecast(config, _calls(config, taxonomy, known, show), road)
+
+
+def _known(road: Road) -> _Known:
+    manifests = road.run.manifests(BUILD_STAGES)
+    images = road.records("images", ImageRecord) if "images" in manifests else None
+    checked = road.questions() if "checked_questions" in manifests and images else None
+    return _Known(
+        images=images,
+        captions=road.captions() if "captions" in manifests else None,
+        written=road.records("questions", Question) if "questions" in manifests else None,
+        questions=None if checked is None else asked_questions(road, images or [], checked),
+        responses=road.records("responses", Response) if "responses" in manifests else None,
+        safe_rates=manifests["labels"].facts["safe_rates"] if "labels" in manifests else None,
+    )
+
+
+def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[[str], ImageInput]) -> Iterator[_Calls]:
+    leaves = chosen_leaves(config, taxonomy)
+    images = _placeholder_images(leaves.collected) if known.images is None else known.images
+    pictures = len(leaves.collected) * config.images.per_leaf if known.images is None else len(images)
+    there = known.images is not None
+    if config.captions.writer is not None:
+        captions = (caption_request(config.captions, show(image.id)) for image in images)
+        yield _Calls("captions", config.captions.writer, "", pictures, there, captions)
+    tasks = plan_tasks(config.questions, [Subject(image, caption_of(image, known.captions or {})) for image in images])
+    request, first = question_requests(config.questions, taxonomy, tasks, show), plan_tries(config.questions)[0]
+    each = len(tasks) // max(1, len(images))
+    captioned = there and known.captions is not None
+    written = (request(task, first) for task in tasks)
+    yield _Calls("questions", config.questions.writer, "", each * pictures, captioned, written)
+    yield from _check_calls(config, known, each * pictures, show)
+
+    asked_pictures = pictures - _test_pictures(config, pictures, len(leaves.held_out))
+    questions = _placeholder_questions(config) if known.questions is None else known.questions
+    asked = each * asked_pictures if known.questions is None else len(questions)
+    for name, responder in config.responses.responders.items():
+        requests = (response_request(responder, question, show(question.image_id)) for question in questions)
+        yield _Calls("responses", responder.model, name, asked, known.questions is not None, requests)
+    yield from _judge_calls(config, known, questions, asked, show)
+
+
+def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[str], ImageInput]) -> Iterator[_Calls]:
+    """Yields the checks' calls, at most: a question that one check leaves out is not read by the next."""
+    questions = known.written or _placeholder_questions(config)
+    number = most if known.written is None else len(questions)
+    checks: list[tuple[QuestionRubric[Any], JudgedCheckConfig | None]] = [
+        (HARMFULNESS, config.checks.harmfulness),
+        (RELEVANCE, config.checks.relevance),
+    ]
+    for rubric, check in checks:
+        if check is not None:
+            asked = [Asked(one.text, one.leaf, show(one.image_id)) for one in questions[:SAMPLES]]
+            requests = [check_request(rubric, one, check.max_tokens) for one in asked]
+            yield _Calls("checked_questions", check.model, "", number, False, requests)
+
+
+def _judge_calls(
+    config: RunConfig, known: _Known, questions: Sequence[Question], asked: int, show: Callable[[str], ImageInput]
+) -> Iterator[_Calls]:
+    responders = config.responses.responders
+    pairwise = config.preferences.judge
+    by_id = {question.id: question for question in questions}
+    longest = max(responder.max_tokens for responder in responders.values())
+    exchanges = [_exchange(questions[0], one) for one in responders.values()]
+    if known.responses is not None:
+        exchanges = [exchange_of(by_id[one.question_id], one, show(one.image_id)) for one in known.responses]
+    count = asked * len(responders) if known.responses is None else len(known.responses)
+    judges = [("labels", config.labels.judge), *(("opinions", judge) for judge in config.labels.others.values())]
+    for stage, judge in judges:
+        model = judges_model(judge)
+        if model is not None and exchanges:
+            each = len(label_requests(judge, exchanges[0]))
+            requests = (request for exchange in exchanges for request in label_requests(judge, exchange))
+            yield _Calls(stage, model, "", each * count, known.responses is not None, requests)
+    if isinstance(pairwise, RubricJudgeConfig):
+        preferences = config.preferences
+        count = 2 * asked * min(preferences.comparisons_per_question, math.comb(len(responders), 2))
+        contests = [Contest(questions[0].text, _words(longest), _words(longest), True, _unseen(""))]
+        drawn = known.responses is not None and known.safe_rates is not None
+        if known.responses is not None and known.safe_rates is not None:
+            groups = safety_groups(known.safe_rates, preferences.groups)
+            pairs = draw_comparisons(known.responses, groups, preferences.comparisons_per_question, config.seed)
+            said = {one.id: one for one in known.responses}
+            contests = [
+                contest_of(by_id[one.question_id], said[one.first_id], said[one.second_id], show) for one in pairs
+            ]
+            count = len(contests)
+        requests = (compare_request(contest, pairwise.max_tokens) for contest in contests)
+        yield _Calls("judgments", pairwise.model, "", count, drawn, requests)
+
+
+def _forecast(config: RunConfig, calls: Iterable[_Calls], road: Road | None) -> Forecast:
+    finished = frozenset() if road is None else frozenset(road.run.manifests((*BUILD_STAGES, OPINIONS)))
+    lines = tuple(_line(config, one, road, done=one.stage in finished) for one in calls)
+    return Forecast(lines, tuple(_short_budgets(config, lines, road)))
+
+
+def _line(config: RunConfig, calls: _Calls, road: Road | None, *, done: bool) -> Line:
+    left, tokens = (0, Tokens(0, 0)) if done else _left(calls, road)
+    model = config.models[calls.model]
+    price = model.price if isinstance(model, OpenAIModelConfig) else None
+    return Line(
+        *calls[:3],
+        calls=calls.number,
+        exact=calls.exact,
+        stored=calls.number - left,
+        prompt_tokens=tokens.prompt,
+        completion_tokens=tokens.completion,
+        money=None if price is None else cost(price, tokens),
+        currency="" if price is None else price.currency,
+        seconds=_seconds(config, calls.model, left, tokens, road),
+    )
+
+
+def _left(calls: _Calls, road: Road | None) -> tuple[int, Tokens]:
+    """Returns how many calls are to be made, and their tokens."""
+    if not calls.exact or road is None:
+        bounds = [most_tokens(request) for request in calls.requests]
+        mean = [sum(column) / max(1, len(bounds)) for column in zip(*bounds, strict=True)] or [0.0, 0.0]
+        return calls.number, Tokens(math.ceil(mean[0] * calls.number), math.ceil(mean[1] * calls.number))
+    fingerprint = road.models[calls.model].fingerprint
+    new: dict[str, Tokens] = {}
+    for request in calls.requests:
+        key = call_key(fingerprint, request)
+        if not road.models.store.known([key]):
+            new[key] = most_tokens(request)
+    return len(new), Tokens(sum(one.prompt for one in new.values()), sum(one.completion for one in new.values()))
+
+
+def _seconds(config: RunConfig, name: str, left: int, tokens: Tokens, road: Road | None) -> float | None:
+    """Returns the time at the model's own pace in this run, or at an assumed one; no faster than its limits allow."""
+    spent, model = _spent(name, road), config.models[name]
+    if not left:
+        return 0.0
+    if spent.calls:
+        return left * spent.seconds / spent.calls
+    if not isinstance(model, OpenAIModelConfig):
+        return None
+    return max(
+        (left * CALL_S + tokens.completion / TOKENS_PER_S) / model.concurrency,
+        60 * left / (model.requests_per_minute or math.inf),
+        60 * sum(tokens) / (model.tokens_per_minute or math.inf),
+    )
+
+
+def _short_budgets(config: RunConfig, lines: Sequence[Line], road: Road | None) -> Iterator[str]:
+    for name, model in config.models.items():
+        if model.kind == "embedded" or model.budget is None:
+            continue
+        spent, own = _spent(name, road), [line for line in lines if line.model == name]
+        tokens = Tokens(sum(line.prompt_tokens for line in own), sum(line.completion_tokens for line in own))
+        limits = [
+            ("tokens", model.budget.tokens, spent.prompt_tokens + spent.completion_tokens, sum(tokens)),
+            ("seconds", model.budget.seconds, spent.seconds, sum(line.seconds or 0 for line in own)),
+        ]
+        if isinstance(model, OpenAIModelConfig) and model.budget is not None and model.price is not None:
+            so_far = cost(model.price, Tokens(spent.prompt_tokens, spent.completion_tokens))
+            limits.append(("money", model.budget.money, so_far, cost(model.price, tokens)))
+        for field, limit, so_far, needed in limits:
+            if limit is not None and so_far + needed > limit:
+                field_and_limit = f"models.{name}.budget.{field} {plain(limit)}"
+                yield f"{field_and_limit}: {plain(so_far)} are spent, and up to {plain(needed)} more may be needed"
+
+
+def _spent(name: str, road: Road | None) -> Spent:
+    return Spent() if road is None else road.models.store.spent(name)
+
+
+def _test_pictures(config: RunConfig, pictures: int, held_out_leaves: int) -> int:
+    held_out = held_out_leaves * config.images.per_leaf
+    drawn = config.dataset.test_pictures
+    return held_out + (math.ceil((pictures - held_out) * config.dataset.test_fraction) if drawn is None else drawn)
+
+
+def _placeholder_images(leaves: Sequence[str]) -> list[ImageRecord]:
+    return [
+        ImageRecord(
+            sha256=leaf,
+            format="png",
+            width=1,
+            height=1,
+            perceptual_hash="0" * 16,
+            caption=leaf.rpartition("/")[2],
+            source="",
+            source_name="",
+            licence=None,
+            leaf=leaf,
+            keyword="",
+            similarity=0.0,
+        )
+        for leaf in leaves[:SAMPLES]
+    ]
+
+
+def _placeholder_questions(config: RunConfig) -> list[Question]:
+    kind = QuestionType.EASY_QUESTION
+    text = _words(config.questions.max_tokens)
+    return [Question(image_id="", leaf="", question_type=kind, text=text, writer=config.questions.writer)]
+
+
+def _exchange(question: Question, responder: ResponderConfig) -> Exchange:
+    return Exchange(question.text, _words(responder.max_tokens), True, _unseen(""))
+
+
+def _words(tokens: int) -> str:
+    """Returns a text of so many tokens, by the measure of `most_tokens`."""
+    return "ab " * tokens
+
+
+def _unseen(image_id: str) -> ImageInput:
+    """Stands for a picture that is not there yet."""
+    return ImageInput(sha256=image_id, path=Path())

@@ -1,0 +1,1 @@
+"""The tests; a package, since a package of another name in the environment calls itself so too."""

@@ -1,0 +1,82 @@
+"""The captions station: what a model wrote, and which pictures keep their source's caption."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from tests.models.scripted import ScriptedModel
+from tests.questions.test_write import picture
+
+from spavl.config import CaptionsConfig
+from spavl.errors import RunError
+from spavl.images import write_captions
+from spavl.images.caption import load_caption_prompt, read_caption
+from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
+from spavl.records import Caption, Failure, ImageRecord
+from spavl.store import StageDirectory
+
+REFUSAL = "I'm sorry, but I can't describe this picture."
+PICTURES = [picture(letter * 64) for letter in "abcd"]
+
+
+def show(image_id: str) -> ImageInput:
+    return ImageInput(sha256=image_id, path=Path("padlock.png"))
+
+
+def write(tmp_path: Path, replies: dict[str, Reply], config: CaptionsConfig) -> tuple[StageDirectory, ScriptedModel]:
+    """Runs the station with a model that has a reply for some pictures and calls the others a padlock."""
+
+    def answer(request: Request) -> Reply:
+        assert request.image is not None
+        return replies.get(request.image.sha256, Completion(text=" “A brass padlock.” \nMore."))
+
+    model = ScriptedModel(answer)
+    stage = StageDirectory(tmp_path / "captions", {}, {})
+    stored = StoredModel(model, CallStore(tmp_path / "calls.sqlite"))
+    asyncio.run(write_captions(config, PICTURES, show, lambda name: stored, stage))
+    return stage, model
+
+
+def test_a_picture_that_is_declined_or_failed_at_keeps_its_sources_caption_and_is_counted_by_leaf(
+    tmp_path: Path,
+) -> None:
+    replies: dict[str, Reply] = {
+        PICTURES[0].id: Completion(text=REFUSAL),
+        PICTURES[1].id: Failure(reason="bad_request", message="The server takes no such picture."),
+    }
+    stage, _ = write(tmp_path, replies, CaptionsConfig(writer="served"))
+    assert set(stage.failures()) == {one.id for one in PICTURES[:2]}
+    captions = stage.records(Caption)
+    assert [one.image_id for one in captions] == [one.id for one in PICTURES[2:]]
+    assert captions[0].text == "A brass padlock."
+    manifest = stage.manifest()
+    assert manifest.counts.by_reason == {"bad_request": 1, "refused": 1}
+    assert manifest.facts["by_leaf"] == {PICTURES[0].leaf: {"pictures": 4, "source_captions": 2}}
+
+
+def test_without_a_writer_no_model_is_asked(tmp_path: Path) -> None:
+    stage, model = write(tmp_path, {}, CaptionsConfig())
+    assert model.groups == []
+    assert stage.manifest().counts.items == 0
+
+
+def test_a_writer_that_is_of_no_use_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="none of 4 items has a result"):
+        write(tmp_path, {one.id: Completion(text="...") for one in PICTURES}, CaptionsConfig(writer="served"))
+
+
+@pytest.mark.parametrize(("text", "reason"), [(REFUSAL, "refused"), ("  ", "empty"), ("?!", "empty")])
+def test_what_is_no_caption_has_its_reason(text: str, reason: str) -> None:
+    read = read_caption(PICTURES[0], Completion(text=text), "served")
+    assert isinstance(read, Failure) and read.reason == reason
+
+
+def test_the_prompt_has_its_intent_written_down() -> None:
+    prompt = load_caption_prompt("caption_v1")
+    assert len(prompt.intent.split()) >= 6 and len(prompt.prompt.split()) >= 6
+
+
+def test_a_caption_knows_its_picture_leaf_and_writer() -> None:
+    image: ImageRecord = PICTURES[0]
+    made = read_caption(image, Completion(text="A brass padlock."), "served")
+    assert isinstance(made, Caption) and (made.image_id, made.leaf, made.writer) == (image.id, image.leaf, "served")
