@@ -3,7 +3,8 @@
 Scale: hashes of 100,000 pictures against those of 10,000, made from a seed, with copies planted eight bits away. Looks:
 pictures that installed packages carry, each against copies of all of them that were scaled down, re-encoded, mirrored,
 or cut by a tenth of width and height at a random place; what is found beside the copies is a false positive, or looks
-alike before anything is edited. Texts: prompts of random words, some with one word changed. As many threads as cores.
+alike before anything is edited. Vectors: the same by the packaged encoder, and with a quarter cut off. Texts: prompts
+of random words, some with one word changed. As many threads as cores.
 
     python -m benchmarks.contamination [--quick] [--json PATH]
 """
@@ -22,13 +23,18 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from spavl.dataset.contamination import CheckLimits
 from spavl.dataset.fingerprints import PARTS, find_lookalikes, fingerprint
 from spavl.embedded.pictures import packaged_pictures
+from spavl.models.picture_vectors import picture_encoder
 from spavl.store.near import Hashes
+from spavl.store.near_vectors import near_vectors
 from spavl.texts.near import TextLimits, find_same_texts
 
 BITS = 8
+COSINE = CheckLimits().image_cosine
 EDITS = ("scaled to half", "JPEG quality 30", "mirrored", "cut by a tenth", "cut, mirrored, JPEG 50")
+QUARTER = "cut by a quarter"
 
 
 def measure_scale(ours: int, theirs: int, planted: int) -> dict[str, Any]:
@@ -81,6 +87,35 @@ def measure_looks(count: int) -> dict[str, Any]:
     return {"pictures": len(pictures), "ms_a_picture": round(1000 * each, 1), "edits": rows}
 
 
+def measure_vectors(count: int) -> dict[str, Any]:
+    """Compares packaged pictures with edited copies of them by vectors, and counts what hashes find of the same."""
+    paths = [one.path for one in packaged_pictures()]
+    pictures = [_opened(path) for path in random.Random(0).sample(paths, min(count, len(paths)))]
+    files, encode = [_encoded(picture, "JPEG") for picture in pictures], picture_encoder("packaged")
+    started = time.perf_counter()
+    vectors = encode(files)
+    each = (time.perf_counter() - started) / len(pictures)
+    hashes = np.stack([fingerprint(content) for content in files])
+    own = {(number, number) for number in range(len(pictures))}
+    rows = []
+    for edit in (*EDITS, QUARTER):
+        copies = [_edited(picture, edit, number) for number, picture in enumerate(pictures)]
+        found = near_vectors(vectors, encode(copies), COSINE)
+        near = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+        looks = _pairs(hashes, np.stack([fingerprint(content) for content in copies]))
+        rows.append(
+            {
+                "edit": edit,
+                "planted": len(pictures),
+                "found": len(near & own),
+                "found_by_hashes": len(looks & own),
+                "other_pairs": len(pictures) * (len(pictures) - 1),
+                "others_found": len(near - own),
+            }
+        )
+    return {"pictures": len(pictures), "cosine": COSINE, "ms_a_picture": round(1000 * each, 1), "edits": rows}
+
+
 def measure_texts(ours: int, theirs: int) -> dict[str, Any]:
     """Compares prompts of random words with a tenth of the benchmark's planted among them, one word changed."""
     rng = random.Random(0)
@@ -128,7 +163,10 @@ def _edited(picture: Image.Image, edit: str, seed: int) -> bytes:
     rng, (width, height) = random.Random(seed), picture.size
     left, top = rng.uniform(0, 0.1) * width, rng.uniform(0, 0.1) * height
     cut = picture.crop((round(left), round(top), round(left + 0.9 * width), round(top + 0.9 * height)))
+    corner = round(2.5 * left), round(2.5 * top)
+    quarter = picture.crop((*corner, corner[0] + 3 * width // 4, corner[1] + 3 * height // 4))
     made = {
+        QUARTER: (quarter, "PNG", 0),
         "scaled to half": (picture.resize((width // 2, height // 2), Image.Resampling.LANCZOS), "PNG", 0),
         "JPEG quality 30": (picture, "JPEG", 30),
         "mirrored": (ImageOps.mirror(picture), "PNG", 0),
@@ -138,7 +176,7 @@ def _edited(picture: Image.Image, edit: str, seed: int) -> bytes:
     return _encoded(*made[edit])
 
 
-def say(scale: dict[str, Any], looks: dict[str, Any], texts: dict[str, Any]) -> None:
+def say(scale: dict[str, Any], looks: dict[str, Any], vectors: dict[str, Any], texts: dict[str, Any]) -> None:
     """Prints the figures."""
     print(
         "{pictures:,} x {benchmark_pictures:,} pictures: {seconds} s; {found} of {planted} planted copies found, "
@@ -149,6 +187,12 @@ def say(scale: dict[str, Any], looks: dict[str, Any], texts: dict[str, Any]) -> 
         print(
             "  {edit}: {found} of {planted} copies found; {others_found} of {other_pairs:,} other pairs, of which "
             "{others_found_that_look_alike_unedited} look alike unedited".format(**row)
+        )
+    print("{pictures} of them by vectors, cosine {cosine} or more, {ms_a_picture} ms each:".format(**vectors))
+    for row in vectors["edits"]:
+        print(
+            "  {edit}: {found} of {planted} copies found, {found_by_hashes} by hashes; {others_found} of "
+            "{other_pairs:,} other pairs".format(**row)
         )
     print(
         "{prompts:,} x {benchmark_prompts:,} prompts: {seconds} s; {found} of {planted} with one word changed found, "
@@ -163,9 +207,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file for the numbers")
     given = parser.parse_args(arguments)
     if given.quick:
-        results = measure_scale(10_000, 1_000, 100), measure_looks(40), measure_texts(1_000, 200)
+        results = measure_scale(10_000, 1_000, 100), measure_looks(40), measure_vectors(20), measure_texts(1_000, 200)
     else:
-        results = measure_scale(100_000, 10_000, 1_000), measure_looks(951), measure_texts(100_000, 10_000)
+        results = (
+            measure_scale(100_000, 10_000, 1_000),
+            measure_looks(951),
+            measure_vectors(200),
+            measure_texts(100_000, 10_000),
+        )
     say(*results)
     if given.json:
         body = {
@@ -175,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "cores": os.cpu_count(),
             "scale": results[0],
             "looks": results[1],
-            "texts": results[2],
+            "vectors": results[2],
+            "texts": results[3],
         }
         given.json.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
 

@@ -68,6 +68,10 @@ class OpenAIModelConfig(Config):
     """The server's address up to and including `/v1`; no user name or key stands in it (use `api_key_env`)."""
     model: str
     """The model's name at that server."""
+    identity: str | None = Field(None, min_length=1)
+    """Whose answers these are, whatever the address: answers are stored under it in place of `base_url`, so that a
+    server may move. Give the old address to keep what was answered there; two servers that share one identity and a
+    model's name share their answers."""
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself never stands in a file."""
     length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -94,6 +98,10 @@ class OpenAIModelConfig(Config):
         if self.budget and self.budget.money is not None and self.price is None:
             raise ValueError("budget.money is set, and there is no price; set price: {input: ..., output: ...}")
         return self
+
+    def identified(self) -> "OpenAIModelConfig":
+        """Returns it with the identity in the address's place, which is what its answers depend on."""
+        return self.model_copy(update={"base_url": self.identity or self.base_url})
 
 
 ModelConfig = Annotated[EmbeddedModelConfig | HfModelConfig | OpenAIModelConfig, Field(discriminator="kind")]

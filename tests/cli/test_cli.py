@@ -179,3 +179,15 @@ def test_show_lists_the_ids_that_begin_alike(tmp_path: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
     assert all(question.id in done.stderr for question in questions)
     assert spavl("show", questions[1].id, "--run", str(tmp_path)).returncode == 0
+
+
+def test_what_only_a_replay_may_leave_out_is_refused_without_one(tmp_path: Path) -> None:
+    done = spavl("build", str(demo_config(tmp_path)), "--allow-missing")
+    assert done.returncode == 2 and "--replay" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_and_a_replay_together_are_one_clear_error(tmp_path: Path) -> None:
+    done = spavl("build", str(demo_config(tmp_path)), "--plan", "--replay")
+    assert done.returncode == 2 and "one of the two" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()

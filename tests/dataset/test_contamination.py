@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from tests.dataset.pictures_for_copies import edited, encoded, scene
 from tests.dataset.preference_rows import spa_vl_row, trl_row, write_rows
 
-from spavl.dataset.contamination import CheckLimits, Contamination, check_contamination
+from spavl.dataset.contamination import KINDS, CheckLimits, Contamination, check_contamination
 from spavl.dataset.fingerprints import find_lookalikes, fingerprint
 from spavl.errors import UserError
 from spavl.texts.near import TextLimits, find_same_texts
@@ -200,3 +201,65 @@ def test_an_unknown_kind_is_one_clear_error(tmp_path: Path) -> None:
     done = spavl("contamination", str(tmp_path), "--against", str(tmp_path), "--kinds", "image_exakt")
     assert done.returncode == 2
     assert "image_exakt" in done.stderr and "image_near" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def quarter_cut(number: int) -> bytes:
+    """Returns a scene without a quarter of both sides, which is more than the hashes of its parts can bear."""
+    picture = scene(number)
+    width, height = picture.size
+    return encoded(picture.crop((0, 0, 3 * width // 4, 3 * height // 4)))
+
+
+def test_vectors_are_a_measure_of_their_own_and_a_pair_is_found_once_by_the_strongest(tmp_path: Path) -> None:
+    """Row 0's picture is in the benchmark as it is, row 1's recompressed; row 2's has only its vector there."""
+    dataset = write_rows(tmp_path / "data", rows_of(range(3)))
+    benchmark = tmp_path / "benchmark"
+    benchmark.mkdir()
+    (benchmark / "0.png").write_bytes(encoded(scene(0)))
+    (benchmark / "1.png").write_bytes(edited(scene(1), "recompressed"))
+    (benchmark / "2.png").write_bytes(quarter_cut(2))
+
+    def same(contents: Sequence[bytes]) -> np.ndarray:
+        """Gives picture 2 and its cut one vector, and everything else a vector of its own."""
+        known = {encoded(scene(2)): 0, quarter_cut(2): 0, encoded(scene(0)): 1}
+        places = [known.get(content, 2 + hash(content) % 50) for content in contents]
+        return np.eye(60, dtype=np.float32)[places]
+
+    found = check_contamination(dataset, [benchmark], CheckLimits(kinds=KINDS), same)
+    assert [(one.kind, one.benchmark_rows, one.distance) for one in found.findings] == [
+        ("image_exact", ("0.png",), 0.0),
+        ("image_near", ("1.png",), found.findings[1].distance),
+        ("image_embedding", ("2.png",), 0.0),
+    ]
+    assert found.counts()["by_kind"]["image_embedding"] == {"findings": 1, "rows": 1}
+    alone = check_contamination(dataset, [benchmark], CheckLimits(kinds=("image_embedding",)), same)
+    assert [one.benchmark_rows for one in alone.findings] == [("0.png",), ("2.png",)]
+    assert list(alone.counts()["by_kind"]) == ["image_embedding"]
+
+
+def test_without_an_encoder_vectors_are_not_counted_as_none_found(tmp_path: Path) -> None:
+    dataset, benchmark = write_rows(tmp_path / "data", rows_of([0])), write_rows(tmp_path / "b", rows_of([1]))
+    assert "image_embedding" not in checked(dataset, benchmark).counts()["by_kind"]
+    with pytest.raises(UserError, match="--encoder packaged"):
+        checked(dataset, benchmark, kinds=("image_embedding",))
+
+
+def test_the_command_compares_vectors_of_the_packaged_encoder(tmp_path: Path) -> None:
+    """Of soft colours alone, all drawn alike, the encoder makes little; its copy is still the nearest."""
+    dataset = write_rows(tmp_path / "data", rows_of(range(4)))
+    benchmark = tmp_path / "benchmark"
+    benchmark.mkdir()
+    (benchmark / "2.png").write_bytes(edited(scene(2), "resized"))
+    vectors = ("--encoder", "packaged", "--image-cosine", "0.8", "--kinds", "image_embedding")
+    done = spavl("contamination", str(dataset), "--against", str(benchmark), *vectors, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(Path(json.loads(done.stdout)["report"]).read_text())
+    assert report["settings"]["image_cosine"] == 0.8
+    nearest = min(report["findings"], key=lambda one: one["distance"])
+    assert (nearest["kind"], nearest["rows"]) == ("image_embedding", ["train-00000-of-00001.parquet#2"])
+
+
+def test_an_encoder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    dataset, benchmark = write_rows(tmp_path / "data", rows_of([0])), write_rows(tmp_path / "b", rows_of([1]))
+    done = spavl("contamination", str(dataset), "--against", str(benchmark), "--encoder", str(tmp_path))
+    assert done.returncode == 2 and "--encoder" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr

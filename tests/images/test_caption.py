@@ -9,7 +9,7 @@ from tests.questions.test_write import picture
 
 from spavl.config import CaptionsConfig
 from spavl.errors import RunError
-from spavl.images import caption_outcomes, write_captions
+from spavl.images import write_captions
 from spavl.images.caption import load_caption_prompt, read_caption
 from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
 from spavl.records import Caption, Failure, ImageRecord
@@ -45,9 +45,10 @@ def test_a_picture_that_is_declined_or_failed_at_keeps_its_sources_caption_and_i
         PICTURES[1].id: Failure(reason="bad_request", message="The server takes no such picture."),
     }
     stage, _ = write(tmp_path, replies, CaptionsConfig(writer="served"))
-    outcomes = caption_outcomes(stage)
-    assert [type(outcomes[one.id]) for one in PICTURES] == [Failure, Failure, Caption, Caption]
-    assert outcomes[PICTURES[2].id].text == "A brass padlock."
+    assert set(stage.failures()) == {one.id for one in PICTURES[:2]}
+    captions = stage.records(Caption)
+    assert [one.image_id for one in captions] == [one.id for one in PICTURES[2:]]
+    assert captions[0].text == "A brass padlock."
     manifest = stage.manifest()
     assert manifest.counts.by_reason == {"bad_request": 1, "refused": 1}
     assert manifest.facts["by_leaf"] == {PICTURES[0].leaf: {"pictures": 4, "source_captions": 2}}
@@ -55,7 +56,7 @@ def test_a_picture_that_is_declined_or_failed_at_keeps_its_sources_caption_and_i
 
 def test_without_a_writer_no_model_is_asked(tmp_path: Path) -> None:
     stage, model = write(tmp_path, {}, CaptionsConfig())
-    assert model.groups == [] and caption_outcomes(stage) == {}
+    assert model.groups == []
     assert stage.manifest().counts.items == 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 from tests.images.picture_host import PictureHost, Reply
 from tests.images.test_collect import TAXONOMY, WordCounts, blocks
 
-from spavl.errors import UserError
+from spavl.errors import RunError, UserError
 from spavl.image_config import ImagesConfig, TableSource
 from spavl.images import collect
 from spavl.images.table import check_table, table_candidates
+from spavl.models import Replay
 from spavl.records import ImageRecord
 from spavl.store import ImageStore, Manifest, StageDirectory
 
@@ -152,8 +154,9 @@ class Run:
         source = table(path / "t.csv", columns, allow_private_hosts=True, retries=0)
         self.path, self.config = path, ImagesConfig(source=source, per_leaf=2, **settings)
 
-    async def collect(self) -> Manifest:
-        return await collect(self.config, TAXONOMY, self.stage(), ImageStore(self.path / "pictures"), WordCounts())
+    async def collect(self, replay: Replay | None = None) -> Manifest:
+        store = ImageStore(self.path / "pictures")
+        return await collect(self.config, TAXONOMY, self.stage(), store, WordCounts(), replay)
 
     def stage(self) -> StageDirectory:
         return StageDirectory(self.path / "images", {}, {})
@@ -228,6 +231,29 @@ def test_a_run_that_is_killed_downloads_nothing_twice_and_ends_as_another(tmp_pa
     run, other = asyncio.run(killed_and_resumed())
     assert set(run.records()) == {"red apple", "pear", "bell"}
     assert run.results() == other.results()
+
+
+def test_a_replay_takes_what_was_downloaded_and_counts_what_was_not(tmp_path: Path) -> None:
+    """Of four addresses three were downloaded; the host is asked nothing more, and the fourth lacks."""
+    names = [f"/{caption}.png".replace(" ", "%20") for caption in CAPTIONS]
+    host = PictureHost({name: Reply(png(seed)) for seed, name in enumerate(names)})
+
+    async def replayed() -> Run:
+        async with host.running() as address:
+            run = Run(tmp_path / "run", address)
+            await run.collect()
+            asked = dict(host.asked)
+            again = Run(tmp_path / "again", address)
+            shutil.copytree(run.path / "downloads", again.path / "downloads")
+            await again.collect(Replay())
+            assert again.results() == run.results()
+            nothing = Run(tmp_path / "nothing", address)
+            with pytest.raises(RunError, match=r"4 times .*a download is not stored"):
+                await nothing.collect(Replay())
+            assert dict(host.asked) == asked
+            return again
+
+    assert set(asyncio.run(replayed()).records()) == {"red apple", "pear", "bell"}
 
 
 def files(folder: Path) -> list[Path]:

@@ -14,7 +14,8 @@ import pytest
 from tests.models.scripted import ScriptedModel, echo
 
 from spavl.errors import RunError, UserError
-from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel, call_key
+from spavl.models import CallStore, Completion, ImageInput, Replay, Reply, Request, StoredModel, call_key
+from spavl.models.account import Account
 from spavl.records import Failure
 from spavl.store import Usage
 
@@ -144,6 +145,36 @@ def test_what_was_used_is_counted_and_stored_answers_cost_nothing(tmp_path: Path
     assert stored.take_usage() == Usage(calls=2, prompt_tokens=4, completion_tokens=2)
     asyncio.run(stored.generate(prompts("a", "b", "c")))
     assert stored.take_usage() == Usage(calls=1, stored_calls=2, prompt_tokens=2, completion_tokens=1)
+
+
+def test_a_replay_answers_from_the_store_and_never_asks(tmp_path: Path) -> None:
+    """What is not stored may be asked later, unless it may be left out."""
+    store, model = CallStore(tmp_path / "calls.sqlite"), ScriptedModel()
+    asyncio.run(StoredModel(model, store).generate(prompts("a")))
+    for allowed in (False, True):
+        replayed = StoredModel(model, store, Account("mine"), Replay(allowed))
+        known, missing = asyncio.run(replayed.generate(prompts("a", "b")))
+        assert known == echo(Request(prompt="a"))
+        message = "a call of model 'mine' is not stored"
+        assert missing == Failure(reason="not_stored", message=message, transient=not allowed)
+        assert replayed.take_usage() == Usage(stored_calls=1)
+    assert model.groups == [["a"]]
+
+
+def test_calls_about_a_picture_are_forgotten_and_leave_no_bytes_behind(tmp_path: Path) -> None:
+    """A prompt that quotes the digest in the words of the store is no call about the picture."""
+    path = tmp_path / "calls.sqlite"
+    store, quoting = CallStore(path), f'"image":"{"ab" * 32}"'
+    shown = [Request(prompt=f"secret {n}", image=ImageInput(sha256=32 * n, path=Path("a"))) for n in ("ab", "cd")]
+    asyncio.run(StoredModel(ScriptedModel(), store).generate([*shown, Request(prompt=quoting)]))
+    assert store.forget_pictures(["ab" * 32, "ef" * 32]) == 1
+    assert (store.count(), store.forget_pictures(["ab" * 32])) == (2, 0)
+    store.close()
+    left = b"".join(one.read_bytes() for one in tmp_path.iterdir())
+    assert b"secret cd" in left and b"secret ab" not in left
+    model = ScriptedModel()
+    asyncio.run(StoredModel(model, CallStore(path)).generate([*shown, Request(prompt=quoting)]))
+    assert model.groups == [["secret ab"]]
 
 
 def test_a_group_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:

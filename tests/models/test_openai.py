@@ -51,6 +51,15 @@ def test_a_request_says_what_decides_the_answer_and_nothing_else() -> None:
     assert server.bodies == [{"model": "tiny", "messages": messages, **decoding}]
 
 
+def test_answers_are_known_by_address_or_by_the_identity_in_its_place() -> None:
+    """Without an identity the fingerprint is that of before there were any, so what was stored stays known."""
+    at = model_at("http://old:1/v1/")
+    assert at.fingerprint == {"kind": "openai", "base_url": "http://old:1/v1", "model": "tiny"}
+    assert model_at("http://new:2/v1", identity="http://old:1/v1/").fingerprint == at.fingerprint
+    named = model_at("http://old:1/v1", identity="mine")
+    assert named.fingerprint == {"kind": "openai", "base_url": "mine", "model": "tiny"}
+
+
 def test_an_answer_to_be_judged_is_the_assistants_turn_after_the_prompt() -> None:
     server = ChatServer(says("safe"))
     ask(server, Request(prompt="placeholder question", answered="placeholder answer", system="Be brief."))

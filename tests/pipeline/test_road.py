@@ -17,6 +17,12 @@ def test_how_a_server_is_asked_is_not_part_of_what_it_answers() -> None:
     assert identity(served(price={"input": 1, "output": 2}, **limits)) == identity(served())
 
 
+def test_a_server_with_an_identity_is_the_same_wherever_it_is() -> None:
+    here, there = (served(base_url=f"http://{host}/v1", identity="mine") for host in ("a", "b"))
+    assert identity(here.identified()) == identity(there.identified()) != identity(here)
+    assert identity(served().identified()) == identity(served())
+
+
 def test_which_model_is_asked_is() -> None:
     assert identity(served(model="other")) != identity(served())
     assert identity(served(base_url="http://localhost:2/v1")) != identity(served())

@@ -9,7 +9,8 @@ from tests.models.scripted import ScriptedModel
 
 from spavl.config import ChecksConfig
 from spavl.errors import RunError
-from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
+from spavl.models import CallStore, Completion, ImageInput, Replay, Reply, Request, StoredModel
+from spavl.models.account import Account
 from spavl.questions import check_questions, kept_questions
 from spavl.records import Failure, Question, QuestionCheck
 from spavl.store import StageDirectory
@@ -188,3 +189,21 @@ def test_an_interrupted_check_ends_like_one_that_was_not(tmp_path: Path) -> None
     stage.results_path.write_bytes(content[: len(content) // 2])
     again = run.check(asked, **BOTH)
     assert run.calls == 0 and again.results_path.read_bytes() == content
+
+
+def test_a_check_that_a_replay_lacks_ends_the_stage_or_leaves_the_question_out_though_others_without_a_verdict_stay(
+    tmp_path: Path,
+) -> None:
+    """Of two questions the judge was asked about the first alone, and gave it no verdict."""
+    broken, fresh = question("Placeholder BROKEN?"), question("Placeholder two?")
+    run = Run(tmp_path, rules())
+    settings = {"relevance": {"model": "judge"}, "unjudged": "keep"}
+    run.check([broken], **settings)
+    run.stored = StoredModel(run.model, CallStore(tmp_path / "calls.sqlite"), Account("judge"), Replay())
+    with pytest.raises(RunError, match=r"1 of 2 items need what is not stored .*model 'judge'"):
+        run.check([broken, fresh], **settings)
+    run.stored = StoredModel(run.model, CallStore(tmp_path / "calls.sqlite"), Account("judge"), Replay(True))
+    stage = run.check([broken, fresh], **settings)
+    assert reasons(stage) == {fresh.id: "not_stored"}
+    assert [one.question_id for one in stage.records(QuestionCheck)] == [broken.id]
+    assert run.calls == 0

@@ -11,12 +11,14 @@ from spavl.cli.contamination import contamination
 from spavl.cli.demo import demo
 from spavl.cli.export import export
 from spavl.cli.merge import merge
+from spavl.cli.push import push
+from spavl.cli.remove import remove
 from spavl.cli.road import build, evaluate, report, run, train
 from spavl.cli.show import show
 from spavl.cli.taxonomy import taxonomy
 from spavl.errors import SpavlError
 
-VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge, contamination, export)
+VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge, contamination, export, push, remove)
 
 app = typer.Typer(
     name="spavl",

@@ -1,8 +1,11 @@
 """`spavl run`, and its parts `build`, `train`, `evaluate` and `report`."""
 
 import asyncio
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
@@ -11,9 +14,19 @@ from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
+from spavl.errors import UserError
 from spavl.recipe_config import RecipeConfig
 
+if TYPE_CHECKING:
+    from spavl.models import Replay
+
 PARTS = ("build", "train", "evaluate", "report")
+ReplayStored = Annotated[
+    bool, typer.Option("--replay", help="Ask nobody: every answer and download comes from what is stored.")
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="With --replay: leave out, counted, what needs a call that is missing.")
+]
 
 
 def run(
@@ -23,20 +36,33 @@ def run(
     travel(load_config(config, overrides or ()), PARTS, restart_from, as_json)
 
 
-def build(
+def build(  # noqa: PLR0913  # a verb's options
     config: ConfigPath,
     overrides: Overrides = None,
     plan: BuildPlan = False,
     restart_from: RestartFrom = None,
+    replay: ReplayStored = False,
+    allow_missing: AllowMissing = False,
     as_json: AsJson = False,
 ) -> None:
     """Build a preference dataset: pictures, questions, responses, labels, judgments, pairs."""
+    if plan and replay:
+        raise UserError("--plan says what would be asked, and --replay asks nobody. Give one of the two.")
+    if allow_missing and not replay:
+        raise UserError("--allow-missing goes with --replay alone: without it, calls that are missing are made.")
+    loaded = load_config(config, overrides or ())
     if plan:
         from spavl.pipeline.forecast import forecast_build  # the models' libraries load here
 
-        say_forecast(forecast_build(load_config(config, overrides or ())), as_json)
+        say_forecast(forecast_build(loaded), as_json)
         return
-    travel(load_config(config, overrides or ()), PARTS[:1], restart_from, as_json)
+    if replay:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the hub's client reads it when it is loaded, which is below
+        from spavl.models import Replay
+
+        travel(loaded, PARTS[:1], restart_from, as_json, Replay(allow_missing))
+        return
+    travel(loaded, PARTS[:1], restart_from, as_json)
 
 
 def train(
@@ -74,22 +100,26 @@ def report(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fa
     travel(load_config(config, overrides or ()), PARTS[3:], None, as_json)
 
 
-def travel(config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool) -> None:
+def travel(
+    config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool, replay: "Replay | None" = None
+) -> None:
     """Opens the run, takes the parts of the road in order, and says what came out."""
     from spavl.train import walk_or_follow  # torch loads here, and not for `--help`
 
-    said = walk_or_follow(lambda: _walk(config, parts, restart_from))
+    said = walk_or_follow(lambda: _walk(config, parts, restart_from, replay))
     if said is not None:
         say(*said, as_json)
 
 
-def _walk(config: RunConfig, parts: Sequence[str], restart_from: str | None) -> tuple[dict[str, Any], list[str]]:
+def _walk(
+    config: RunConfig, parts: Sequence[str], restart_from: str | None, replay: "Replay | None"
+) -> tuple[dict[str, Any], list[str]]:
     """Returns the result as JSON and as lines."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
     from spavl.report import write_report
     from spavl.train import check_ready
 
-    with pipeline.open_road(config) as road:
+    with pipeline.open_road(config, replay) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.ALL_STAGES)
         if "train" in parts and "train" not in road.run.manifests(pipeline.ALL_STAGES):

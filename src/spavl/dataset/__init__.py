@@ -1,10 +1,10 @@
 """The dataset: split by picture, written as Parquet that `datasets.load_dataset` opens, with a card; and read back."""
 
-from spavl.dataset.build import DatasetRow, Material, benchmark_questions, build_dataset
+from spavl.dataset.build import DatasetRow, Material, benchmark_questions, build_dataset, write_files
 from spavl.dataset.files import find_split
 from spavl.dataset.meta_files import meta_paths
 from spavl.dataset.read import read_pairs, sample_pairs, stored_pictures
-from spavl.dataset.splits import Split, Splits, assign_splits
+from spavl.dataset.splits import Split, Splits, assign_splits, note_splits, noted_splits
 
 __all__ = [
     "DatasetRow",
@@ -16,7 +16,10 @@ __all__ = [
     "build_dataset",
     "find_split",
     "meta_paths",
+    "note_splits",
+    "noted_splits",
     "read_pairs",
     "sample_pairs",
     "stored_pictures",
+    "write_files",
 ]

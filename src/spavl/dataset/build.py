@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,31 +57,14 @@ def build_dataset(material: Material, splits: Splits, store: ImageStore, stage: 
         UserError: No pair is left for training.
         RunError: A pair's picture belongs to the test split, or the disk is full.
     """
-    questions, pairs = material.questions, material.pairs
-    by_id = {image.id: Picture(image, material.captions.get(image.id)) for image in material.images}
-    by_split = _pairs_of_splits(pairs, splits)
-    asked = [one for one in questions if splits[one.image_id] == "test"]
-    test = {name: members for name, members in benchmark_questions(questions, splits).items() if members}
-
-    def read(image: ImageRecord) -> bytes:
-        return store.path(image.sha256, image.format).read_bytes()
-
-    folder = stage.path / "data"
-    for split, members in by_split.items():
-        if members:
-            _write(folder, split, pair_table(members, by_id, read))
-    for name, kept in test.items():
-        _write(folder, name, question_table(kept, by_id, read))
-    used = {pair.image_id for pair in pairs} | {one.image_id for members in test.values() for one in members}
-    card = dataset_card(by_split, test, {image: by_id[image] for image in used}, material.checks)
-    write_atomically(stage.path / "README.md", card.encode())
-    licences = sorted({by_id[image].record.licence or "unknown" for image in used})
-    write_croissant(stage.path, "spavl", f"{len(pairs)} safety preference pairs, and test questions", licences)
-    rows = _outcomes(pairs, by_split, splits)
+    by_split = _pairs_of_splits(material.pairs, splits)
+    asked = [one for one in material.questions if splits[one.image_id] == "test"]
+    test = benchmark_questions(material.questions, splits)
+    rows_of_splits = write_files(stage.path, by_split, test, material, store)
+    rows = _outcomes(material.pairs, by_split, splits)
     pending = set(stage.pending(row.item for row in rows))
     stage.append([row for row in rows if row.item in pending])
-    facts = {split: len(members) for split, members in by_split.items()}
-    facts |= {name: len(members) for name, members in test.items()}
+    facts: dict[str, Any] = dict(rows_of_splits)
     facts["test_questions_left_out"] = len(asked) - sum(map(len, test.values()))
     pictures = {split: len(splits.of(split)) for split in ("train", "validation", "test")}
     alike = {
@@ -90,6 +73,47 @@ def build_dataset(material: Material, splits: Splits, store: ImageStore, stage: 
         "largest": max(splits.clusters, default=0),
     }
     return stage.finish([row.item for row in rows], facts=facts | {"pictures": pictures, "look_alikes": alike})
+
+
+def write_files(
+    folder: Path,
+    pairs: Mapping[str, Sequence[PreferencePair]],
+    questions: Mapping[str, Sequence[Question]],
+    material: Material,
+    store: ImageStore,
+) -> dict[str, int]:
+    """Writes the Parquet files, the card and the Croissant file; what an empty split had before is removed.
+
+    Args:
+        folder: The dataset's folder.
+        pairs: Split -> its pairs.
+        questions: Test split (`harm`, `help`) -> its questions.
+        material: What the rows say about pictures and questions.
+        store: Where the pictures lie.
+
+    Returns:
+        Split -> rows.
+
+    Raises:
+        RunError: The disk is full.
+    """
+
+    def read(image: ImageRecord) -> bytes:
+        return store.path(image.sha256, image.format).read_bytes()
+
+    by_id = {image.id: Picture(image, material.captions.get(image.id)) for image in material.images}
+    for split, members in pairs.items():
+        _write(folder, split, pair_table(members, by_id, read))
+    for name, asked in questions.items():
+        _write(folder, name, question_table(asked, by_id, read))
+    test = {name: asked for name, asked in questions.items() if asked}
+    everything = [pair for members in pairs.values() for pair in members]
+    used = {one.image_id for one in everything} | {one.image_id for asked in test.values() for one in asked}
+    card = dataset_card(pairs, test, {one: by_id[one] for one in used}, material.checks)
+    write_atomically(folder / "README.md", card.encode())
+    licences = sorted({by_id[one].record.licence or "unknown" for one in used})
+    write_croissant(folder, "spavl", f"{len(everything)} safety preference pairs, and test questions", licences)
+    return {name: len(members) for name, members in {**pairs, **test}.items()}
 
 
 def benchmark_questions(questions: Sequence[Question], splits: Splits) -> dict[str, list[Question]]:
@@ -143,6 +167,10 @@ def _left_out(splits: Splits, split: Split) -> Failure:
 
 
 def _write(folder: Path, name: str, table: pa.Table) -> None:
+    path = folder / "data" / f"{name}-00000-of-00001.parquet"
+    if not len(table):
+        path.unlink(missing_ok=True)
+        return
     buffer = io.BytesIO()
     pq.write_table(table, buffer, row_group_size=ROW_GROUP, compression="zstd")
-    write_atomically(folder / f"{name}-00000-of-00001.parquet", buffer.getvalue())
+    write_atomically(path, buffer.getvalue())

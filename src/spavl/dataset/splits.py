@@ -5,8 +5,10 @@ sides. Held-out leaves go to the test split whole, and with them what looks like
 """
 
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spavl.config import DatasetConfig, SplitName
@@ -14,6 +16,7 @@ from spavl.dataset.clusters import picture_clusters
 from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import UserError
 from spavl.records import ImageRecord
+from spavl.store.files import write_atomically
 
 Split = Literal["train", "validation", "test"]
 
@@ -55,6 +58,31 @@ class Splits(Mapping[str, Split]):
     def of(self, split: Split) -> set[str]:
         """Returns the ids of the pictures of one split."""
         return {image for image, place in self._places.items() if place == split}
+
+
+def note_splits(path: Path, splits: Splits, made_from: str) -> None:
+    """Notes which split each picture belongs to, so that it stays there when other pictures are taken away.
+
+    Args:
+        path: Where it is noted.
+        splits: What is noted.
+        made_from: What else decided it; with anything else the note does not count.
+
+    Raises:
+        RunError: The disk is full.
+    """
+    body = {"made_from": made_from, "places": dict(splits), "clusters": splits.clusters}
+    write_atomically(path, json.dumps(body).encode() + b"\n")
+
+
+def noted_splits(
+    path: Path, images: Sequence[ImageRecord], config: DatasetConfig, seed: int, made_from: str
+) -> Splits | None:
+    """Returns the splits of pictures as noted, or None where there are none, or something else decided them."""
+    body = json.loads(path.read_bytes()) if path.exists() else {}
+    if body.get("made_from") != made_from:
+        return None
+    return Splits({one.id: body["places"][one.id] for one in images}, config.max_rows, seed, body["clusters"])
 
 
 class _Sizes(NamedTuple):

@@ -2,26 +2,26 @@
 
 from spavl.images.assign import Encode
 from spavl.images.candidates import Candidate
-from spavl.images.caption import (
-    CaptionOutcomes,
-    caption_outcomes,
-    caption_prompt_digest,
-    caption_request,
-    write_captions,
-)
-from spavl.images.collect import DOWNLOADS, collect
+from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption_request, write_captions
+from spavl.images.collect import collect
+from spavl.images.downloads import DOWNLOADS, DownloadFolder
+from spavl.images.removal import add_to_list, is_entry, own_list, read_removal_list
 from spavl.images.sources import check_source, open_source
 
 __all__ = [
     "DOWNLOADS",
     "Candidate",
     "CaptionOutcomes",
+    "DownloadFolder",
     "Encode",
-    "caption_outcomes",
+    "add_to_list",
     "caption_prompt_digest",
     "caption_request",
     "check_source",
     "collect",
+    "is_entry",
     "open_source",
+    "own_list",
+    "read_removal_list",
     "write_captions",
 ]

@@ -79,11 +79,6 @@ def read_caption(image: ImageRecord, completion: Completion, writer: str) -> Cap
     return Caption(image_id=image.id, leaf=image.leaf, text=line, writer=writer)
 
 
-def caption_outcomes(stage: StageDirectory) -> CaptionOutcomes:
-    """Returns what became of each picture's caption."""
-    return {one.image_id: one for one in stage.records(Caption)} | stage.failures()
-
-
 @functools.cache
 def load_caption_prompt(version: str) -> CaptionPrompt:
     """Returns a version of the prompt, such as `caption_v1`."""

@@ -20,16 +20,19 @@ from spavl.images.assign import Affinity, Encode, affinity, assign
 from spavl.images.candidates import Candidate
 from spavl.images.dedup import KeptPictures
 from spavl.images.sources import Album, check_unchanged, open_source
+from spavl.models.replay import Replay, check_replayed
 from spavl.records import Failure, ImageRecord
 from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory
 from spavl.taxonomy import Leaf, Taxonomy
 
-DOWNLOADS = "downloads"
-"""Folder beside the stage where downloaded files are kept; it is of no use once the run is finished."""
-
 
 async def collect(
-    config: ImagesConfig, taxonomy: Taxonomy, stage: StageDirectory, store: ImageStore, encode: Encode
+    config: ImagesConfig,
+    taxonomy: Taxonomy,
+    stage: StageDirectory,
+    store: ImageStore,
+    encode: Encode,
+    replay: Replay | None = None,
 ) -> Manifest:
     """Collects up to `per_leaf` pictures for each leaf.
 
@@ -41,17 +44,18 @@ async def collect(
         stage: Where outcomes go.
         store: Where the pictures go.
         encode: Turns keywords and captions into vectors.
+        replay: Set where nothing is downloaded.
 
     Raises:
         UserError: The source is missing, has no pictures, or has changed; a leaf is unknown; or nothing was collected.
-        RunError: The disk is full, or no host answers any more.
+        RunError: The disk is full, no host answers any more, or a replay lacks downloads.
     """
     finished = stage.manifest()
     if finished is not None:
         _say(f"collected earlier; the source is not looked at again (`--restart-from {stage.name}` collects anew)")
         return finished
     leaves = _chosen_leaves(taxonomy, config.leaves)
-    async with open_source(config, stage.path.parent / DOWNLOADS) as album:
+    async with open_source(config, stage.path.parent, replay) as album:
         check_unchanged(stage, album)
         captions = [candidate.caption for candidate in album.candidates]
         near = await asyncio.to_thread(affinity, [leaf.keywords for leaf in leaves], captions, encode)
@@ -65,6 +69,7 @@ async def collect(
 
             await assign(near.similarity, config.per_leaf, config.min_similarity, take, collection.expect)
             advance(collection.leave_the_rest())
+        check_replayed(stage, len(captions))
         return _finish(config, leaves, album.candidates, stage)
 
 

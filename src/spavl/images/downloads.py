@@ -16,6 +16,9 @@ from typing import BinaryIO
 from spavl.records import Failure
 from spavl.store.files import append_whole, disk_errors_named, make_folder
 
+DOWNLOADS = "downloads"
+"""What the folder is called in a run's directory; it is of no use once the run is finished."""
+
 
 class DownloadFolder:
     """Downloads that outlive the process.

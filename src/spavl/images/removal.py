@@ -1,11 +1,15 @@
 """The pictures that never enter: a list of image ids and SHA-256 digests, one a line."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from spavl.errors import UserError
 from spavl.records import ImageRecord, content_id
+from spavl.store.files import write_atomically
 
+OWN_LIST = "removed.txt"
+"""The run's own list, which `spavl remove` writes where the configuration names none."""
 _ENTRY = re.compile(r"[0-9a-f]{64}|img-[0-9a-f]{16}")
 
 
@@ -23,6 +27,35 @@ class RemovalList:
         """Says whether a picture is on the list, by its original file, its stored one, or its image id."""
         image_id = content_id(ImageRecord.prefix, stored_sha256)
         return not self.entries.isdisjoint((original_sha256, stored_sha256, image_id))
+
+    def joined(self, other: "RemovalList") -> "RemovalList":
+        """Returns a list of what stands on either."""
+        return RemovalList(self.entries | other.entries)
+
+
+def own_list(run: Path) -> Path:
+    """Returns where the run's own list lies, if it has one."""
+    return run / OWN_LIST
+
+
+def is_entry(text: str) -> bool:
+    """Says whether a text is an image id or a SHA-256."""
+    return _ENTRY.fullmatch(text) is not None
+
+
+def add_to_list(path: Path, entries: Sequence[str]) -> None:
+    """Adds to a list what does not stand there yet; a list that is not there is made.
+
+    Raises:
+        UserError: The list cannot be read.
+        RunError: The disk is full or the list may not be written.
+    """
+    known = read_removal_list(path).entries if path.exists() else frozenset()
+    before = path.read_bytes() if path.exists() else b"# Pictures that were taken down; see `spavl remove`.\n"
+    new = [entry for entry in entries if entry not in known]
+    if new:
+        separator = b"" if before.endswith(b"\n") else b"\n"
+        write_atomically(path, before + separator + "".join(f"{entry}\n" for entry in new).encode())
 
 
 def read_removal_list(path: Path | None) -> RemovalList:

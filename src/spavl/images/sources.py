@@ -13,11 +13,13 @@ from spavl.embedded.pictures import packaged_pictures
 from spavl.errors import UserError
 from spavl.image_config import DatasetSource, FolderSource, ImagesConfig, PackagedSource, TableSource, WebDatasetSource
 from spavl.images.candidates import Candidate, Source, clean, words_of
+from spavl.images.downloads import DOWNLOADS
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.images.hub_dataset import check_dataset, open_dataset
-from spavl.images.removal import RemovalList, read_removal_list
+from spavl.images.removal import RemovalList, own_list, read_removal_list
 from spavl.images.table import OpenTable, check_table
 from spavl.images.webdataset import OpenWebDataset, tar_files
+from spavl.models.replay import Replay
 from spavl.records import Failure
 from spavl.store import ImageStore, StageDirectory, UnreadableImage
 from spavl.store.files import write_atomically
@@ -74,18 +76,20 @@ class Album:
 
 
 @asynccontextmanager
-async def open_source(config: ImagesConfig, downloads: Path) -> AsyncIterator[Album]:
+async def open_source(config: ImagesConfig, run: Path, replay: Replay | None = None) -> AsyncIterator[Album]:
     """Opens the configured source, and closes it at the end.
 
     Args:
         config: The source, the limits, and the removal list.
-        downloads: Where downloaded files are kept.
+        run: The run's directory; downloaded files are kept there, and its own removal list counts too.
+        replay: Set where nothing is downloaded.
 
     Raises:
-        UserError: The source is missing, wrong or empty, or the removal list is wrong.
+        UserError: The source is missing, wrong or empty, or a removal list is wrong.
     """
-    removed = read_removal_list(config.remove)
-    source = _open(config, downloads)
+    own = own_list(run)
+    removed = read_removal_list(config.remove).joined(read_removal_list(own if own.exists() else None))
+    source = _open(config, run / DOWNLOADS, replay)
     try:
         yield Album(source, removed)
     finally:
@@ -129,10 +133,10 @@ def check_unchanged(stage: StageDirectory, album: Album) -> None:
         )
 
 
-def _open(config: ImagesConfig, downloads: Path) -> Source:
+def _open(config: ImagesConfig, downloads: Path, replay: Replay | None) -> Source:
     source = config.source
     if isinstance(source, TableSource):
-        return OpenTable(source, downloads, config.max_bytes)
+        return OpenTable(source, downloads, config.max_bytes, replay)
     if isinstance(source, DatasetSource):
         return open_dataset(source)
     if isinstance(source, WebDatasetSource):

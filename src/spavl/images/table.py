@@ -14,6 +14,7 @@ from spavl.images.candidates import Candidate, clean, printable, words_of
 from spavl.images.columns import URLS, Columns, Described, damage_named, describe, find_column, find_columns, needed
 from spavl.images.download import Downloader
 from spavl.images.downloads import DownloadFolder
+from spavl.models.replay import Replay
 from spavl.records import Failure
 
 ROWS_AT_ONCE = 10_000
@@ -34,19 +35,25 @@ class OpenTable:
         config: Where the table is, and how its pictures are downloaded.
         downloads: Where they go.
         max_bytes: Largest file.
+        replay: Set where nothing is downloaded, and only what lies in `downloads` is given.
     """
 
-    def __init__(self, config: TableSource, downloads: Path, max_bytes: int) -> None:
+    def __init__(self, config: TableSource, downloads: Path, max_bytes: int, replay: Replay | None = None) -> None:
         self.candidates: Sequence[Candidate] = table_candidates(config)
-        self._downloader = Downloader(config, DownloadFolder(downloads), max_bytes)
+        self._folder, self._replay = DownloadFolder(downloads), replay
+        self._downloader = Downloader(config, self._folder, max_bytes)
 
     def expect(self, indexes: Iterable[int]) -> None:
         """Begins to download these pictures."""
-        self._downloader.expect(self.candidates[index].url or "" for index in indexes)
+        if self._replay is None:
+            self._downloader.expect(self.candidates[index].url or "" for index in indexes)
 
     async def content(self, index: int) -> Path | bytes | Failure:
         """Returns a downloaded file, or why there is none."""
-        return await self._downloader.fetch(self.candidates[index].url or "")
+        url = self.candidates[index].url or ""
+        if self._replay is None:
+            return await self._downloader.fetch(url)
+        return self._folder.known(url) or self._replay.failure("a download")
 
     async def close(self) -> None:
         """Ends downloads and connections."""

@@ -7,6 +7,7 @@ from spavl.models.account import Spent, cost
 from spavl.models.base import Completion, ImageInput, Model, Reply, Request, Tokens, call_key, most_tokens
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.opening import Models, local_folder, open_models
+from spavl.models.replay import Replay
 
 __all__ = [
     "CallStore",
@@ -14,6 +15,7 @@ __all__ = [
     "ImageInput",
     "Model",
     "Models",
+    "Replay",
     "Reply",
     "Request",
     "Spent",

@@ -9,6 +9,7 @@ from spavl.errors import RunError
 from spavl.execution import map_items
 from spavl.models.base import Completion, Request
 from spavl.models.call_store import StoredModel
+from spavl.models.replay import check_replayed
 from spavl.records import Failure, Record
 from spavl.store import Outcome, StageDirectory, Usage
 
@@ -56,8 +57,10 @@ def check_reached(stage: StageDirectory, items: int) -> None:
     The stage stays open, so the same command asks those items again, and only those.
 
     Raises:
-        RunError: The model was out of reach too often, or no item has a record and at least one failed.
+        RunError: The model was out of reach too often, or no item has a record and at least one failed; or a replay
+            lacks calls.
     """
+    check_replayed(stage, items)
     failures = [failure for failure in stage.failures().values() if failure.transient]
     if len(failures) > MAX_UNREACHED * items:
         reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(one.reason for one in failures).items())
@@ -84,8 +87,9 @@ def check_answered(stage: StageDirectory, items: int) -> None:
     A judge that cannot tell, and what a rule left out, are no sign of a model that does not work.
 
     Raises:
-        RunError: It is so.
+        RunError: It is so, or a replay lacks calls.
     """
+    check_replayed(stage, items)
     failures = stage.failures().values()
     broken = [one for one in failures if not one.dropped and one.reason != "unscored"]
     if broken and len(failures) == items:

@@ -9,7 +9,7 @@ stands what each run has spent on each model, written with the answers that cost
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import orjson
 from spavl.errors import RunError, UserError
 from spavl.models.account import NOTHING, Account, Spent
 from spavl.models.base import Completion, Model, Reply, Request, call_key
+from spavl.models.replay import Replay
 from spavl.records import Failure
 from spavl.store import Usage
 from spavl.store.files import disk_errors_named
@@ -115,6 +116,26 @@ class CallStore:
             if model:
                 self._connection.execute(ADD_SPENT, (self._run, model, *spent))
 
+    def forget_pictures(self, digests: Collection[str]) -> int:
+        """Removes the calls that showed one of these pictures, in a way that leaves nothing of them in the file.
+
+        Returns:
+            How many calls were removed.
+
+        Raises:
+            RunError: The file cannot be read, or another process holds it for very long.
+        """
+        wanted = set(digests)
+        with self._errors_named():
+            rows = self._connection.execute("SELECT key, request FROM calls")
+            keys = [(key,) for key, request in rows if orjson.loads(request).get("image") in wanted]
+            if keys:
+                self._connection.execute("PRAGMA secure_delete=ON")
+                with self._connection:
+                    self._connection.executemany("DELETE FROM calls WHERE key = ?", keys)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(keys)
+
     def count(self) -> int:
         """Returns how many calls are stored."""
         return int(self._connection.execute("SELECT COUNT(*) FROM calls").fetchone()[0])
@@ -143,12 +164,16 @@ class StoredModel:
         model: The model.
         store: Where answered calls are kept.
         account: What the run spends on the model, and how much it may; without one nothing is counted.
+        replay: Set where it answers from the store alone, and is never asked.
     """
 
-    def __init__(self, model: Model, store: CallStore, account: Account | None = None) -> None:
+    def __init__(
+        self, model: Model, store: CallStore, account: Account | None = None, replay: Replay | None = None
+    ) -> None:
         self._model = model
         self._store = store
         self._account = account or Account("")
+        self._replay = replay
         self._usage = Usage()
         self._on_their_way: dict[str, asyncio.Task[dict[str, Reply]]] = {}
 
@@ -184,7 +209,9 @@ class StoredModel:
             if key not in known and key not in self._on_their_way
         }
         self._usage += Usage(stored_calls=len(keys) - len(missing))
-        if missing:
+        if missing and self._replay is not None:
+            known |= dict.fromkeys(missing, self._replay.failure(f"a call of model '{self._account.name}'"))
+        elif missing:
             task = asyncio.create_task(self._ask(missing))
             task.add_done_callback(lambda _: [self._on_their_way.pop(key) for key in missing])
             self._on_their_way |= dict.fromkeys(missing, task)

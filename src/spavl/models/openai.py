@@ -88,8 +88,15 @@ class OpenAIModel:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """The server and the model's name there; a server that changes its weights under one name is not noticed."""
-        return {"kind": "openai", "base_url": self._server, "model": self._config.model}
+        """Whose answers they are: identity or address, and the model's name there.
+
+        A server that changes its weights under one name is not noticed.
+        """
+        return {
+            "kind": "openai",
+            "base_url": self._config.identified().base_url.rstrip("/"),
+            "model": self._config.model,
+        }
 
     @property
     def concurrency(self) -> int:

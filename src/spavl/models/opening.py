@@ -14,6 +14,7 @@ from spavl.models.account import Account
 from spavl.models.base import Model
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.openai import OpenAIModel
+from spavl.models.replay import Replay
 
 
 class Models:
@@ -22,11 +23,13 @@ class Models:
     Args:
         configs: Name -> configuration.
         store: The store of calls, which stays open when the models are closed.
+        replay: Set where no model is asked.
     """
 
-    def __init__(self, configs: Mapping[str, ModelConfig], store: CallStore) -> None:
+    def __init__(self, configs: Mapping[str, ModelConfig], store: CallStore, replay: Replay | None = None) -> None:
         self._configs = configs
         self.store = store
+        self._replay = replay
         self._opened: dict[ModelConfig, StoredModel] = {}
 
     def __getitem__(self, name: str) -> StoredModel:
@@ -46,7 +49,7 @@ class Models:
             UserError: The model cannot be opened.
         """
         if config not in self._opened:
-            self._opened[config] = StoredModel(_open(config), self.store, self._account(config))
+            self._opened[config] = StoredModel(_open(config), self.store, self._account(config), self._replay)
         return self._opened[config]
 
     def _account(self, config: ModelConfig) -> Account:
@@ -61,9 +64,9 @@ class Models:
         asyncio.run(_close(opened))
 
 
-def open_models(configs: Mapping[str, ModelConfig], store: CallStore) -> Models:
-    """Returns the models of a configuration; none is opened yet."""
-    return Models(configs, store)
+def open_models(configs: Mapping[str, ModelConfig], store: CallStore, replay: Replay | None = None) -> Models:
+    """Returns the models of a configuration; none is opened yet, and in a replay none is ever asked."""
+    return Models(configs, store, replay)
 
 
 def local_folder(config: ModelConfig) -> Path:

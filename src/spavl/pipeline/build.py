@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from spavl.dataset import Material, assign_splits, build_dataset
+from spavl.dataset import Material, build_dataset
 from spavl.embedded.sentences import sentence_encoder
-from spavl.images import CaptionOutcomes, caption_outcomes, caption_prompt_digest, collect, write_captions
+from spavl.images import CaptionOutcomes, caption_prompt_digest, collect, write_captions
 from spavl.judges import open_judge, open_safety_judge
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE
 from spavl.models.prefill import check_prefill
@@ -48,7 +48,8 @@ async def _collect(road: Road) -> dict[str, ImageRecord]:
     stage = road.stage("images", {"images": road.config.images, "taxonomy": road.taxonomy.fingerprint})
 
     async def station() -> Manifest:
-        return await collect(road.config.images, road.taxonomy, stage, road.pictures, sentence_encoder().encode)
+        encode = sentence_encoder().encode
+        return await collect(road.config.images, road.taxonomy, stage, road.pictures, encode, road.replay)
 
     await once(stage, station)
     return {image.id: image for image in stage.records(ImageRecord)}
@@ -62,7 +63,7 @@ async def _caption(road: Road, images: dict[str, ImageRecord]) -> CaptionOutcome
     stage = road.stage("captions", asked_with, "images")
     listed, show, models = list(images.values()), road.shower(), road.models
     await once(stage, lambda: write_captions(config, listed, show, models.__getitem__, stage))
-    return caption_outcomes(stage)
+    return road.captions()
 
 
 async def _ask(road: Road, images: dict[str, ImageRecord], captions: CaptionOutcomes) -> None:
@@ -116,7 +117,7 @@ async def _respond(road: Road, images: dict[str, ImageRecord], questions: dict[s
 
 def asked_questions(road: Road, images: Sequence[ImageRecord], questions: Sequence[Question]) -> list[Question]:
     """Returns the questions that responders are asked: those about pictures that are not kept for the test."""
-    splits = assign_splits(images, road.config.dataset, road.held_out_leaves(), road.config.seed)
+    splits = road.splits(images)
     return [question for question in questions if splits[question.image_id] != "test"]
 
 
@@ -144,7 +145,7 @@ async def _compare(road: Road, questions: dict[str, Question], responses: dict[s
 async def _write(road: Road, material: Material) -> None:
     settings = {"dataset": road.config.dataset, "seed": road.config.seed}
     stage = road.stage("dataset", settings, "images", "captions", "checked_questions", "preferences")
-    splits = assign_splits(material.images, road.config.dataset, road.held_out_leaves(), road.config.seed)
+    splits = road.splits(material.images)
     await once(stage, lambda: build_dataset(material, splits, road.pictures, stage))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 
 from spavl.config import HfModelConfig, RunConfig
-from spavl.dataset import assign_splits, benchmark_questions
+from spavl.dataset import benchmark_questions
 from spavl.evaluate import (
     answer_samples,
     benign_samples,
@@ -12,7 +12,7 @@ from spavl.evaluate import (
     judge_answers,
     naming_sample,
 )
-from spavl.images import DOWNLOADS, Candidate, open_source
+from spavl.images import Candidate, open_source
 from spavl.judges import open_judge
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
@@ -38,7 +38,7 @@ async def _sample(road: Road) -> list[Sample]:
     }
     stage = road.stage("samples", settings | {"seed": config.seed}, "images", "checked_questions")
     images = road.records("images", ImageRecord)
-    splits = assign_splits(images, config.dataset, road.held_out_leaves(), config.seed)
+    splits = road.splits(images)
 
     async def station() -> Manifest:
         questions = benchmark_questions(road.questions(), splits)
@@ -90,7 +90,7 @@ async def _pictures_to_name(road: Road, trained: set[str]) -> list[Outcome]:
 
     left = road.config.evaluate.naming_pictures
     outcomes: list[Outcome] = []
-    async with open_source(road.config.images, road.config.run / DOWNLOADS) as album:
+    async with open_source(road.config.images, road.config.run, road.replay) as album:
         candidates = album.candidates
         order = sorted(range(len(candidates)), key=lambda index: place(candidates[index]))
         for start, index in enumerate(order):

@@ -24,7 +24,7 @@ from spavl.preferences import contest_of, draw_comparisons, exchange_of, safety_
 from spavl.question_config import JudgedCheckConfig
 from spavl.questions import Subject
 from spavl.questions.write import plan_tasks, plan_tries, question_requests
-from spavl.records import Caption, ImageRecord, Question, QuestionType, Response
+from spavl.records import ImageRecord, Question, QuestionType, Response
 from spavl.responses import response_request
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 
@@ -110,7 +110,7 @@ def _known(road: Road) -> _Known:
     checked = road.questions() if "checked_questions" in manifests and images else None
     return _Known(
         images=images,
-        captions={one.image_id: one for one in road.records("captions", Caption)} if "captions" in manifests else None,
+        captions=road.captions() if "captions" in manifests else None,
         written=road.records("questions", Question) if "questions" in manifests else None,
         questions=None if checked is None else asked_questions(road, images or [], checked),
         responses=road.records("responses", Response) if "responses" in manifests else None,

@@ -1,15 +1,20 @@
 """What every station of one run shares, and what decides whether a stage is still the same stage."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.config import Config, JudgeConfig, RunConfig, judges_model
+from spavl.config import Config, JudgeConfig, OpenAIModelConfig, RunConfig, judges_model
+from spavl.dataset import Splits, assign_splits, note_splits, noted_splits
+from spavl.errors import UserError
+from spavl.images import CaptionOutcomes
 from spavl.judges import judge_fingerprint
-from spavl.models import CallStore, ImageInput, Models, open_models
+from spavl.models import CallStore, ImageInput, Models, Replay, open_models
 from spavl.questions import kept_questions
-from spavl.records import ImageRecord, Question, QuestionCheck, Record
+from spavl.records import Caption, ImageRecord, Question, QuestionCheck, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
+from spavl.store.manifest import config_hash
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 from spavl.train.station import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
 
@@ -40,6 +45,7 @@ NOT_IDENTITY = {
     "api_key_env": "who pays does not change what is answered",
     "prefill": "it says what the server can do; what it is sent stays the same",
     "length_field": "the limit is the same, whatever the server calls it",
+    "identity": "it stands in place of `base_url`, which is part of it",
     "requests_per_minute": "how fast a server is asked does not change what it says",
     "tokens_per_minute": "the same",
     "price": "what an answer costs does not change what it says",
@@ -47,6 +53,8 @@ NOT_IDENTITY = {
     **NOT_TRAININGS_IDENTITY,
 }
 """Configuration fields that a stage's hash leaves out, and why."""
+JOURNAL = "removing.json"
+"""What a take-down is about to remove; it lies in the run's directory until all of it is gone."""
 
 
 class Road(NamedTuple):
@@ -57,6 +65,8 @@ class Road(NamedTuple):
     taxonomy: Taxonomy
     pictures: ImageStore
     models: Models
+    replay: Replay | None = None
+    """Set where nobody is asked, and everything comes from what is stored."""
 
     def stage(self, name: str, settings: Mapping[str, object], *upstream: str) -> StageDirectory:
         """Opens a stage; its identity is `settings` and the results of the stages upstream."""
@@ -65,6 +75,10 @@ class Road(NamedTuple):
     def records(self, stage: str, kind: type[R]) -> list[R]:
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
+
+    def captions(self) -> CaptionOutcomes:
+        """Returns what became of each picture's caption."""
+        return {one.image_id: one for one in self.records("captions", Caption)} | self.run.failures("captions")
 
     def questions(self) -> list[Question]:
         """Returns the questions that passed their checks, each once."""
@@ -82,7 +96,9 @@ class Road(NamedTuple):
 
     def model_config(self, name: str) -> dict[str, Any]:
         """Returns what identifies a model of the configuration."""
-        return {"config": self.config.models[name], "fingerprint": self.models[name].fingerprint}
+        config = self.config.models[name]
+        identified = config.identified() if isinstance(config, OpenAIModelConfig) else config
+        return {"config": identified, "fingerprint": self.models[name].fingerprint}
 
     def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
         """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
@@ -94,24 +110,58 @@ class Road(NamedTuple):
         """Returns the paths of the leaves that training never sees."""
         return chosen_leaves(self.config, self.taxonomy).held_out
 
+    def splits(self, images: Sequence[ImageRecord]) -> Splits:
+        """Returns which split each picture belongs to; after a take-down the others stay where they were."""
+        config, seed = self.config.dataset, self.config.seed
+        noted = noted_splits(self._noted_splits, images, config, seed, self._splits_made_from())
+        return noted or assign_splits(images, config, self.held_out_leaves(), seed)
+
+    def hold_splits(self) -> None:
+        """Notes the splits of all pictures, before some are taken down.
+
+        Raises:
+            UserError: The pictures cannot be split so.
+            RunError: The disk is full.
+        """
+        note_splits(self._noted_splits, self.splits(self.records("images", ImageRecord)), self._splits_made_from())
+
+    @property
+    def _noted_splits(self) -> Path:
+        """It lies with the pictures, so that it goes when they are collected anew."""
+        return self.run.path / "images" / "splits.json"
+
+    def _splits_made_from(self) -> str:
+        made_from = {"dataset": self.config.dataset, "held_out": self.held_out_leaves(), "seed": self.config.seed}
+        return config_hash(identity(made_from))
+
 
 @contextmanager
-def open_road(config: RunConfig) -> Iterator[Road]:
+def open_road(config: RunConfig, replay: Replay | None = None, *, taking_down: bool = False) -> Iterator[Road]:
     """Opens a run for this process alone, and closes its models at the end.
 
+    Args:
+        config: The run.
+        replay: Set where nobody is asked, and everything comes from what is stored.
+        taking_down: Whether it is opened to remove pictures, which alone may go on with an interrupted removal.
+
     Raises:
-        UserError: The taxonomy is unknown or broken, the leaves do not fit it, or another process is at work in the
-            run.
+        UserError: The taxonomy is unknown or broken, the leaves do not fit it, another process is at work in the
+            run, or a take-down of its pictures was interrupted.
     """
     limits = DecodeLimits(**config.images.model_dump(include=set(DecodeLimits._fields)))
     taxonomy = load_taxonomy(config.taxonomy)
     chosen_leaves(config, taxonomy)
     run = RunDirectory(config.run, config.seed)
     with run.locked():
+        if (config.run / JOURNAL).exists() and not taking_down:
+            raise UserError(
+                f"A removal of pictures from {config.run} was interrupted. Run `spavl remove CONFIG` first: without "
+                "an id it ends what was begun."
+            )
         store = CallStore(config.calls, str(config.run))
-        models = open_models(config.models, store)
+        models = open_models(config.models, store, replay)
         try:
-            yield Road(config, run, taxonomy, ImageStore(config.run / "pictures", limits), models)
+            yield Road(config, run, taxonomy, ImageStore(config.run / "pictures", limits), models, replay)
         finally:
             models.close()
             store.close()

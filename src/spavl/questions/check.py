@@ -15,6 +15,7 @@ from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, Question
 from spavl.models.ask import check_reached, outcome
 from spavl.models.base import ImageInput
 from spavl.models.call_store import StoredModel
+from spavl.models.replay import NOT_STORED
 from spavl.question_config import NearDuplicatesConfig
 from spavl.questions.leakage import measure_leakage
 from spavl.records import Failure, Harmfulness, Question, QuestionCheck, QuestionType, Relevance
@@ -157,6 +158,8 @@ def _not_needed(question: Question, verdict: Relevance) -> str | None:
 def _fault(check: _Check, question: Question, ruling: Ruled[Any] | Failure, config: ChecksConfig) -> Failure | None:
     """Returns why a ruling leaves a question out, or None."""
     if isinstance(ruling, Failure):
+        if ruling.reason == NOT_STORED:  # a replay asked nobody, so nothing is known of this question
+            return ruling
         kept = config.unjudged == "keep" and not ruling.transient
         return None if kept else ruling.model_copy(update={"reason": f"{check.field}_{ruling.reason}"})
     reason = check.fault(question, ruling.verdict)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from spavl.errors import UserError
-from spavl.records import Record
+from spavl.records import Failure, Record
 from spavl.store.files import disk_errors_named, make_folder
 from spavl.store.manifest import Manifest, read_manifest
 from spavl.store.stage import StageDirectory
 
 R = TypeVar("R", bound=Record)
+LOCK = ".lock"
 MATCHES_NAMED = 5
 """Ids that are listed where the beginning of one was given that several have."""
 
@@ -40,7 +41,7 @@ class RunDirectory:
         """
         make_folder(self.path)
         with disk_errors_named(self.path):
-            lock = (self.path / ".lock").open("w")
+            lock = (self.path / LOCK).open("w")
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,10 +68,18 @@ class RunDirectory:
             UserError: The stage is not finished.
             RunError: Its results were changed.
         """
-        self._results_hash(stage)
-        with (self.path / stage / "results.jsonl").open("rb") as file:
-            bodies = (json.loads(line)["record"] for line in file)
-            return [kind.model_validate(body) for body in bodies if body is not None]
+        return [kind.model_validate(body["record"]) for body in self._bodies(stage) if body["record"] is not None]
+
+    def failures(self, stage: str) -> dict[str, Failure]:
+        """Returns item -> failure for the items of a finished stage that have no record.
+
+        Raises:
+            UserError: The stage is not finished.
+            RunError: Its results were changed.
+        """
+        return {
+            body["item"]: Failure.model_validate(body["failure"]) for body in self._bodies(stage) if body["failure"]
+        }
 
     def manifests(self, stages: Sequence[str]) -> dict[str, Manifest]:
         """Returns stage -> manifest of those stages that are finished, in order.
@@ -120,6 +129,12 @@ class RunDirectory:
         if len(found) > 1:
             raise UserError(_ambiguous(identifier, [f"{name} ({stage})" for name, (stage, _) in found.items()]))
         return next(iter(found.values()), None)
+
+    def _bodies(self, stage: str) -> Iterator[dict[str, Any]]:
+        """Yields the lines of a finished stage's results."""
+        self._results_hash(stage)
+        with (self.path / stage / "results.jsonl").open("rb") as file:
+            yield from map(json.loads, file)
 
     def _results_hash(self, stage: str) -> str:
         manifest = read_manifest(self.path / stage)
