@@ -33,7 +33,7 @@ def test_a_fixed_price_stays() -> None:
 def test_scores_in_two_batches_are_the_scores_in_one(first: list[float], second: list[float]) -> None:
     scale = RunningScale().after(first).after(second)
     every = first + second
-    assert scale.count == len(every)
+    assert scale.seen == len(every)
     assert scale.mean == pytest.approx(statistics.fmean(every), abs=1e-9)
     assert scale.squares == pytest.approx(len(every) * statistics.pvariance(every), abs=1e-6)
 

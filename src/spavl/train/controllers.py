@@ -50,7 +50,7 @@ class AdaptiveKl(NamedTuple):
 class RunningScale(NamedTuple):
     """Mean and variance of every score so far (Welford, in Chan's form for whole batches)."""
 
-    count: int = 0
+    seen: int = 0
     mean: float = 0.0
     squares: float = 0.0
     """Σ (score - mean)²."""
@@ -65,20 +65,20 @@ class RunningScale(NamedTuple):
             raise ValueError("a score is not finite")
         if not scores:
             return self
-        count = self.count + len(scores)
+        seen = self.seen + len(scores)
         mean = math.fsum(scores) / len(scores)
         squares = math.fsum((score - mean) ** 2 for score in scores)
         apart = mean - self.mean
         return RunningScale(
-            count=count,
-            mean=self.mean + apart * len(scores) / count,
-            squares=self.squares + squares + apart**2 * self.count * len(scores) / count,
+            seen=seen,
+            mean=self.mean + apart * len(scores) / seen,
+            squares=self.squares + squares + apart**2 * self.seen * len(scores) / seen,
         )
 
     @property
     def deviation(self) -> float:
         """Standard deviation of the scores; 1 while it cannot be told, so that dividing by it changes nothing."""
-        return math.sqrt(self.squares / (self.count - 1)) if self.count > 1 and self.squares > 0 else 1.0
+        return math.sqrt(self.squares / (self.seen - 1)) if self.seen > 1 and self.squares > 0 else 1.0
 
     def scaled(self, score: float, limit: float) -> float:
         """Returns a score in standard deviations, at most `limit` from 0; its mean is left, a score of 0 stays 0."""
