@@ -1,0 +1,68 @@
+"""Prices and scales by hand."""
+
+import math
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spavl.train.controllers import AdaptiveKl, CostMultiplier, FixedKl, RunningScale
+
+SCORES = st.lists(st.floats(-100, 100), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "weight"),
+    [
+        (6.0, 0.1),
+        (12.0, 0.1 * (1 + 0.2 * 8 / 40)),  # twice the target is +1, clipped to .2
+        (6.6, 0.1 * (1 + 0.1 * 8 / 40)),
+        (0.0, 0.1 * (1 - 0.2 * 8 / 40)),
+    ],
+)
+def test_the_price_follows_the_divergence(divergence: float, weight: float) -> None:
+    assert AdaptiveKl(0.1, target=6.0, horizon=40).after(divergence, answers=8).weight == pytest.approx(weight)
+
+
+def test_a_fixed_price_stays() -> None:
+    assert FixedKl(0.1).after(100.0, 8) == FixedKl(0.1)
+
+
+@given(SCORES, SCORES)
+def test_scores_in_two_batches_are_the_scores_in_one(first: list[float], second: list[float]) -> None:
+    scale = RunningScale().after(first).after(second)
+    every = first + second
+    assert scale.seen == len(every)
+    assert scale.mean == pytest.approx(statistics.fmean(every), abs=1e-9)
+    assert scale.squares == pytest.approx(len(every) * statistics.pvariance(every), abs=1e-6)
+
+
+def test_a_score_is_measured_in_deviations_and_cut() -> None:
+    """-2, 0, 2 have standard deviation 2: 3 becomes 1.5, 100 the limit; the mean is not taken off."""
+    scale = RunningScale().after([-2.0, 0.0, 2.0])
+    assert (scale.scaled(3.0, 5.0), scale.scaled(100.0, 5.0), scale.scaled(0.0, 5.0)) == (1.5, 5.0, 0.0)
+
+
+def test_one_score_or_equal_scores_change_no_score() -> None:
+    assert RunningScale().after([7.0]).deviation == 1
+    assert RunningScale().after([7.0, 7.0]).deviation == 1
+    assert RunningScale().after([]) == RunningScale()
+
+
+def test_harm_gets_dearer_while_there_is_too_much_of_it() -> None:
+    """λ 1; cost .5 above the threshold at rate .1 multiplies by e^.05; it stops at the most."""
+    price = CostMultiplier(0.0, rate=0.1, threshold=-0.5, most=2.0)
+    assert price.after(0.0).weight == pytest.approx(math.exp(0.05))
+    assert price.after(-1.0).weight == pytest.approx(math.exp(-0.05))
+    assert price.after(1000.0).weight == pytest.approx(2.0)
+
+
+def test_what_is_not_finite_stops() -> None:
+    for broken in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="finite"):
+            AdaptiveKl(0.1, 6.0, 40).after(broken, 8)
+        with pytest.raises(ValueError, match="finite"):
+            RunningScale().after([1.0, broken])
+        with pytest.raises(ValueError, match="finite"):
+            CostMultiplier(0.0, 0.1, 0.0, 2.0).after(broken)
