@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from spavl.config import SplitName
 from spavl.dataset.card import dataset_card
 from spavl.dataset.croissant import write_croissant
+from spavl.dataset.image_info import write_image_info
 from spavl.dataset.rows import Picture, pair_table, question_table
 from spavl.dataset.splits import Split, Splits
 from spavl.dataset.turns import Turn, in_turn
@@ -75,6 +76,7 @@ def build_dataset(material: Material, splits: Splits, store: ImageStore, stage: 
     used = {pair.image_id for pair in pairs} | {one.image_id for members in test.values() for one in members}
     card = dataset_card(by_split, test, {image: by_id[image] for image in used}, material.checks)
     write_atomically(stage.path / "README.md", card.encode())
+    write_image_info(stage.path, [picture for image, picture in by_id.items() if image in used])
     licences = sorted({by_id[image].record.licence or "unknown" for image in used})
     write_croissant(stage.path, "spavl", f"{len(pairs)} safety preference pairs, and test questions", licences)
     rows = _outcomes(pairs, by_split, splits)

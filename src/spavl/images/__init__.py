@@ -10,13 +10,16 @@ from spavl.images.caption import (
     write_captions,
 )
 from spavl.images.collect import DOWNLOADS, collect
+from spavl.images.review import NEEDS_REVIEW, ExplicitGate
 from spavl.images.sources import check_source, open_source
 
 __all__ = [
     "DOWNLOADS",
+    "NEEDS_REVIEW",
     "Candidate",
     "CaptionOutcomes",
     "Encode",
+    "ExplicitGate",
     "caption_outcomes",
     "caption_prompt_digest",
     "caption_request",

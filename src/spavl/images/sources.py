@@ -15,7 +15,7 @@ from spavl.image_config import DatasetSource, FolderSource, ImagesConfig, Packag
 from spavl.images.candidates import Candidate, Source, clean, words_of
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.images.hub_dataset import check_dataset, open_dataset
-from spavl.images.removal import RemovalList, read_removal_list
+from spavl.images.removal import PictureList, read_picture_list
 from spavl.images.table import OpenTable, check_table
 from spavl.images.webdataset import OpenWebDataset, tar_files
 from spavl.records import Failure
@@ -39,16 +39,25 @@ class Opened(NamedTuple):
     read: ReadImage
 
 
+class PictureLists(NamedTuple):
+    """What people say of pictures."""
+
+    removed: PictureList
+    """What never enters."""
+    released: PictureList
+    """What enters though it may be explicit."""
+
+
 class Album:
     """An open source whose pictures are read within limits; those on the removal list never are.
 
     Args:
         source: Where the pictures come from.
-        removed: What never enters.
+        lists: What people say of pictures.
     """
 
-    def __init__(self, source: Source, removed: RemovalList) -> None:
-        self._source, self.removed = source, removed
+    def __init__(self, source: Source, lists: PictureLists) -> None:
+        self._source, self.lists = source, lists
         self.candidates = source.candidates
         self.expect = source.expect
 
@@ -68,7 +77,7 @@ class Album:
             original = await asyncio.to_thread(_original, content)
         except UnreadableImage as error:
             return Failure(reason=error.reason, message=f"{name}: {error}", dropped=error.reason != "unreadable")
-        if self.removed.has(original.original_sha256, read.stored.sha256):
+        if self.lists.removed.has(original.original_sha256, read.stored.sha256):
             return Failure(reason="removed_by_list", message=f"{name}: on the list images.remove", dropped=True)
         return Opened(original, read)
 
@@ -82,12 +91,12 @@ async def open_source(config: ImagesConfig, downloads: Path) -> AsyncIterator[Al
         downloads: Where downloaded files are kept.
 
     Raises:
-        UserError: The source is missing, wrong or empty, or the removal list is wrong.
+        UserError: The source is missing, wrong or empty, or a list of pictures is wrong.
     """
-    removed = read_removal_list(config.remove)
+    lists = _read_lists(config)
     source = _open(config, downloads)
     try:
-        yield Album(source, removed)
+        yield Album(source, lists)
     finally:
         await source.close()
 
@@ -96,9 +105,9 @@ def check_source(config: ImagesConfig) -> None:
     """Checks what can be checked of a source without a network and without a picture.
 
     Raises:
-        UserError: The removal list is wrong, or the source is missing or has no such column.
+        UserError: A list of pictures is wrong, or the source is missing or has no such column.
     """
-    read_removal_list(config.remove)
+    _read_lists(config)
     source = config.source
     if isinstance(source, FolderSource) and not source.path.is_dir():
         raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
@@ -111,13 +120,13 @@ def check_source(config: ImagesConfig) -> None:
 
 
 def check_unchanged(stage: StageDirectory, album: Album) -> None:
-    """Refuses to go on with a source that differs from the one at the start: files, sizes, captions, licences, list."""
+    """Refuses to go on with a source that is not the one of the start: files, sizes, captions, licences, lists."""
     size = cache(_size)
     offer = [
         (one.item, size(one.path), one.caption, one.licence, *([one.url] if one.url else []))
         for one in album.candidates
     ]
-    described = json.dumps([offer, sorted(album.removed.entries)])
+    described = json.dumps([offer, *(sorted(one.entries) for one in album.lists)])
     digest = hashlib.sha256(described.encode()).hexdigest().encode()
     noted = stage.path / "source.sha256"
     if not noted.exists():
@@ -127,6 +136,13 @@ def check_unchanged(stage: StageDirectory, album: Album) -> None:
             f"The pictures of images.source are not those that {stage.path} was made from. Give the run another name "
             f"(`run=runs/NAME`), or make this stage and those after it again with `--restart-from {stage.name}`."
         )
+
+
+def _read_lists(config: ImagesConfig) -> PictureLists:
+    released = config.explicit.released if config.explicit is not None else None
+    return PictureLists(
+        read_picture_list(config.remove, "images.remove"), read_picture_list(released, "images.explicit.released")
+    )
 
 
 def _open(config: ImagesConfig, downloads: Path) -> Source:
