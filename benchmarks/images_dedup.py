@@ -4,11 +4,15 @@ The pictures are made here, from a seed: JPEG photographs of 640 x 480 with nois
 earlier one. Reading them into the file cache is not counted, nor is writing to the store. One process, one thread.
 
     python -m benchmarks.images_dedup [--quick] [--json PATH]
+
+With `--scale` it makes no picture, but a million random hashes with near copies, one in a hundred, and measures the
+search alone: as pictures come (`images/dedup.py`), and all at once (`store/near.py`, all threads), with peak memory.
 """
 
 import argparse
 import json
 import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -20,6 +24,7 @@ from PIL import Image
 
 from spavl.images.dedup import KeptPictures
 from spavl.store import DecodeLimits, ImageStore
+from spavl.store.near import Hashes, near_pairs
 
 SIZE = (640, 480)
 COPY_EVERY = 10
@@ -58,14 +63,51 @@ def run_once(paths: list[Path], stored_side: int) -> tuple[float, int]:
     return time.perf_counter() - started, copies
 
 
-def main() -> None:
-    """Prints pictures per second, and writes them as JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="few pictures, to see that it runs")
-    parser.add_argument("--json", type=Path, help="file for the numbers")
-    arguments = parser.parse_args()
-    count, repetitions = (40, 2) if arguments.quick else (500, 5)
-    results = []
+def make_hashes(count: int) -> Hashes:
+    """Returns random hashes; each hundredth is an earlier one with up to `DUPLICATE_BITS` bits flipped."""
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, count, dtype=np.uint64)
+    for place in range(99, count, 100):
+        origin = int(rng.integers(place))
+        origin -= origin % 100 == 99  # a copy of a copy need not be near the picture that was kept
+        flipped = rng.choice(64, rng.integers(DUPLICATE_BITS + 1), replace=False)
+        hashes[place] = int(hashes[origin]) ^ sum(1 << int(bit) for bit in flipped)
+    return hashes
+
+
+def measure_scale(count: int) -> list[dict[str, object]]:
+    """Prints and returns seconds, copies found and peak memory of both searches."""
+    hashes = make_hashes(count)
+    kept, copies = KeptPictures(DUPLICATE_BITS), 0
+    started = time.perf_counter()
+    for place, one in enumerate(hashes.tolist()):
+        perceptual_hash = f"{one:016x}"
+        if kept.twin(perceptual_hash) is None:
+            kept.add(f"pictures/{place:09}.png", perceptual_hash)
+        else:
+            copies += 1
+    results = [_scale_row("as they come", DUPLICATE_BITS, count, copies, time.perf_counter() - started)]
+    for bits in (DUPLICATE_BITS, 2 * DUPLICATE_BITS):
+        started = time.perf_counter()
+        pairs = near_pairs(hashes, hashes, bits)
+        found = int((pairs.left < pairs.right).sum())
+        results.append(_scale_row("all at once", bits, count, found, time.perf_counter() - started))
+    return results
+
+
+def _scale_row(search: str, bits: int, count: int, found: int, seconds: float) -> dict[str, object]:
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{search}, {bits} bits: {count:,} hashes in {seconds:.1f} s; {found:,} found, {count // 100:,} planted; "
+        f"peak memory so far {peak_mb:.0f} MB"
+    )
+    row = {"search": search, "bits": bits, "hashes": count, "found": found, "planted": count // 100}
+    return row | {"seconds": seconds, "peak_mb": peak_mb}
+
+
+def measure_pictures(count: int, repetitions: int) -> list[dict[str, object]]:
+    """Prints and returns pictures per second, for two sizes of the stored copy."""
+    results: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         paths = make_pictures(Path(folder), count)
         for stored_side in (512, 224):
@@ -85,6 +127,20 @@ def main() -> None:
                 f"({rates[0]:.0f} to {rates[-1]:.0f}, {repetitions} repetitions); "
                 f"{runs[0][1]} of {count // COPY_EVERY} copies found"
             )
+    return results
+
+
+def main() -> None:
+    """Prints pictures per second, or what the search costs, and writes it as JSON where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--quick", action="store_true", help="few pictures, to see that it runs")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--scale", action="store_true", help="a million hashes and no picture")
+    arguments = parser.parse_args()
+    if arguments.scale:
+        results = measure_scale(100_000 if arguments.quick else 1_000_000)
+    else:
+        results = measure_pictures(*((40, 2) if arguments.quick else (500, 5)))
     if arguments.json:
         body = {
             "benchmark": "images_dedup",

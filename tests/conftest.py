@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.tiny_vlm import build_tiny_vlm
 
 

@@ -31,7 +31,7 @@ CHAT_TEMPLATE = (
 
 def build_tiny_vlm(folder: Path, seed: int = 0) -> Path:
     """Writes the model and its processor into `folder`; the same seed gives the same weights."""
-    tokenizer = _tokenizer()
+    tokenizer = byte_tokenizer()
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=32,
@@ -82,7 +82,7 @@ def build_tiny_vlm(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def byte_tokenizer() -> PreTrainedTokenizerFast:
     """One token a byte, and ChatML's marks."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(models.BPE(vocab={character: place for place, character in enumerate(alphabet)}, merges=[]))

@@ -88,6 +88,41 @@ SourceConfig = Annotated[
 ]
 
 
+class PictureModelConfig(Config):
+    """A model that looks at pictures: a local folder in the hub's layout with safetensors, or a hub id."""
+
+    path: str = Field(min_length=1)
+    """Local folder, or a hub id."""
+    revision: str | None = None
+    """Commit or tag, for a hub id."""
+    device: str = "cpu"
+
+
+class CaptionMatchConfig(PictureModelConfig):
+    """A model of CLIP's kind that says how well a picture matches its source's caption."""
+
+    min_similarity: float | None = Field(None, ge=-1, le=1)
+    """Least cosine similarity of picture and caption; `null` leaves none out and only keeps the figure."""
+
+
+class PictureTextConfig(Config):
+    """Reads the text in pictures (OCR; `pip install 'spavl[ocr]'`)."""
+
+    max_chars: int | None = Field(None, ge=0)
+    """Most characters that may be read in a picture; `null` leaves none out and only keeps the figure."""
+
+
+class ExplicitConfig(PictureModelConfig):
+    """An image classifier that sends explicit pictures to people: the run's `images/needs_review.jsonl`."""
+
+    labels: tuple[str, ...] = Field(min_length=1)
+    """The classifier's names of what is explicit, as in its `id2label`."""
+    threshold: float = Field(0.5, ge=0, le=1)
+    """Least probability of these labels together at which a picture waits."""
+    released: NamedPath | None = None
+    """File of pictures that people let in, of the same form as `images.remove`."""
+
+
 class ImagesConfig(Config):
     """Which pictures are collected, and what is left out."""
 
@@ -110,3 +145,9 @@ class ImagesConfig(Config):
     """Longer side of the stored copy, in pixels."""
     duplicate_bits: int = Field(4, ge=0, le=32)
     """Two pictures are duplicates when their 64-bit perceptual hashes differ in at most this many bits."""
+    caption_match: CaptionMatchConfig | None = None
+    """How well pictures match their captions; `null` does not ask."""
+    text: PictureTextConfig | None = None
+    """How much text is in pictures; `null` does not read."""
+    explicit: ExplicitConfig | None = None
+    """Which pictures people should look at first; `null` does not ask."""

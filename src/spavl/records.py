@@ -103,6 +103,14 @@ class ImageRecord(Record):
     """How alike picture and caption are, as the source says."""
     columns: dict[str, Scalar] = {}
     """What else the source says, as far as the configuration asks for it."""
+    caption_similarity: float | None = None
+    """Cosine similarity of picture and caption, by `images.caption_match`; None, as what follows, where not asked."""
+    text_count: int | None = None
+    """Lines of text that were read in the picture."""
+    text_chars: int | None = None
+    """Characters of these lines, spaces left out."""
+    explicit_score: float | None = None
+    """How probably it is explicit, from 0 to 1, by `images.explicit`."""
 
 
 class Caption(Record):

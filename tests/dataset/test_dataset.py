@@ -1,6 +1,7 @@
 """The dataset: splits by picture, Parquet that `datasets` opens, and a card whose counts are counted."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import datasets
@@ -138,6 +139,20 @@ def test_test_questions_are_a_configuration_of_their_own_with_spa_vls_columns(tm
     assert list(loaded) == ["help"]
     assert loaded["help"][0]["question"] == "What is this for?"
     assert loaded["help"][0]["image"].size == (64, 48)
+
+
+def test_what_is_known_of_each_picture_stands_where_the_release_has_it(tmp_path: Path) -> None:
+    """Two pictures have pairs, the third a test question; nobody measured their text, so that is null and not 0."""
+    folder = built(tmp_path, described=True)
+    entries = json.loads((folder / "meta_files" / "image_info" / "meta.json").read_text())
+    rows = pq.read_table(folder / "data" / "train-00000-of-00001.parquet").to_pylist()
+    entry = entries[0]
+    assert len(entries) == 3 and entry["image"] == rows[0]["images"][0]["path"]
+    assert [entry[name] for name in ("class1", "class2", "class3")] == LEAF.split("/")
+    assert (entry["caption"], entry["model_caption"], entry["licence"]) == ("padlock", "A red padlock.", "CC0")
+    assert (entry["width"], entry["height"], entry["sha256"]) == (64, 48, rows[0]["image_sha256"])
+    assert {"url", "size", "md5", "original_sha256", "source_similarity"} <= entry.keys()
+    assert entry["text_count"] is entry["caption_similarity"] is None
 
 
 def test_the_same_records_make_the_same_bytes(tmp_path: Path) -> None:

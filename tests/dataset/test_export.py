@@ -75,6 +75,17 @@ def test_the_export_in_spa_vls_form_has_its_columns_tags_and_configurations(tmp_
         assert loaded[split].num_rows == 1
 
 
+def test_what_is_known_of_pictures_goes_with_them_under_the_exports_names(tmp_path: Path) -> None:
+    """To TRL's form, from there to SPA-VL's: each of the three pictures is described under its row's name."""
+    trl = export_dataset(built(tmp_path), "trl", tmp_path / "trl")
+    folder = export_dataset(trl.folder, "spa_vl", tmp_path / "spa_vl").folder
+    entries = json.loads((folder / "meta_files" / "image_info" / "meta.json").read_text())
+    rows = [row for path in folder.rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+    assert len(entries) == len(rows) == 3
+    assert {entry["image"] for entry in entries} == {row["image"]["path"] for row in rows}
+    assert {entry["image_id"] for entry in entries} == {row["image_id"] for row in rows}
+
+
 def test_llamafactory_gets_ranked_conversations_that_its_description_names(tmp_path: Path) -> None:
     out = export_dataset(built(tmp_path), "llamafactory", tmp_path / "out")
     assert (out.rows, out.left_out) == ({"train": 1, "validation": 1}, {"no_answers": 1})
@@ -151,7 +162,7 @@ def test_croissant_names_every_file_with_its_digest_and_the_columns_of_parquet(t
 
 def test_what_a_build_writes_has_croissant_and_a_datasheet_too(tmp_path: Path) -> None:
     folder = built(tmp_path)
-    assert len(json.loads((folder / "croissant.json").read_text())["distribution"]) == 3
+    assert len(json.loads((folder / "croissant.json").read_text())["distribution"]) == 4
     assert "## Datasheet" in (folder / "README.md").read_text()
 
 

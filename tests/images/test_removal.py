@@ -7,7 +7,7 @@ import pytest
 from tests.images.test_collect import Run, blocks
 
 from spavl.errors import UserError
-from spavl.images.removal import read_removal_list
+from spavl.images.removal import read_picture_list
 from spavl.records import ImageRecord
 
 
@@ -60,6 +60,6 @@ def test_a_wrong_list_is_refused_in_one_line(tmp_path: Path, content: bytes | No
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError) as caught:
-        read_removal_list(path)
+        read_picture_list(path, "images.remove")
     assert str(caught.value).startswith(f"images.remove: {path}")
     assert said in str(caught.value) and "\n" not in str(caught.value)

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from tests.report.finished_run import draw_picture
+from tests.tiny_picture_models import build_classifier
 
 from spavl.config import RunConfig
 from spavl.dataset import assign_splits
 from spavl.errors import UserError
+from spavl.image_config import ExplicitConfig
 from spavl.models import CallStore, open_models
 from spavl.pipeline import evaluate
 from spavl.pipeline.road import Road
@@ -71,3 +73,15 @@ def test_pictures_to_name_are_those_of_the_test_split_and_those_never_collected(
     assert len(kept) == len(trained) == 3
     assert kept <= named and not trained & named
     assert len(named) == 5
+
+
+def test_pictures_that_people_should_see_first_are_not_named(road: Road, tmp_path: Path) -> None:
+    """From a probability of 0 on every picture is held back: the five that would be named."""
+    folder = build_classifier(tmp_path / "classifier", ("harmless", "explicit"))
+    explicit = ExplicitConfig(path=str(folder), labels=("explicit",), threshold=0)
+    images = road.config.images.model_copy(update={"explicit": explicit})
+    road = road._replace(config=road.config.model_copy(update={"images": images}))
+    with pytest.raises(UserError, match="Stage train"):
+        asyncio.run(evaluate(road))
+    manifest = road.run.manifests(["samples"])["samples"]
+    assert (manifest.counts.records, manifest.counts.by_reason) == (0, {"needs_review": 5})

@@ -1,19 +1,26 @@
 """The search for near hashes agrees with looking at every pair, over the borders of its blocks too."""
 
 import numpy as np
+import pytest
 
-from spavl.store.near import near_pairs, packed
+from spavl.store.near import band_width, near_pairs, packed
 
 
-def test_every_pair_within_the_bits_is_found_in_order_and_no_other() -> None:
-    """5,000 and 2,100 hashes, so that blocks and tasks end in the middle; 300 of the right ones are near copies."""
+@pytest.mark.parametrize(("bits", "by_bands"), [(0, True), (3, True), (12, False)])
+def test_every_pair_within_the_bits_is_found_in_order_and_no_other(bits: int, by_bands: bool) -> None:
+    """5,000 and 2,100 hashes, so that blocks and tasks end in the middle; 300 of the right ones are near copies.
+
+    2,100 hashes are 32 blocks, so a band has at most 5 bits: 32 values pay for 1 or 4 bands, and not for 13.
+    """
+    assert bool(band_width(bits, 2100 // 64)) == by_bands
     rng = np.random.default_rng(0)
-    left, right = (rng.integers(0, 2**63, size, dtype=np.uint64) for size in (5000, 2100))
-    flips = np.uint64(1) << rng.integers(0, 64, (300, 3), dtype=np.uint64)
-    right[-300:] = left[rng.integers(0, 5000, 300)] ^ flips[:, 0] ^ flips[:, 1] ^ flips[:, 2]
-    found = near_pairs(left, right, 3)
+    left, right = (rng.integers(0, 2**64, size, dtype=np.uint64) for size in (5000, 2100))
+    right[-300:] = left[rng.integers(0, 5000, 300)]
+    for _ in range(bits):
+        right[-300:] ^= np.uint64(1) << rng.integers(0, 64, 300, dtype=np.uint64)
+    found = near_pairs(left, right, bits)
     distances = np.bitwise_count(left[:, None] ^ right[None])
-    rows, columns = np.nonzero(distances <= 3)
+    rows, columns = np.nonzero(distances <= bits)
     assert len(rows) >= 300
     assert found.left.tolist() == rows.tolist() and found.right.tolist() == columns.tolist()
     assert found.bits.tolist() == distances[rows, columns].tolist()

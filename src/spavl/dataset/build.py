@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from spavl.config import SplitName
 from spavl.dataset.card import dataset_card
 from spavl.dataset.croissant import write_croissant
+from spavl.dataset.image_info import write_image_info
 from spavl.dataset.rows import Picture, pair_table, question_table
 from spavl.dataset.splits import Split, Splits
 from spavl.dataset.turns import Turn, in_turn
@@ -111,6 +112,7 @@ def write_files(
     used = {one.image_id for one in everything} | {one.image_id for asked in test.values() for one in asked}
     card = dataset_card(pairs, test, {one: by_id[one] for one in used}, material.checks)
     write_atomically(folder / "README.md", card.encode())
+    write_image_info(folder, [picture for image, picture in by_id.items() if image in used])
     licences = sorted({by_id[one].record.licence or "unknown" for one in used})
     write_croissant(folder, "spavl", f"{len(everything)} safety preference pairs, and test questions", licences)
     return {name: len(members) for name, members in {**pairs, **test}.items()}

@@ -1,7 +1,7 @@
 """Croissant metadata (mlcommons.org/croissant/1.0): what a dataset's files and columns are, in JSON-LD.
 
-It describes the Parquet files of a folder with their columns, or where there are none its JSON files; pictures beside
-them it does not list.
+It describes the Parquet files of a folder with their columns, or where there are none its JSON files, and names its
+meta files; pictures beside them it does not list.
 """
 
 import json
@@ -42,6 +42,7 @@ def write_croissant(folder: Path, name: str, description: str, licences: Sequenc
     """
     tables = sorted(folder.rglob("*.parquet"))
     paths = tables or [path for path in sorted(folder.glob("*.json*")) if path.name != "croissant.json"]
+    paths += sorted(folder.glob("meta_files/**/*.json"))
     body: dict[str, Any] = {
         "@context": _context(),
         "@type": "sc:Dataset",

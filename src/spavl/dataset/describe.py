@@ -46,7 +46,7 @@ class Tally:
         self._labels: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
         self._verdicts: Counter[str] = Counter()
         self._words: dict[str, list[int]] = {"question": [], "chosen": [], "rejected": []}
-        self._pictures: set[str] = set()
+        self.pictures: set[str] = set()
         self._mentions: dict[tuple[str, str], tuple[str, Mention]] = {}
         self.rows = self.pairs = 0
 
@@ -56,7 +56,7 @@ class Tally:
         """Counts a row; `picture` is any name that is the same for the same picture."""
         self.rows += 1
         self._splits[split] += 1
-        self._pictures.add(picture)
+        self.pictures.add(picture)
         self._mentions[picture, question] = str(labels.get("question_type") or UNKNOWN), mention(question)
         self._words["question"].append(len(question.split()))
         for name, counts in self._labels.items():
@@ -68,11 +68,6 @@ class Tally:
             self._verdicts[", ".join(verdicts)] += 1
             for side, text in zip(("chosen", "rejected"), answers, strict=True):
                 self._words[side].append(len(text.split()))
-
-    @property
-    def pictures(self) -> int:
-        """The number of different pictures."""
-        return len(self._pictures)
 
     @property
     def licences(self) -> list[str]:
@@ -122,7 +117,7 @@ class Tally:
         known = self._labels["class1"].keys() - {UNKNOWN}
         return DATASHEET.format(
             rows=self.rows,
-            pictures=self.pictures,
+            pictures=len(self.pictures),
             classes=f"Rows are of {len(known)} domains of harm."
             if known
             else "Rows do not say which harm they are about.",

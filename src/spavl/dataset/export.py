@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 from spavl.dataset.croissant import write_croissant
 from spavl.dataset.describe import Tally, joined
+from spavl.dataset.image_info import copy_image_info
 from spavl.dataset.json_formats import JsonExport
 from spavl.dataset.parquet_formats import ParquetExport
 from spavl.dataset.source_rows import SourceRow, read_source
@@ -88,9 +89,11 @@ def export_dataset(dataset: Path, form: str, out: Path) -> Exported:
         if not rows:
             counted = _counted(left_out)
             raise UserError(f"{dataset}: no row has a place in format {form} ({counted}). Choose another format.")
+        if form in CONFIGURATIONS:
+            copy_image_info(dataset, making, tally.pictures)
         write_atomically(making / "README.md", _card(form, out.name, tally, rows, left_out).encode())
         description = (
-            f"{tally.rows} rows about {tally.pictures} pictures for safety preference alignment, format {form}"
+            f"{tally.rows} rows about {len(tally.pictures)} pictures for safety preference alignment, format {form}"
         )
         write_croissant(making, out.name, description, tally.licences)
     return Exported(out, dict(rows), dict(left_out))
@@ -106,7 +109,7 @@ def _card(form: str, name: str, tally: Tally, rows: Counter[str], left_out: Coun
     parts = [
         _front_matter(form, rows),
         f"# {name}",
-        f"{tally.rows} rows about {tally.pictures} pictures; {tally.pairs} of them are preference pairs.",
+        f"{tally.rows} rows about {len(tally.pictures)} pictures; {tally.pairs} of them are preference pairs.",
         USE[form],
         f"Rows of the dataset that are not here: {_counted(left_out)}." if left_out else "",
         "## What is in it",

@@ -72,7 +72,7 @@ def read_meta(files: tuple[Path, ...]) -> MetaFiles:
     pictures: Known = {}
     questions: Known = {}
     for path in files:
-        for entry in _entries(path):
+        for entry in read_entries(path):
             name = str(entry.get("image") or entry.get("image_name") or "")
             if path.name == PICTURES.name:
                 classes = {key: str(entry[key]).strip() for key in CLASSES if entry.get(key)}
@@ -83,8 +83,12 @@ def read_meta(files: tuple[Path, ...]) -> MetaFiles:
     return MetaFiles(files, pictures, questions)
 
 
-def _entries(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yields the objects of a JSON list, or of a mapping whose keys are pictures' names."""
+def read_entries(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yields the objects of a JSON list, or of a mapping whose keys are pictures' names.
+
+    Raises:
+        UserError: The file is damaged, or is no list of objects.
+    """
     try:
         body = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

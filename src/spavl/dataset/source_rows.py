@@ -46,9 +46,14 @@ class SourceRow(NamedTuple):
 
     @property
     def picture_name(self) -> str:
-        """The first 16 hex digits of the SHA-256 of the picture's bytes, with a suffix that says its kind."""
+        """What exports call the picture."""
         suffix = next((one for start, one in SUFFIXES.items() if self.picture.startswith(start)), "bin")
-        return f"{hashlib.sha256(self.picture).hexdigest()[:16]}.{suffix}"
+        return stored_name(hashlib.sha256(self.picture).hexdigest(), suffix)
+
+
+def stored_name(sha256: str, suffix: str) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of a picture's bytes, with a suffix that says its kind."""
+    return f"{sha256[:16]}.{suffix}"
 
 
 def read_source(folder: Path) -> Iterator[SourceRow | Failure]:

@@ -5,15 +5,18 @@ from spavl.images.candidates import Candidate
 from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption_request, write_captions
 from spavl.images.collect import collect
 from spavl.images.downloads import DOWNLOADS, DownloadFolder
-from spavl.images.removal import add_to_list, is_entry, own_list, read_removal_list
+from spavl.images.removal import add_to_list, is_entry, own_list, read_picture_list
+from spavl.images.review import NEEDS_REVIEW, ExplicitGate
 from spavl.images.sources import check_source, open_source
 
 __all__ = [
     "DOWNLOADS",
+    "NEEDS_REVIEW",
     "Candidate",
     "CaptionOutcomes",
     "DownloadFolder",
     "Encode",
+    "ExplicitGate",
     "add_to_list",
     "caption_prompt_digest",
     "caption_request",
@@ -22,6 +25,6 @@ __all__ = [
     "is_entry",
     "open_source",
     "own_list",
-    "read_removal_list",
+    "read_picture_list",
     "write_captions",
 ]

@@ -4,7 +4,7 @@ Pictures are ranked by their captions before any is opened, and opened only when
 a picture that is damaged or a copy gives its place to the leaf's next best. An interrupted run goes through the same
 order again and takes the outcomes it has from the stage, so it ends as an uninterrupted one would. Content that has to
 be fetched is fetched ahead, side by side.
-It does not look at what a picture shows, only at what its caption says.
+What a picture shows is looked at only by the models that the configuration names, and decides no leaf.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from spavl.image_config import ImagesConfig
 from spavl.images.assign import Affinity, Encode, affinity, assign
 from spavl.images.candidates import Candidate
 from spavl.images.dedup import KeptPictures
+from spavl.images.examine import Examiner
+from spavl.images.review import ExplicitGate, WaitingList
 from spavl.images.sources import Album, check_unchanged, open_source
 from spavl.models.replay import Replay, check_replayed
 from spavl.records import Failure, ImageRecord
@@ -69,6 +71,7 @@ async def collect(
 
             await assign(near.similarity, config.per_leaf, config.min_similarity, take, collection.expect)
             advance(collection.leave_the_rest())
+        _say_who_waits(collection.waiting, stage)
         check_replayed(stage, len(captions))
         return _finish(config, leaves, album.candidates, stage)
 
@@ -88,6 +91,9 @@ class _Collection:
         self._config, self._leaves, self._album, self._near = config, leaves, album, near
         self._candidates = album.candidates
         self._stage, self._store = stage, store
+        self._examiner = Examiner(config)
+        self._gate = ExplicitGate(config.explicit, album.lists.released)
+        self.waiting = WaitingList(stage.path)
         self._kept = KeptPictures(config.duplicate_bits)
         records = {f"{record.source}/{record.source_name}": record for record in stage.records(ImageRecord)}
         self._known: dict[str, ImageRecord | Failure] = {**records, **stage.failures()}
@@ -133,9 +139,14 @@ class _Collection:
         twin = self._kept.twin(opened.read.stored.perceptual_hash)
         if twin is not None:
             return Failure(reason="duplicate", message=f"{candidate.name}: duplicate of {twin}", dropped=True)
-        return ImageRecord(
-            **(await asyncio.to_thread(self._store.keep, opened.read))._asdict(),
+        found = await asyncio.to_thread(self._examiner.examine, opened.read.content, candidate.caption)
+        if isinstance(found, Failure):
+            return found.model_copy(update={"message": f"{candidate.name}: {found.message}"})
+        score = await asyncio.to_thread(self._gate.score, opened)
+        record = ImageRecord(
+            **opened.read.stored._asdict(),
             **opened.original._asdict(),
+            **found._asdict(),
             caption=candidate.caption,
             source=candidate.source,
             source_name=candidate.name,
@@ -146,7 +157,12 @@ class _Collection:
             url=candidate.url,
             source_similarity=candidate.similarity,
             columns=dict(candidate.columns),
+            explicit_score=score,
         )
+        if self._gate.holds_back(opened, score):
+            return await asyncio.to_thread(self.waiting.add, opened.read, record)
+        await asyncio.to_thread(self._store.keep, opened.read)
+        return record
 
     def _left_out(self, index: int) -> Failure:
         candidate = self._candidates[index]
@@ -204,6 +220,15 @@ def _facts(
             for source, count in sorted(offered.items())
         },
     }
+
+
+def _say_who_waits(waiting: WaitingList, stage: StageDirectory) -> None:
+    count = waiting.finish(stage.failures())
+    if count:
+        _say(
+            f"{count} may be explicit and wait for people in {waiting.path}. Put the ids of those that may enter into "
+            f"the file that images.explicit.released names, and add `--restart-from {stage.name}`"
+        )
 
 
 def _say(text: str) -> None:

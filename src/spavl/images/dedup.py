@@ -1,10 +1,10 @@
 """Knows the pictures that were kept, and finds those a new one is a copy of.
 
-Equal pictures have equal perceptual hashes, so one comparison finds exact copies and near ones. It compares with
-every kept picture: for 33,600 pictures that is 0.1 ms a look-up, small beside decoding.
+Equal pictures have equal perceptual hashes, so one look-up finds exact copies and near ones. Of two copies the one
+that comes first is kept: what is kept follows from the order of the pictures, and from nothing else.
 """
 
-import numpy as np
+from spavl.store.near_index import NearIndex
 
 
 class KeptPictures:
@@ -15,22 +15,15 @@ class KeptPictures:
     """
 
     def __init__(self, duplicate_bits: int) -> None:
-        self._duplicate_bits = duplicate_bits
         self._names: list[str] = []
-        self._hashes = np.zeros(64, dtype=np.uint64)  # grows by doubling; the first len(_names) count
+        self._index = NearIndex(duplicate_bits)
 
     def add(self, name: str, perceptual_hash: str) -> None:
         """Notes a picture that is kept."""
-        if len(self._names) == len(self._hashes):
-            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
-        self._hashes[len(self._names)] = int(perceptual_hash, 16)
+        self._index.add(int(perceptual_hash, 16))
         self._names.append(name)
 
     def twin(self, perceptual_hash: str) -> str | None:
-        """Returns the name of the kept picture that is most like this one, if it is a copy."""
-        if not self._names:
-            return None
-        wanted = np.uint64(int(perceptual_hash, 16))
-        distances = np.bitwise_count(self._hashes[: len(self._names)] ^ wanted)
-        nearest = int(distances.argmin())
-        return self._names[nearest] if distances[nearest] <= self._duplicate_bits else None
+        """Returns the name of the kept picture that is most like this one, of equals the first, if it is a copy."""
+        place = self._index.nearest(int(perceptual_hash, 16))
+        return None if place is None else self._names[place]

@@ -1,4 +1,4 @@
-"""The pictures that never enter: a list of image ids and SHA-256 digests, one a line."""
+"""Lists of pictures that people write: those that never enter, and explicit ones that may; an id or SHA-256 a line."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ OWN_LIST = "removed.txt"
 _ENTRY = re.compile(r"[0-9a-f]{64}|img-[0-9a-f]{16}")
 
 
-class RemovalList:
+class PictureList:
     """What a list says; it is asked before a picture is stored.
 
     Args:
@@ -28,9 +28,9 @@ class RemovalList:
         image_id = content_id(ImageRecord.prefix, stored_sha256)
         return not self.entries.isdisjoint((original_sha256, stored_sha256, image_id))
 
-    def joined(self, other: "RemovalList") -> "RemovalList":
+    def joined(self, other: "PictureList") -> "PictureList":
         """Returns a list of what stands on either."""
-        return RemovalList(self.entries | other.entries)
+        return PictureList(self.entries | other.entries)
 
 
 def own_list(run: Path) -> Path:
@@ -50,7 +50,7 @@ def add_to_list(path: Path, entries: Sequence[str]) -> None:
         UserError: The list cannot be read.
         RunError: The disk is full or the list may not be written.
     """
-    known = read_removal_list(path).entries if path.exists() else frozenset()
+    known = read_picture_list(path, str(path)).entries if path.exists() else frozenset()
     before = path.read_bytes() if path.exists() else b"# Pictures that were taken down; see `spavl remove`.\n"
     new = [entry for entry in entries if entry not in known]
     if new:
@@ -58,26 +58,30 @@ def add_to_list(path: Path, entries: Sequence[str]) -> None:
         write_atomically(path, before + separator + "".join(f"{entry}\n" for entry in new).encode())
 
 
-def read_removal_list(path: Path | None) -> RemovalList:
-    """Reads the list; no path is an empty one.
+def read_picture_list(path: Path | None, field: str) -> PictureList:
+    """Reads a list; no path is an empty one.
+
+    Args:
+        path: The file.
+        field: The configuration's field that names it, for errors.
 
     Raises:
         UserError: The file cannot be read, or a line is neither an image id nor a SHA-256.
     """
     if path is None:
-        return RemovalList()
+        return PictureList()
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         cause = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        raise UserError(f"images.remove: {path} cannot be read: {cause}. Give a text file, or leave it out.") from error
+        raise UserError(f"{field}: {path} cannot be read: {cause}. Give a text file, or leave it out.") from error
     entries = set()
     for number, line in enumerate(lines, 1):
         entry = line.partition("#")[0].strip().lower()
         if entry and not _ENTRY.fullmatch(entry):
             raise UserError(
-                f"images.remove: {path}, line {number}: {entry[:80]!r} is neither an image id (img- and 16 hex digits) "
+                f"{field}: {path}, line {number}: {entry[:80]!r} is neither an image id (img- and 16 hex digits) "
                 "nor a SHA-256 (64 hex digits). Correct the line, or put a # before it."
             )
         entries.add(entry)
-    return RemovalList(frozenset(entries - {""}))
+    return PictureList(frozenset(entries - {""}))

@@ -16,7 +16,7 @@ from spavl.images.candidates import Candidate, Source, clean, words_of
 from spavl.images.downloads import DOWNLOADS
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.images.hub_dataset import check_dataset, open_dataset
-from spavl.images.removal import RemovalList, own_list, read_removal_list
+from spavl.images.removal import PictureList, own_list, read_picture_list
 from spavl.images.table import OpenTable, check_table
 from spavl.images.webdataset import OpenWebDataset, tar_files
 from spavl.models.replay import Replay
@@ -41,16 +41,25 @@ class Opened(NamedTuple):
     read: ReadImage
 
 
+class PictureLists(NamedTuple):
+    """What people say of pictures."""
+
+    removed: PictureList
+    """What never enters."""
+    released: PictureList
+    """What enters though it may be explicit."""
+
+
 class Album:
     """An open source whose pictures are read within limits; those on the removal list never are.
 
     Args:
         source: Where the pictures come from.
-        removed: What never enters.
+        lists: What people say of pictures.
     """
 
-    def __init__(self, source: Source, removed: RemovalList) -> None:
-        self._source, self.removed = source, removed
+    def __init__(self, source: Source, lists: PictureLists) -> None:
+        self._source, self.lists = source, lists
         self.candidates = source.candidates
         self.expect = source.expect
 
@@ -70,7 +79,7 @@ class Album:
             original = await asyncio.to_thread(_original, content)
         except UnreadableImage as error:
             return Failure(reason=error.reason, message=f"{name}: {error}", dropped=error.reason != "unreadable")
-        if self.removed.has(original.original_sha256, read.stored.sha256):
+        if self.lists.removed.has(original.original_sha256, read.stored.sha256):
             return Failure(reason="removed_by_list", message=f"{name}: on the list images.remove", dropped=True)
         return Opened(original, read)
 
@@ -85,13 +94,12 @@ async def open_source(config: ImagesConfig, run: Path, replay: Replay | None = N
         replay: Set where nothing is downloaded.
 
     Raises:
-        UserError: The source is missing, wrong or empty, or a removal list is wrong.
+        UserError: The source is missing, wrong or empty, or a list of pictures is wrong.
     """
-    own = own_list(run)
-    removed = read_removal_list(config.remove).joined(read_removal_list(own if own.exists() else None))
+    lists = _read_lists(config, own_list(run))
     source = _open(config, run / DOWNLOADS, replay)
     try:
-        yield Album(source, removed)
+        yield Album(source, lists)
     finally:
         await source.close()
 
@@ -100,9 +108,9 @@ def check_source(config: ImagesConfig) -> None:
     """Checks what can be checked of a source without a network and without a picture.
 
     Raises:
-        UserError: The removal list is wrong, or the source is missing or has no such column.
+        UserError: A list of pictures is wrong, or the source is missing or has no such column.
     """
-    read_removal_list(config.remove)
+    _read_lists(config)
     source = config.source
     if isinstance(source, FolderSource) and not source.path.is_dir():
         raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
@@ -115,13 +123,13 @@ def check_source(config: ImagesConfig) -> None:
 
 
 def check_unchanged(stage: StageDirectory, album: Album) -> None:
-    """Refuses to go on with a source that differs from the one at the start: files, sizes, captions, licences, list."""
+    """Refuses to go on with a source that is not the one of the start: files, sizes, captions, licences, lists."""
     size = cache(_size)
     offer = [
         (one.item, size(one.path), one.caption, one.licence, *([one.url] if one.url else []))
         for one in album.candidates
     ]
-    described = json.dumps([offer, sorted(album.removed.entries)])
+    described = json.dumps([offer, *(sorted(one.entries) for one in album.lists)])
     digest = hashlib.sha256(described.encode()).hexdigest().encode()
     noted = stage.path / "source.sha256"
     if not noted.exists():
@@ -131,6 +139,15 @@ def check_unchanged(stage: StageDirectory, album: Album) -> None:
             f"The pictures of images.source are not those that {stage.path} was made from. Give the run another name "
             f"(`run=runs/NAME`), or make this stage and those after it again with `--restart-from {stage.name}`."
         )
+
+
+def _read_lists(config: ImagesConfig, own: Path | None = None) -> PictureLists:
+    released = config.explicit.released if config.explicit is not None else None
+    removed = read_picture_list(config.remove, "images.remove")
+    return PictureLists(
+        removed.joined(read_picture_list(own if own and own.exists() else None, "the run's own list")),
+        read_picture_list(released, "images.explicit.released"),
+    )
 
 
 def _open(config: ImagesConfig, downloads: Path, replay: Replay | None) -> Source:

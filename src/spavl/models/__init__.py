@@ -6,7 +6,15 @@ Importing this package does not import torch; a local model's code is loaded whe
 from spavl.models.account import Spent, cost
 from spavl.models.base import Completion, ImageInput, Model, Reply, Request, Tokens, call_key, most_tokens
 from spavl.models.call_store import CallStore, StoredModel
-from spavl.models.opening import Models, local_folder, open_models
+from spavl.models.opening import (
+    Models,
+    local_folder,
+    open_caption_scorer,
+    open_models,
+    open_picture_classifier,
+    open_text_reader,
+    picture_models_fingerprint,
+)
 from spavl.models.replay import Replay
 
 __all__ = [
@@ -25,5 +33,9 @@ __all__ = [
     "cost",
     "local_folder",
     "most_tokens",
+    "open_caption_scorer",
     "open_models",
+    "open_picture_classifier",
+    "open_text_reader",
+    "picture_models_fingerprint",
 ]

@@ -6,6 +6,7 @@ would fill those with random numbers and only warn.
 
 import json
 import re
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,10 +74,54 @@ def load_vlm(folder: Path, dtype: str = "float32", device: str = "cpu", *, trust
             f"path: {folder} cannot be opened as a vision-language model on {device} in {dtype}: {_one_line(error)}. "
             "Check the folder (config.json, processor, tokenizer, *.safetensors), the device and the memory."
         ) from error
+    _refuse_missing(report, "path", folder)
+    return Vlm(model, _complete(processor, folder))
+
+
+def load_picture_model(kind: Any, folder: Path, device: str, field: str) -> Any:  # noqa: ANN401  # many classes
+    """Loads a model that writes nothing, in evaluation mode and float32; no code from its folder runs.
+
+    Args:
+        kind: The Auto class that opens it.
+        folder: The model's folder, in the hub's layout.
+        device: A torch device.
+        field: The configuration's field that names the folder, for errors.
+
+    Raises:
+        UserError: The folder holds no such model or not all of its weights, or it does not fit into memory.
+    """
+    logging.disable_progress_bar()
+    try:
+        options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        model, report = kind.from_pretrained(folder, trust_remote_code=False, **options)
+        model = model.to(device).eval()
+    except _LOAD_ERRORS as error:
+        raise UserError(
+            f"{field}: {folder} cannot be opened with {kind.__name__} on {device}: {_one_line(error)}. "
+            "Check the folder (config.json, *.safetensors), the device and the memory."
+        ) from error
+    _refuse_missing(report, field, folder)
+    return model
+
+
+def load_part(kind: Any, folder: Path, field: str) -> Any:  # noqa: ANN401  # many classes
+    """Loads a model's tokenizer or image processor; `kind` is the Auto class that opens it.
+
+    Raises:
+        UserError: The folder has none.
+    """
+    try:
+        return kind.from_pretrained(folder, trust_remote_code=False)
+    except _LOAD_ERRORS as error:
+        raise UserError(
+            f"{field}: {folder} cannot be opened with {kind.__name__}: {_one_line(error)}. Get the whole folder."
+        ) from error
+
+
+def _refuse_missing(report: Mapping[str, Any], field: str, folder: Path) -> None:
     lacking = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
     if lacking:
-        raise UserError(f"path: {folder} lacks {len(lacking)} weights of its model, the first is {lacking[0]}.")
-    return Vlm(model, _complete(processor, folder))
+        raise UserError(f"{field}: {folder} lacks {len(lacking)} weights of its model, the first is {lacking[0]}.")
 
 
 def load_skeleton(folder: Path) -> Any:  # noqa: ANN401  # every model family has its own class

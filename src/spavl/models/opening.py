@@ -6,15 +6,22 @@ starts at once, and a user without the `hf` extra can still use a server.
 
 import asyncio
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig, OpenAIModelConfig
 from spavl.errors import UserError
+from spavl.image_config import CaptionMatchConfig, ExplicitConfig, ImagesConfig
 from spavl.models.account import Account
 from spavl.models.base import Model
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.openai import OpenAIModel
 from spavl.models.replay import Replay
+
+if TYPE_CHECKING:
+    from spavl.models.picture_models import CaptionScorer, PictureClassifier
+    from spavl.models.picture_text import TextReader
 
 
 class Models:
@@ -86,6 +93,65 @@ def local_folder(config: ModelConfig) -> Path:
 
         return snapshot_folder(config)
     raise UserError(f"Model '{config.model}' is behind a server; only kinds embedded and hf have weights here.")
+
+
+def open_caption_scorer(config: CaptionMatchConfig) -> "CaptionScorer":
+    """Opens a model of CLIP's kind.
+
+    Raises:
+        UserError: There is no such model, or the `hf` extra is missing.
+    """
+    _require_extra("hf")
+    from spavl.models.picture_models import CaptionScorer
+
+    return CaptionScorer(config)
+
+
+def open_picture_classifier(config: ExplicitConfig) -> "PictureClassifier":
+    """Opens an image classifier.
+
+    Raises:
+        UserError: There is no such model, it lacks a label, or the `hf` extra is missing.
+    """
+    _require_extra("hf")
+    from spavl.models.picture_models import PictureClassifier
+
+    return PictureClassifier(config)
+
+
+def open_text_reader() -> "TextReader":
+    """Opens what reads the text in pictures.
+
+    Raises:
+        UserError: The `ocr` extra is missing.
+    """
+    try:
+        from spavl.models.picture_text import TextReader
+    except ImportError as error:
+        raise UserError(
+            f"images.text needs packages that are not installed ({error.name}). Run `pip install 'spavl[ocr]'`, or "
+            "leave images.text out."
+        ) from error
+    return TextReader()
+
+
+def picture_models_fingerprint(config: ImagesConfig) -> dict[str, str]:
+    """Returns what identifies the models that look at pictures: digests of weights, and the version of the reader.
+
+    Raises:
+        UserError: One of them is not there.
+    """
+    found = {}
+    for name, model in (("caption_match", config.caption_match), ("explicit", config.explicit)):
+        if model is not None:
+            _require_extra("hf")
+            from spavl.models.picture_models import digest_of_picture_model
+
+            found[name] = digest_of_picture_model(model)
+    if config.text is not None:
+        open_text_reader()
+        found["text"] = f"rapidocr {version('rapidocr')}"
+    return found
 
 
 def _open(config: ModelConfig) -> Model:

@@ -7,6 +7,7 @@ from spavl.embedded.sentences import sentence_encoder
 from spavl.images import CaptionOutcomes, caption_prompt_digest, collect, write_captions
 from spavl.judges import open_judge, open_safety_judge
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE
+from spavl.models import picture_models_fingerprint
 from spavl.models.prefill import check_prefill
 from spavl.pipeline.road import OPINIONS, Road, once
 from spavl.preferences import (
@@ -45,7 +46,8 @@ async def build(road: Road) -> None:
 
 
 async def _collect(road: Road) -> dict[str, ImageRecord]:
-    stage = road.stage("images", {"images": road.config.images, "taxonomy": road.taxonomy.fingerprint})
+    asked_with: dict[str, object] = {"images": road.config.images, "taxonomy": road.taxonomy.fingerprint}
+    stage = road.stage("images", asked_with | picture_models_fingerprint(road.config.images))
 
     async def station() -> Manifest:
         encode = sentence_encoder().encode

@@ -12,7 +12,7 @@ from spavl.evaluate import (
     judge_answers,
     naming_sample,
 )
-from spavl.images import Candidate, open_source
+from spavl.images import NEEDS_REVIEW, Candidate, ExplicitGate, open_source
 from spavl.judges import open_judge
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, once
@@ -34,6 +34,7 @@ async def _sample(road: Road) -> list[Sample]:
         "pictures": config.evaluate.naming_pictures,
         "source": config.images.source,
         "remove": config.images.remove,
+        "explicit": config.images.explicit,
         "dataset": config.dataset,
     }
     stage = road.stage("samples", settings | {"seed": config.seed}, "images", "checked_questions")
@@ -83,7 +84,7 @@ async def _judge(road: Road, samples: list[Sample], answers: list[Answer]) -> No
 
 
 async def _pictures_to_name(road: Road, trained: set[str]) -> list[Outcome]:
-    """Draws pictures by a seeded hash of their names and stores them; those trained on are passed over."""
+    """Draws pictures by a seeded hash of their names and stores them; passed over are those trained on or explicit."""
 
     def place(candidate: Candidate) -> str:
         return hashlib.sha256(f"{road.config.seed}/{candidate.item}".encode()).hexdigest()
@@ -91,7 +92,7 @@ async def _pictures_to_name(road: Road, trained: set[str]) -> list[Outcome]:
     left = road.config.evaluate.naming_pictures
     outcomes: list[Outcome] = []
     async with open_source(road.config.images, road.config.run, road.replay) as album:
-        candidates = album.candidates
+        candidates, gate = album.candidates, ExplicitGate(road.config.images.explicit, album.lists.released)
         order = sorted(range(len(candidates)), key=lambda index: place(candidates[index]))
         for start, index in enumerate(order):
             if left == 0:
@@ -100,7 +101,12 @@ async def _pictures_to_name(road: Road, trained: set[str]) -> list[Outcome]:
             candidate, opened = candidates[index], await album.read(index, road.pictures)
             if isinstance(opened, Failure):
                 outcomes.append(Outcome(candidate.item, failure=opened))
-            elif opened.read.stored.sha256 not in trained:
+            elif opened.read.stored.sha256 in trained:
+                continue
+            elif gate.holds_back(opened, gate.score(opened)):
+                waits = Failure(reason=NEEDS_REVIEW, message=f"{candidate.name}: may be explicit", dropped=True)
+                outcomes.append(Outcome(candidate.item, failure=waits))
+            else:
                 left -= 1
                 road.pictures.keep(opened.read)
                 outcomes.append(outcome(candidate.item, naming_sample(opened.read.stored.sha256, candidate.names)))

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from spavl.config import RunConfig
 from spavl.dataset import DatasetRow, Material, write_files
 from spavl.errors import UserError
-from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_removal_list
+from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_picture_list
 from spavl.pipeline.road import ALL_STAGES, JOURNAL, Road, open_road
 from spavl.records import ImageRecord, PreferencePair, QuestionCheck
 from spavl.store.files import disk_errors_named, write_atomically
@@ -77,7 +77,7 @@ def _plan(road: Road, names: Sequence[str], removal_list: Path) -> Trace:
     """Works out what belongs to the pictures; nothing is changed but that the others' splits are noted."""
     road.run.manifests(ALL_STAGES)  # what was changed behind our back is an error before anything goes
     found = trace(road.run.path, ALL_STAGES, set(names))
-    listed = read_removal_list(removal_list).entries if removal_list.exists() else frozenset()
+    listed = read_picture_list(removal_list, "images.remove").entries if removal_list.exists() else frozenset()
     unknown = sorted(set(names) - set(found.asked) - listed)
     if unknown:
         raise UserError(
