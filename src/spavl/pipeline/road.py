@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.config import Config, JudgeConfig, RunConfig, judges_model
+from spavl.config import Config, JudgeConfig, ModelConfig, RunConfig, judges_model
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, open_models
 from spavl.questions import kept_questions
@@ -82,17 +82,27 @@ class Road(NamedTuple):
 
     def model_config(self, name: str) -> dict[str, Any]:
         """Returns what identifies a model of the configuration."""
-        return {"config": self.config.models[name], "fingerprint": self.models[name].fingerprint}
+        return model_identity(self.config.models, self.models, name)
 
     def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
         """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
-        model = judges_model(judge)
-        asked = None if model is None else self.model_config(model)
-        return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
+        return judge_identity(self.config.models, self.models, judge)
 
     def held_out_leaves(self) -> tuple[str, ...]:
         """Returns the paths of the leaves that training never sees."""
         return chosen_leaves(self.config, self.taxonomy).held_out
+
+
+def model_identity(configs: Mapping[str, ModelConfig], models: Models, name: str) -> dict[str, Any]:
+    """Returns what identifies a model: its configuration, and its fingerprint."""
+    return {"config": configs[name], "fingerprint": models[name].fingerprint}
+
+
+def judge_identity(configs: Mapping[str, ModelConfig], models: Models, judge: JudgeConfig) -> dict[str, Any]:
+    """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
+    model = judges_model(judge)
+    asked = None if model is None else model_identity(configs, models, model)
+    return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
 
 
 @contextmanager
