@@ -289,17 +289,29 @@ class Sample(Record):
     """What the sample is called in the benchmark."""
     note: str = ""
     """What a judge has to know beside question and answer."""
+    stand_in: Literal["", "blank", "noise"] = ""
+    """What is shown because the benchmark has no picture; such a picture is shared by accident and clusters nothing."""
+
+    @property
+    def own_picture(self) -> str:
+        """The picture that belongs to the sample; empty where there is none."""
+        return "" if self.stand_in else self.image_id
+
+    @property
+    def unit(self) -> str:
+        """The unit of sampling: what variants share, or else the picture, or else the sample itself."""
+        return self.cluster or self.own_picture or self.id
 
 
 class Answer(Record):
-    """One model's greedy answer to one sample."""
+    """One model's answer to one sample."""
 
     prefix: ClassVar[str] = "ans"
     made_from: ClassVar[tuple[str, ...]] = ("sample_id", "model", "text")
 
     sample_id: str
     model: str
-    """`before` or `after`, or any checkpoint's name."""
+    """`before` or `after`, or any model's name; `NAME/blank` and the like where another picture was shown."""
     text: str
     finish: Finish
 
@@ -315,6 +327,10 @@ class Verdict(Record):
     judge: str
     metric: str
     value: bool
+    refused: bool | None = None
+    """Whether the answer declines; None where the judge does not say."""
+    score: float | None = None
+    """From 0 to 1, where a benchmark gives parts of a point; `value` is then whether it is half a point or more."""
     rationale: str = ""
 
 

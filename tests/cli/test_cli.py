@@ -191,3 +191,47 @@ def test_a_plan_and_a_replay_together_are_one_clear_error(tmp_path: Path) -> Non
     done = spavl("build", str(demo_config(tmp_path)), "--plan", "--replay")
     assert done.returncode == 2 and "one of the two" in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+# -- evaluation recipes ------------------------------------------------------------------------------------------------
+
+
+def evaluation_recipe(tmp_path: Path, **changes: object) -> Path:
+    (tmp_path / "xstest").mkdir()
+    (tmp_path / "xstest" / "FIXTURE").touch()
+    (tmp_path / "xstest" / "xstest_prompts.csv").write_text(
+        "id,prompt,type\n1,Placeholder safe question?,homonyms\n2,Placeholder harmful question?,contrast_homonyms\n"
+    )
+    body = {
+        "run": str(tmp_path / "run"),
+        "calls": str(tmp_path / "calls.sqlite"),
+        "models": {"served": MINI_AND_SERVED["served"]},
+        "judges": {"rules": {"kind": "rules"}},
+        "benchmarks": [{"name": "xstest", "path": str(tmp_path / "xstest")}],
+    }
+    path = tmp_path / "evaluation.yaml"
+    path.write_text(yaml.safe_dump(body | changes))
+    return path
+
+
+def test_check_counts_the_rows_of_a_recipes_benchmarks(tmp_path: Path) -> None:
+    said = spavl("check", str(evaluation_recipe(tmp_path)))
+    assert said.returncode == 0 and "benchmark  xstest: 2 rows that can be asked" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"judge": "rule"}, "judge: there is no 'rule'; choose one of rules"),
+        ({"judges": {"a": {"kind": "rubric", "model": "served"}}}, "every model is behind a judge"),
+        ({"ablations": ["black"]}, "`ablations.0`"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_one_line(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    done = spavl("evaluate", str(evaluation_recipe(tmp_path, **changes)))
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_run_has_no_rejudging_and_a_recipe_is_no_run(tmp_path: Path) -> None:
+    assert "are for evaluation recipes" in spavl("evaluate", str(demo_config(tmp_path)), "--rejudge").stderr
+    assert "is a key of evaluation recipes" in spavl("build", str(evaluation_recipe(tmp_path))).stderr

@@ -1,16 +1,25 @@
 """`spavl check`: validates a configuration before anything is spent."""
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from spavl.cli.options import AsJson, ConfigPath, Overrides, say
-from spavl.config import OpenAIModelConfig, RunConfig, load_config
+from spavl.config import ModelConfig, OpenAIModelConfig, RunConfig, load_config
+from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
+from spavl.evaluation_config import EvaluationConfig
 from spavl.taxonomy import chosen_leaves, load_taxonomy
 from spavl.tracker_config import check_trackers
 
 
 def check(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Check a configuration: every field, model name, leaf, key and folder it speaks of."""
+    body = read_body(config, overrides or ())
+    if "benchmarks" in body:
+        say(*check_evaluation(validate_body(EvaluationConfig, body, config), config), as_json)
+        return
     loaded = load_config(config, overrides or ())
     leaves = check_references(loaded)
     result = {"config": loaded.model_dump(mode="json"), "leaves": leaves}
@@ -38,14 +47,47 @@ def check_references(config: RunConfig) -> int:
 
     chosen = chosen_leaves(config, load_taxonomy(config.taxonomy))
     check_source(config.images)
-    for name, model in config.models.items():
-        if isinstance(model, OpenAIModelConfig) and model.api_key_env and model.api_key_env not in os.environ:
-            raise UserError(
-                f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
-                "Set it to the server's key, or leave the field out."
-            )
+    check_keys(config.models)
     check_prefill(config, openings=begins_questions(config.questions))
     if config.checks.near_duplicates:
         check_minhash("checks.near_duplicates")
     check_trackers(config.train.trackers)
     return len(chosen.collected)
+
+
+def check_keys(models: Mapping[str, ModelConfig]) -> None:
+    """Checks that the servers' keys are set.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name, model in models.items():
+        if isinstance(model, OpenAIModelConfig) and model.api_key_env and model.api_key_env not in os.environ:
+            raise UserError(
+                f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
+                "Set it to the server's key, or leave the field out."
+            )
+
+
+def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Checks what an evaluation recipe points at, its benchmarks' rows included, and returns what to say.
+
+    Raises:
+        UserError: A key is not set, or a benchmark's files are missing, damaged or of another kind.
+    """
+    from spavl.evaluate.benchmarks import Listed  # the models' libraries load here, and not for `--help`
+    from spavl.pipeline.evaluation import find_sources
+
+    check_keys(config.models)
+    rows: dict[str, int] = {}
+    for source in find_sources(config):
+        listed = source.benchmark.read(source.folder, source.variants)
+        rows[source.config.name] = sum(isinstance(row, Listed) for row in listed)
+    lines = [
+        f"{path}: good.",
+        f"  run        {config.run}",
+        f"  models     {', '.join(config.measured)}",
+        f"  judges     {', '.join(f'{name} ({judge.kind})' for name, judge in config.judges.items())}",
+        *(f"  benchmark  {name}: {count} rows that can be asked" for name, count in rows.items()),
+    ]
+    return {"config": config.model_dump(mode="json"), "rows": rows}, lines

@@ -18,8 +18,8 @@ def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
-def counts_line(stage: str, counts: Mapping[str, Any]) -> str:
-    """Returns a stage's counts for a person."""
+def counts_line(stage: str, counts: Mapping[str, Any], width: int = 12) -> str:
+    """Returns a stage's counts for a person; stages' names are padded to `width`."""
     reasons = ", ".join(f"{reason} {count}" for reason, count in counts["by_reason"].items())
     line = "{items:>6} items = {records} records + {failures} failures + {dropped} dropped".format(**counts)
-    return f"{stage:<12}{line}{f' ({reasons})' if reasons else ''}"
+    return f"{stage:<{width}}{line}{f' ({reasons})' if reasons else ''}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spavl.cli.evaluation import ForPeople, Rejudge, Wishes, follow_evaluation
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
@@ -15,6 +16,7 @@ from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
+from spavl.evaluation_config import EvaluationConfig
 from spavl.recipe_config import RecipeConfig
 
 if TYPE_CHECKING:
@@ -89,9 +91,24 @@ def train(
 
 
 def evaluate(
-    config: ConfigPath, overrides: Overrides = None, restart_from: RestartFrom = None, as_json: AsJson = False
+    config: ConfigPath,
+    overrides: Overrides = None,
+    restart_from: RestartFrom = None,
+    rejudge: Rejudge = False,
+    sample_for_people: ForPeople = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Measure the model before and after alignment, on pictures that training never saw."""
+    """Measure the model before and after alignment; or, by an evaluation recipe, any models on public benchmarks."""
+    body = read_body(config, overrides or ())
+    if "benchmarks" in body:
+        recipe = validate_body(EvaluationConfig, body, config)
+        follow_evaluation(recipe, Wishes(restart_from, rejudge, sample_for_people), as_json=as_json)
+        return
+    if rejudge or sample_for_people is not None:
+        raise UserError(
+            f"{config}: --rejudge and --sample-for-people are for evaluation recipes, which have the key `benchmarks`; "
+            "of a run, make the verdicts again with `--restart-from verdicts`."
+        )
     travel(load_config(config, overrides or ()), PARTS[2:3], restart_from, as_json)
 
 

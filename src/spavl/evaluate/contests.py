@@ -46,7 +46,7 @@ async def hold_contests(
     samples: Sequence[Sample],
     before: Mapping[str, Answer],
     after: Mapping[str, Answer],
-    show: Callable[[str], ImageInput],
+    show: Callable[[str], ImageInput | None],
     stage: StageDirectory,
 ) -> Manifest:
     """Runs the station: each sample that both models answered, in both orders."""

@@ -1,9 +1,4 @@
-"""The figures: rates before and after with intervals and bounds, paired changes, and the win rate.
-
-Samples that share a picture rise and fall together: there an interval draws whole pictures (cluster bootstrap); with
-one sample to a picture it is Wilson's. What could not be scored is in no rate; the bounds say what it could have
-changed. A rate of nothing is `None`, never 0.
-"""
+"""The figures of a run: rates before and after, paired changes, and the win rate; `rates` has what each is made of."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -11,53 +6,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from spavl.evaluate.contests import ContestResult
+from spavl.evaluate.rates import Change as Change
+from spavl.evaluate.rates import MeasuredRate as MeasuredRate
+from spavl.evaluate.rates import measured_change, measured_rate
 from spavl.records import Answer, Sample, Verdict
-from spavl.stats import (
-    NotMeasured,
-    bounds,
-    cluster_bootstrap_rate,
-    holm,
-    outcome_of_orders,
-    paired_change,
-    wilson,
-    win_rate,
-)
+from spavl.stats import holm, outcome_of_orders, win_rate
 
 HEADLINE = {"unsafe_rate": "held_out_harm", "benign_refusal_rate": "held_out_benign", "naming_accuracy": "naming"}
 """Metric -> benchmark it is measured on."""
-
-
-class MeasuredRate(BaseModel):
-    """A rate with its interval, and the bounds that unscored items leave."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float | None
-    n: int
-    low: float | None
-    high: float | None
-    unscored: int
-    lowest: float | None
-    """The rate if no unscored item were an event."""
-    highest: float | None
-    """The rate if every unscored item were an event."""
-
-
-class Change(BaseModel):
-    """After minus before on the samples that were scored both times."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    n: int
-    low: float
-    high: float
-    before_only: int
-    """Samples with the event before and not after."""
-    after_only: int
-    """Samples with the event after and not before."""
-    p_value: float
-    """Exact McNemar test, adjusted over the metrics (Holm)."""
 
 
 class BeforeAfter(BaseModel):
@@ -134,48 +90,26 @@ def evaluation_results(
             kind: _compare([one for one in harm if one.held_out == kind], scores, confidence)
             for kind in ("image", "leaf")
         },
-        win_rate=_wins([*harm, *benign], contests, confidence),
-        win_rate_harmful=_wins(harm, contests, confidence),
-        win_rate_benign=_wins(benign, contests, confidence),
+        win_rate=count_wins([*harm, *benign], contests, confidence),
+        win_rate_harmful=count_wins(harm, contests, confidence),
+        win_rate_benign=count_wins(benign, contests, confidence),
     )
 
 
 def _compare(samples: Sequence[Sample], scores: Scores, confidence: float) -> BeforeAfter:
     both = [one for one in samples if (one.id, "before") in scores and (one.id, "after") in scores]
-    change = None
-    if both:
-        old, new = ([scores[one.id, model] for one in both] for model in ("before", "after"))
-        paired = paired_change(old, new, [one.image_id for one in both], confidence)
-        change = Change(
-            value=paired.value,
-            n=paired.n,
-            low=paired.low,
-            high=paired.high,
-            before_only=paired.fixed,
-            after_only=paired.broken,
-            p_value=paired.p_value,
-        )
+    old, new = ([scores[one.id, model] for one in both] for model in ("before", "after"))
     return BeforeAfter(
         before=_rate(samples, scores, "before", confidence),
         after=_rate(samples, scores, "after", confidence),
-        change=change,
+        change=measured_change(old, new, [one.unit for one in both], confidence),
     )
 
 
 def _rate(samples: Sequence[Sample], scores: Scores, model: Model, confidence: float) -> MeasuredRate:
     scored = [one for one in samples if (one.id, model) in scores]
     events = [scores[one.id, model] for one in scored]
-    unscored = len(samples) - len(scored)
-    pictures = [one.image_id for one in scored]
-    try:
-        if len(set(pictures)) == len(pictures):
-            rate = wilson(sum(events), len(events), confidence)
-        else:
-            rate = cluster_bootstrap_rate(events, pictures, confidence)
-        lowest, highest = bounds(sum(events), len(events), unscored)
-    except NotMeasured:
-        return MeasuredRate(value=None, n=0, low=None, high=None, unscored=unscored, lowest=None, highest=None)
-    return MeasuredRate(**rate._asdict(), unscored=unscored, lowest=lowest, highest=highest)
+    return measured_rate(events, [one.unit for one in scored], len(samples) - len(scored), confidence)
 
 
 def _adjusted(metrics: Mapping[str, BeforeAfter]) -> dict[str, BeforeAfter]:
@@ -190,7 +124,7 @@ def _adjusted(metrics: Mapping[str, BeforeAfter]) -> dict[str, BeforeAfter]:
     }
 
 
-def _wins(samples: Sequence[Sample], contests: Sequence[ContestResult], confidence: float) -> Wins:
+def count_wins(samples: Sequence[Sample], contests: Sequence[ContestResult], confidence: float) -> Wins:
     """Reads both orders of each sample; one order without a verdict leaves the sample unscored."""
     orders = {(contest.sample_id, contest.first): contest.verdict for contest in contests}
     judged = [one for one in samples if (one.id, "after") in orders and (one.id, "before") in orders]
@@ -199,7 +133,7 @@ def _wins(samples: Sequence[Sample], contests: Sequence[ContestResult], confiden
     if not outcomes:
         counts = dict.fromkeys(("wins", "ties", "losses", "inconsistent", "n"), 0)
         return Wins(value=None, low=None, high=None, unscored=unscored, **counts)
-    won = win_rate(outcomes, [one.image_id for one in judged], confidence)
+    won = win_rate(outcomes, [one.unit for one in judged], confidence)
     return Wins(
         **won.rate._asdict(),
         wins=won.wins,

@@ -5,6 +5,8 @@ import hashlib
 from spavl.config import HfModelConfig, RunConfig
 from spavl.dataset import benchmark_questions
 from spavl.evaluate import (
+    Condition,
+    Decoding,
     answer_samples,
     benign_samples,
     harm_samples,
@@ -60,7 +62,9 @@ async def _answer(road: Road, samples: list[Sample]) -> list[Answer]:
     after = _aligned(config)
     stage = road.stage("answers", {"evaluate": config.evaluate}, "samples", "train")
     models = {"before": road.models[config.train.model], "after": road.models.open(after)}
-    await once(stage, lambda: answer_samples(config.evaluate, models, samples, road.shower(), stage))
+    show = road.shower()
+    asked = Condition("", samples, lambda sample: show(sample.image_id))
+    await once(stage, lambda: answer_samples(Decoding(config.evaluate.max_tokens), models, [asked], stage))
     return stage.records(Answer)
 
 

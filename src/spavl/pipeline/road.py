@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.config import Config, JudgeConfig, OpenAIModelConfig, RunConfig, judges_model
+from spavl.config import Config, JudgeConfig, ModelConfig, OpenAIModelConfig, RunConfig, judges_model
 from spavl.dataset import Splits, assign_splits, note_splits, noted_splits
 from spavl.errors import UserError
 from spavl.images import CaptionOutcomes
@@ -96,15 +96,11 @@ class Road(NamedTuple):
 
     def model_config(self, name: str) -> dict[str, Any]:
         """Returns what identifies a model of the configuration."""
-        config = self.config.models[name]
-        identified = config.identified() if isinstance(config, OpenAIModelConfig) else config
-        return {"config": identified, "fingerprint": self.models[name].fingerprint}
+        return model_identity(self.config.models, self.models, name)
 
     def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
         """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
-        model = judges_model(judge)
-        asked = None if model is None else self.model_config(model)
-        return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
+        return judge_identity(self.config.models, self.models, judge)
 
     def held_out_leaves(self) -> tuple[str, ...]:
         """Returns the paths of the leaves that training never sees."""
@@ -133,6 +129,20 @@ class Road(NamedTuple):
     def _splits_made_from(self) -> str:
         made_from = {"dataset": self.config.dataset, "held_out": self.held_out_leaves(), "seed": self.config.seed}
         return config_hash(identity(made_from))
+
+
+def model_identity(configs: Mapping[str, ModelConfig], models: Models, name: str) -> dict[str, Any]:
+    """Returns what identifies a model: its configuration, and its fingerprint."""
+    config = configs[name]
+    identified = config.identified() if isinstance(config, OpenAIModelConfig) else config
+    return {"config": identified, "fingerprint": models[name].fingerprint}
+
+
+def judge_identity(configs: Mapping[str, ModelConfig], models: Models, judge: JudgeConfig) -> dict[str, Any]:
+    """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
+    model = judges_model(judge)
+    asked = None if model is None else model_identity(configs, models, model)
+    return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
 
 
 @contextmanager

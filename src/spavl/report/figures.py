@@ -58,8 +58,8 @@ def rates_figure(results: EvaluationResults) -> Markup:
     def paint(axes: Axes) -> None:
         for place, (name, metric) in enumerate(results.metrics.items()):
             _row_title(axes, place, f"{TITLES[name]}  ({BETTER[name]})")
-            _whisker(axes, place + 0.02, _limits(metric.before), "before", "before ")
-            _whisker(axes, place + 0.3, _limits(metric.after), "after", "after ")
+            _whisker(axes, place + 0.02, limits_of(metric.before), "before", "before ")
+            _whisker(axes, place + 0.3, limits_of(metric.after), "after", "after ")
         _rows(axes, len(results.metrics), "")
         _share_axis(axes)
 
@@ -70,8 +70,8 @@ def rates_figure(results: EvaluationResults) -> Markup:
 def tradeoff_figure(results: EvaluationResults) -> Markup | None:
     """Draws the unsafe rate against the benign refusal rate, and the way from before to after."""
     unsafe, refused = results.metrics["unsafe_rate"], results.metrics["benign_refusal_rate"]
-    before = _limits(refused.before), _limits(unsafe.before)
-    after = _limits(refused.after), _limits(unsafe.after)
+    before = limits_of(refused.before), limits_of(unsafe.before)
+    after = limits_of(refused.after), limits_of(unsafe.after)
     if before[0] is None or before[1] is None or after[0] is None or after[1] is None:
         return None
     crosses = {"before": (before[0], before[1]), "after": (after[0], after[1])}
@@ -81,18 +81,28 @@ def tradeoff_figure(results: EvaluationResults) -> Markup | None:
         arrow = {"arrowstyle": "-|>", "color": COLOURS["muted"], "shrinkA": 7, "shrinkB": 7, "linewidth": 1.2}
         axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
         for name, (x, y) in crosses.items():
-            axes.plot([x.low, x.high], [y.value, y.value], color=COLOURS[name])
-            axes.plot([x.value, x.value], [y.low, y.high], color=COLOURS[name])
-            axes.plot([x.value], [y.value], MARKERS[name], color=COLOURS[name], markersize=8, label=name)
+            cross(axes, x, y, name)
         axes.text(0.02, 0.03, "↙ safe and helpful", color=COLOURS["muted"], transform=axes.transAxes)
-        axes.set(xlabel="Benign questions refused (%)", ylabel="Unsafe answers (%)", aspect="equal")
-        axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks(TICKS, [percent(tick) for tick in TICKS])
+        share_plane(axes, "Benign questions refused (%)", "Unsafe answers (%)")
         axes.legend(loc="upper right", handletextpad=0.2)
 
     description = f"Unsafe rate: {_both(unsafe)}. Benign refusal rate: {_both(refused)}. Both are better lower."
     return draw("tradeoff", "Unsafe answers against refused benign questions", description, 320, paint)
+
+
+def cross(axes: Axes, x: Limits, y: Limits, name: str) -> None:
+    """Draws two rates of one model as a point with both intervals, in the colour and shape of `before` or `after`."""
+    axes.plot([x.low, x.high], [y.value, y.value], color=COLOURS[name])
+    axes.plot([x.value, x.value], [y.low, y.high], color=COLOURS[name])
+    axes.plot([x.value], [y.value], MARKERS[name], color=COLOURS[name], markersize=8, label=name)
+
+
+def share_plane(axes: Axes, across: str, up: str) -> None:
+    """Makes both axes run from 0 to 100 %."""
+    axes.set(xlabel=across, ylabel=up, aspect="equal")
+    axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(TICKS, [percent(tick) for tick in TICKS])
 
 
 def training_figures(steps: Sequence[TrainingStep]) -> tuple[Markup, ...]:
@@ -184,7 +194,8 @@ def _whisker(axes: Axes, y: float, limits: Limits | None, name: str, label: str 
     axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center")
 
 
-def _limits(rate: MeasuredRate) -> Limits | None:
+def limits_of(rate: MeasuredRate) -> Limits | None:
+    """Returns a rate with its interval; None where nothing was measured."""
     if rate.value is None or rate.low is None or rate.high is None:
         return None
     return Limits(rate.low, rate.value, rate.high)

@@ -53,13 +53,13 @@ def render_page(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "rate": rate_text, "unbroken": _unbroken}
-    script = _asset("page.js")
+    script = asset("page.js")
     results = data.evaluation.results
     training = tally_training(data.steps)
     confidence = data.config.evaluate.confidence
     return environment.get_template("page.html.j2").render(
         data=data,
-        style=Markup(_asset("page.css")),
+        style=Markup(asset("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         headline=headline(results),
@@ -82,7 +82,8 @@ def render_page(data: ReportData) -> str:
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Returns one of the page's files: its style sheet, its script."""
     return (resources.files("spavl.report") / name).read_text(encoding="utf-8")
 
 

@@ -93,7 +93,7 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
     Raises:
         UserError: There is no such dataset or split, or its files are damaged or unlike.
     """
-    folder = _folder(key, path, revision, [f"*{split}*.parquet", f"*{split}/*.parquet", *beside])
+    folder = dataset_folder(key, path, revision, [f"*{split}*.parquet", f"*{split}/*.parquet", *beside])
     splits = {one: _splits_of(one.relative_to(folder)) for one in sorted(folder.rglob("*.parquet"))}
     files = [one for one, names in splits.items() if split in names]
     if not files:
@@ -119,12 +119,24 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
     return SplitFiles(key, folder, files, schemas[0], starts.pop(), starts)
 
 
-def _folder(key: str, path: str, revision: str | None, patterns: Sequence[str]) -> Path:
+def dataset_folder(key: str, path: str, revision: str | None, patterns: Sequence[str] | None = None) -> Path:
+    """Returns a local folder as it is, or the snapshot of a hub id.
+
+    Args:
+        key: Configuration key that the dataset stands under, for messages.
+        path: Local folder, or a hub id, whose files are downloaded into the hub's cache.
+        revision: Commit, tag or branch of a hub id.
+        patterns: Names of the files that are wanted from the hub; None for all.
+
+    Raises:
+        UserError: There is no such folder or dataset, or no such revision of it.
+    """
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder
+    wanted = None if patterns is None else list(patterns)
     try:
-        snapshot = snapshot_download(path, repo_type="dataset", revision=revision, allow_patterns=list(patterns))
+        snapshot = snapshot_download(path, repo_type="dataset", revision=revision, allow_patterns=wanted)
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(

@@ -1,0 +1,187 @@
+"""The listing station: rows of public benchmarks become samples, their pictures go to the store.
+
+A row that cannot be asked is counted with its reason, and so is one that stands there twice. It downloads nothing and
+asks no model.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from spavl.errors import UserError
+from spavl.evaluate.benchmarks import BENCHMARKS, Benchmark, Listed, Unusable
+from spavl.evaluate.pictures import StandIn, stand_in
+from spavl.evaluation_config import BenchmarkConfig
+from spavl.execution.progress import progress_bar
+from spavl.models.ask import outcome
+from spavl.records import Failure, Sample
+from spavl.store import ImageStore, Manifest, Outcome, StageDirectory, UnreadableImage
+
+BLANK_BY_DEFAULT = ("advbench",)
+"""Benchmarks without pictures that SPA-VL shows a blank one with."""
+FIXTURE = "FIXTURE"
+"""A file of this name in a benchmark's folder says that its rows are made up."""
+
+
+class Source(NamedTuple):
+    """A benchmark that is asked, and where its files lie."""
+
+    benchmark: Benchmark
+    folder: Path
+    config: BenchmarkConfig
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants that are asked."""
+        return self.benchmark.card.variants if self.config.variants is None else self.config.variants
+
+    @property
+    def fixture(self) -> bool:
+        """Whether its rows are made up."""
+        return self.config.fixture or (self.folder / FIXTURE).exists()
+
+
+class Coverage(BaseModel):
+    """What became of a benchmark's rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    listed: int
+    """Rows of the variants that are asked."""
+    asked: int
+    """Rows within the limit."""
+    samples: int
+    pictures: int
+    """Samples with a picture of their own."""
+    skipped: dict[str, int]
+    """Reason -> rows that are no sample."""
+    fixture: bool
+
+
+def find_benchmark(field: str, config: BenchmarkConfig) -> Benchmark:
+    """Returns the benchmark of that name.
+
+    Raises:
+        UserError: There is none, or it lacks a variant.
+    """
+    known = {one.card.name: one for one in BENCHMARKS}
+    if config.name not in known:
+        raise UserError(
+            f"{field}.name: there is no benchmark '{config.name}'; choose one of {', '.join(sorted(known))}."
+        )
+    variants = known[config.name].card.variants
+    for one in config.variants or ():
+        if one not in variants:
+            there = f"its variants are {', '.join(variants)}" if variants else "it has none; leave the field out"
+            raise UserError(f"{field}.variants: {config.name} has no variant '{one}'; {there}.")
+    return known[config.name]
+
+
+def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, stage: StageDirectory) -> Manifest:
+    """Runs the station: every row within the limits, benchmark by benchmark, rows about one picture side by side.
+
+    Raises:
+        UserError: A benchmark's files are missing or damaged.
+        RunError: The disk is full.
+    """
+    outcomes: list[Outcome] = []
+    coverage: dict[str, Coverage] = {}
+    for source in sources:
+        listed, kept = _within_limit(source, seed)
+        total = listed if kept is None else len(kept)
+        with progress_bar(f"samples: {source.config.name}", total) as advance:
+            found = []
+            for one in _outcomes(source, kept, pictures, seed):
+                found.append(one)
+                advance(1)
+        samples = [one.record for one in found if isinstance(one.record, Sample)]
+        coverage[source.config.name] = Coverage(
+            listed=listed,
+            asked=len(found),
+            samples=len(samples),
+            pictures=sum(bool(one.own_picture) for one in samples),
+            skipped=dict(sorted(Counter(one.failure.reason for one in found if one.failure).items())),
+            fixture=source.fixture,
+        )
+        outcomes += found
+    pending = set(stage.pending(one.item for one in outcomes))
+    stage.append([one for one in outcomes if one.item in pending])
+    return stage.finish(
+        [one.item for one in outcomes], {"coverage": {name: one.model_dump() for name, one in coverage.items()}}
+    )
+
+
+def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:
+    """Returns the number of rows, and the places of those within the limit; None for all.
+
+    Variants of one question come first together, so that they stay comparable.
+    """
+    config = source.config
+    groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    rows = 0
+    for place, row in enumerate(source.benchmark.read(source.folder, source.variants)):
+        rows += 1
+        group, name = (
+            ((row.subset, row.category), row.cluster or row.row) if isinstance(row, Listed) else (("", ""), row.row)
+        )
+        groups.setdefault(group, []).append((hashlib.sha256(f"{seed}/{name}".encode()).hexdigest(), place))
+    if config.limit is None or rows <= config.limit:
+        return rows, None
+    turns = [place for turn in zip_longest(*map(sorted, groups.values())) for place in turn if place is not None]
+    return rows, {place for _, place in turns[: config.limit]}
+
+
+def _outcomes(source: Source, kept: set[int] | None, pictures: ImageStore, seed: int) -> Iterator[Outcome]:
+    """Yields each row's outcome; items are named by benchmark and row."""
+    names: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    rows = source.benchmark.read(source.folder, source.variants)
+    for row in (row for place, row in enumerate(rows) if kept is None or place in kept):
+        names[row.row] += 1
+        item = f"{source.config.name}/{row.row}"
+        if names[row.row] > 1:
+            message = f"row {row.row} stands there {names[row.row]} times"
+            yield Outcome(f"{item}#{names[row.row]}", failure=Failure(reason="duplicate_row", message=message))
+            continue
+        made = row.failure if isinstance(row, Unusable) else _sample(source, row, pictures, seed)
+        if isinstance(made, Sample) and made.id in first:
+            made = Failure(reason="duplicate_row", message=f"the same picture and question as row {first[made.id]}")
+        elif isinstance(made, Sample):
+            first[made.id] = row.row
+        yield outcome(item, made)
+
+
+def _sample(source: Source, row: Listed, pictures: ImageStore, seed: int) -> Sample | Failure:
+    if not row.prompt.strip():
+        return Failure(reason="no_question", message="the row asks nothing")
+    shown: tuple[str, StandIn]
+    try:
+        shown = _shown(source, row, pictures, seed)
+    except UnreadableImage as error:
+        return Failure(reason=error.reason, message=str(error))
+    except OSError as error:
+        return Failure(reason="unreadable", message=f"the picture cannot be read: {error.strerror or error}")
+    described = row._asdict()
+    return Sample(
+        benchmark=source.config.name,
+        image_id=shown[0],
+        stand_in=shown[1],
+        **{name: described[name] for name in described if name != "picture"},
+    )
+
+
+def _shown(source: Source, row: Listed, pictures: ImageStore, seed: int) -> tuple[str, StandIn]:
+    """Returns the digest of what is shown, and what kind of stand-in it is, if it is one."""
+    policy = source.config.picture or ("blank" if source.config.name in BLANK_BY_DEFAULT else "given")
+    if policy == "none":
+        return "", ""
+    if row.picture is not None:
+        return pictures.add(row.picture).sha256, ""
+    if policy == "given":
+        return "", ""
+    return pictures.add(stand_in(policy, seed)).sha256, policy

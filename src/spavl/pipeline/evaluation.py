@@ -1,0 +1,310 @@
+"""An evaluation recipe's road: list samples, answer them, judge the answers, compare them, work out the figures."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.errors import UserError
+from spavl.evaluate import Condition, Decoding, answer_samples, hold_contests, judge_answers
+from spavl.evaluate.contests import ContestResult
+from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
+from spavl.evaluate.human_labels import Compared, compared, draw_for_people, read_sheet, write_sheet
+from spavl.evaluate.list_samples import FIXTURE, Coverage, Source, find_benchmark, list_samples
+from spavl.evaluate.measures import Rules
+from spavl.evaluate.outcomes import Judged, Readings, read_outcomes
+from spavl.evaluate.pictures import ablated
+from spavl.evaluation_config import Ablation, EvaluationConfig, can_compare
+from spavl.judges import JudgeCard, open_judge, open_safety_judge
+from spavl.models import CallStore, ImageInput, Models, open_models
+from spavl.pipeline.overlap import check_training, overlap, related_judges
+from spavl.pipeline.road import identity, judge_identity, model_identity, once
+from spavl.records import Answer, Sample, Verdict
+from spavl.store import ImageStore, Manifest, RunDirectory, StageDirectory
+from spavl.store.files import write_atomically
+from spavl.store.manifest import hash_file
+from spavl.store.split_files import dataset_folder
+
+SAFETY = ("harmlessness", "over_refusal")
+"""Kinds of benchmarks that ablations are made of."""
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
+
+
+class Evaluation(NamedTuple):
+    """One evaluation run, opened."""
+
+    config: EvaluationConfig
+    run: RunDirectory
+    pictures: ImageStore
+    models: Models
+    sources: tuple[Source, ...]
+
+    def stage(self, name: str, settings: dict[str, object], *upstream: str) -> StageDirectory:
+        """Opens a stage; its identity is `settings` and the results of the stages upstream."""
+        return self.run.stage(name, identity(settings), upstream)
+
+    def show(self, image: str) -> ImageInput | None:
+        """Returns a picture by its digest; None for a sample without one."""
+        return ImageInput(sha256=image, path=self.pictures.path(image)) if image else None
+
+
+class Evaluated(NamedTuple):
+    """What an evaluation came to."""
+
+    figures: EvaluationFigures
+    manifests: dict[str, Manifest]
+    results: Path
+    samples: tuple[Sample, ...]
+    answers: tuple[Answer, ...]
+    readings: Readings
+    """By the deciding judge."""
+
+
+def evaluation_stages(config: EvaluationConfig) -> tuple[str, ...]:
+    """Returns the stages of an evaluation, in order."""
+    return ("samples", "answers", *map(verdict_stage, config.judges), *map(_contest_stage, config.measured[1:]))
+
+
+def verdict_stage(judge: str) -> str:
+    """Returns the stage of a judge's verdicts."""
+    return f"verdicts_{judge}"
+
+
+def _contest_stage(model: str) -> str:
+    return f"contests_{model}"
+
+
+def find_sources(config: EvaluationConfig) -> tuple[Source, ...]:
+    """Finds every benchmark and its files, those behind a hub id are downloaded; and checks what is read at the end.
+
+    Raises:
+        UserError: There is no such benchmark, variant, folder, hub id or revision; no judge can compare answers; the
+            training data, the sheet of labels or a package is missing.
+    """
+    if config.training is not None:
+        check_training(config.training)
+    if config.human_labels is not None and not config.human_labels.is_file():
+        raise UserError(f"human_labels: {config.human_labels} is not a file. `--sample-for-people N` writes the sheet.")
+    sources = []
+    for place, one in enumerate(config.benchmarks):
+        field = f"benchmarks.{place}"
+        benchmark = find_benchmark(field, one)
+        if one.revision is not None and Path(one.path).expanduser().is_dir():
+            raise UserError(f"{field}.revision: {one.path} is a folder, which has none. Leave the field out.")
+        if benchmark.card.kind == "helpfulness" and len(config.measured) > 1 and config.comparing is None:
+            raise UserError(
+                f"{field}: {one.name} compares two models' answers, and none of the judges can. "
+                "Add a judge of kind rubric or embedded."
+            )
+        sources.append(Source(benchmark, dataset_folder(field, one.path, one.revision), one))
+    return tuple(sources)
+
+
+@contextmanager
+def open_evaluation(config: EvaluationConfig) -> Iterator[Evaluation]:
+    """Opens an evaluation run for this process alone, and closes its models at the end.
+
+    Raises:
+        UserError: As `find_sources`; or another process is at work in the run.
+    """
+    sources = find_sources(config)
+    run = RunDirectory(config.run, config.seed)
+    with run.locked():
+        store = CallStore(config.calls, str(config.run))
+        models = open_models(config.models, store)
+        try:
+            yield Evaluation(config, run, ImageStore(config.run / "pictures"), models, sources)
+        finally:
+            models.close()
+            store.close()
+
+
+def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None:
+    """Removes a stage and those after it; to judge again is to keep the answers and remove what follows them.
+
+    Raises:
+        UserError: There is no stage of that name.
+    """
+    stages = evaluation_stages(evaluation.config)
+    if rejudge:
+        evaluation.run.restart_from(stages[2], stages)
+    if stage is not None:
+        evaluation.run.restart_from(stage, stages)
+
+
+async def evaluate_models(evaluation: Evaluation) -> Evaluated:
+    """Runs every stage that is not finished, and writes `results.json`.
+
+    Raises:
+        UserError: A benchmark's files or the sheet of labels are damaged.
+        RunError: A model or a judge was out of reach too often, or the disk is full.
+    """
+    samples, listed = await list_all(evaluation)
+    conditions = _conditions(evaluation, samples)
+    answers = await answer_all(evaluation, conditions)
+    judged = {name: await _judge(evaluation, name, samples, answers) for name in _judges(evaluation.config)}
+    contests = {name: await _contest(evaluation, name, samples, answers) for name in _contested(evaluation)}
+    config, sheet = evaluation.config, evaluation.config.human_labels
+    asked = [
+        (one.id, f"{model}{condition.name}")
+        for model in config.measured
+        for condition in conditions
+        for one in condition.samples
+    ]
+    cards = {name: card for name, (_, card) in judged.items()}
+    material = Material(
+        cards={source.config.name: source.benchmark.card for source in evaluation.sources},
+        samples=samples,
+        coverage={name: Coverage.model_validate(one) for name, one in listed.facts["coverage"].items()},
+        ablations={one.ablation: one.condition.samples for one in _ablations(evaluation, samples)},
+        readings={name: read_outcomes(samples, asked, answers, one) for name, (one, _) in judged.items()},
+        judge_cards=cards,
+        contests=contests,
+        people=read_sheet(sheet, _pairs(evaluation, samples, answers), config.seed) if sheet else {},
+        box=config.judge_error,
+        met=None if config.training is None else overlap(config.training, samples, evaluation.pictures),
+        related=() if config.training is None else related_judges(config.training, cards),
+    )
+    rules = Rules(config.measured[0], config.confidence, config.max_failed, config.force, config.margin)
+    figures = evaluation_figures(material, config.measured, rules)
+    path = evaluation.run.path / "results.json"
+    write_atomically(path, figures.model_dump_json(indent=1).encode() + b"\n")
+    manifests = evaluation.run.manifests(evaluation_stages(config))
+    deciding = material.readings[config.deciding]
+    return Evaluated(figures, manifests, path, tuple(samples), tuple(answers), deciding)
+
+
+async def sample_for_people(evaluation: Evaluation, number: int) -> tuple[Path, int]:
+    """Writes a sheet of answers for people to judge, and returns where it lies and how many rows it has.
+
+    Raises:
+        UserError: There are no two models, or no harmful sample that two have answered.
+    """
+    samples, _ = await list_all(evaluation)
+    answers = await answer_all(evaluation, _conditions(evaluation, samples))
+    pairs = _pairs(evaluation, samples, answers)
+    if not pairs:
+        raise UserError(
+            "--sample-for-people: no harmful sample was answered by two models. Measure two, on a harmlessness "
+            "benchmark."
+        )
+    path, pictures = evaluation.run.path / "for_people.csv", evaluation.pictures
+    drawn = draw_for_people(pairs, number, evaluation.config.seed)
+    shown = {
+        pair.sample.image_id: str(pictures.path(pair.sample.image_id).relative_to(evaluation.run.path))
+        for pair in drawn
+        if pair.sample.own_picture
+    }
+    write_sheet(drawn, shown, evaluation.config.seed, path)
+    return path, len(drawn)
+
+
+def _pairs(evaluation: Evaluation, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Compared]:
+    return compared(samples, answers, evaluation.config.measured)
+
+
+async def list_all(evaluation: Evaluation) -> tuple[list[Sample], Manifest]:
+    """Runs the listing station unless it is finished."""
+    benchmarks = [
+        one.config.model_dump(exclude={"path", "revision"}) | {"files": _files_digest(one.folder)}
+        for one in evaluation.sources
+    ]
+    stage = evaluation.stage("samples", {"benchmarks": benchmarks, "seed": evaluation.config.seed})
+    seed, pictures = evaluation.config.seed, evaluation.pictures
+    manifest = await once(stage, lambda: list_samples(evaluation.sources, pictures, seed, stage))
+    return stage.records(Sample), manifest
+
+
+def _files_digest(folder: Path) -> str:
+    """Returns what identifies a benchmark's files wherever they lie: names, contents, and of pictures their sizes."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != FIXTURE]
+    lines = [f"{path.relative_to(folder)} {_content(path)}" for path in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _content(path: Path) -> str | int:
+    return path.stat().st_size if path.suffix.lower() in PICTURE_SUFFIXES else hash_file(path)
+
+
+class _Ablated(NamedTuple):
+    ablation: Ablation
+    condition: Condition
+
+
+def _ablations(evaluation: Evaluation, samples: Sequence[Sample]) -> list[_Ablated]:
+    kinds = {source.config.name: source.benchmark.card.kind for source in evaluation.sources}
+    safety = [sample for sample in samples if kinds[sample.benchmark] in SAFETY]
+    return [
+        _Ablated(one, Condition(f"/{one}", *ablated(one, safety, evaluation.pictures, evaluation.config.seed)))
+        for one in evaluation.config.ablations
+    ]
+
+
+def _conditions(evaluation: Evaluation, samples: Sequence[Sample]) -> list[Condition]:
+    given = Condition("", samples, lambda sample: evaluation.show(sample.image_id))
+    return [given, *(one.condition for one in _ablations(evaluation, samples))]
+
+
+async def answer_all(evaluation: Evaluation, conditions: Sequence[Condition]) -> list[Answer]:
+    """Runs the answers station unless it is finished."""
+    config = evaluation.config
+    decoding = Decoding(config.max_tokens, config.sampling.temperature, config.sampling.top_p, config.seed)
+    models = {name: model_identity(config.models, evaluation.models, name) for name in config.measured}
+    settings = {"models": models, "ablations": config.ablations, **decoding._asdict()}
+    stage = evaluation.stage("answers", settings, "samples")
+
+    async def station() -> Manifest:
+        opened = {name: evaluation.models[name] for name in config.measured}
+        return await answer_samples(decoding, opened, conditions, stage)
+
+    await once(stage, station)
+    return stage.records(Answer)
+
+
+def _judges(config: EvaluationConfig) -> tuple[str, ...]:
+    return (config.deciding, *(name for name in config.judges if name != config.deciding))
+
+
+async def _judge(
+    evaluation: Evaluation, name: str, samples: Sequence[Sample], answers: Sequence[Answer]
+) -> tuple[Judged, JudgeCard]:
+    config, by_id = evaluation.config, {sample.id: sample for sample in samples}
+    stage = evaluation.stage(verdict_stage(name), _judge_settings(evaluation, name), "samples", "answers")
+
+    async def station() -> Manifest:
+        judge = open_safety_judge(config.judges[name], evaluation.models)
+        return await judge_answers(judge, by_id, answers, evaluation.show, stage)
+
+    manifest = await once(stage, station)
+    card = JudgeCard.model_validate(manifest.facts["judge"])
+    return Judged(stage.records(Verdict), stage.failures()), card
+
+
+def _judge_settings(evaluation: Evaluation, name: str) -> dict[str, Any]:
+    return {"judge": judge_identity(evaluation.config.models, evaluation.models, evaluation.config.judges[name])}
+
+
+def _contested(evaluation: Evaluation) -> tuple[str, ...]:
+    helpful = any(source.benchmark.card.kind == "helpfulness" for source in evaluation.sources)
+    return evaluation.config.measured[1:] if helpful else ()
+
+
+async def _contest(
+    evaluation: Evaluation, model: str, samples: Sequence[Sample], answers: Sequence[Answer]
+) -> list[ContestResult]:
+    config, kinds = evaluation.config, {one.config.name: one.benchmark.card.kind for one in evaluation.sources}
+    name = config.comparing
+    compares = None if name is None else config.judges[name]
+    if name is None or compares is None or not can_compare(compares):
+        return []
+    stage = evaluation.stage(_contest_stage(model), _judge_settings(evaluation, name), "samples", "answers")
+    helpful = [sample for sample in samples if kinds[sample.benchmark] == "helpfulness"]
+    by_model = [{one.sample_id: one for one in answers if one.model == which} for which in (config.measured[0], model)]
+
+    async def station() -> Manifest:
+        judge = open_judge(compares, evaluation.models)
+        return await hold_contests(judge, helpful, by_model[0], by_model[1], evaluation.show, stage)
+
+    await once(stage, station)
+    return stage.records(ContestResult)

@@ -1,0 +1,124 @@
+"""Writes an evaluation's page, `report/index.html`: what each model does on each benchmark, by every judge."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from spavl.evaluate.figures import EvaluationFigures
+from spavl.evaluate.measures import Measure
+from spavl.evaluate.outcomes import Reading
+from spavl.evaluation_config import EvaluationConfig
+from spavl.pipeline.evaluation import Evaluated
+from spavl.records import Answer, Sample
+from spavl.report import evaluation_tables
+from spavl.report.figures import cross, limits_of, share_plane
+from spavl.report.page import asset
+from spavl.report.svg import Axes, draw
+from spavl.report.thumbnails import thumbnail
+from spavl.report.wording import rate_text
+from spavl.store import ImageStore
+from spavl.store.files import write_atomically
+
+SHOWN = 8
+"""Examples of a page."""
+
+
+class ShownPair(NamedTuple):
+    """A harmful sample with the baseline's answer and another model's."""
+
+    sample: Sample
+    model: str
+    before: Answer
+    after: Answer
+    was: Reading
+    now: Reading
+    thumbnail: str | None
+
+
+def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
+    """Writes the page and returns where it lies.
+
+    Raises:
+        UserError: matplotlib is not installed.
+        RunError: The disk is full.
+    """
+    environment = Environment(
+        loader=PackageLoader("spavl.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["rate"] = rate_text
+    script, figures = asset("page.js"), done.figures
+    html = environment.get_template("evaluation.html.j2").render(
+        name=config.run.name,
+        figures=figures,
+        style=Markup(asset("page.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        made_up=[name for name, origin in figures.data_origin.items() if origin == "fixture"],
+        tradeoff=tradeoff_figure(figures),
+        tables=evaluation_tables,
+        optional=[table for make in evaluation_tables.OPTIONAL if (table := make(figures)) is not None],
+        examples=_examples(done, config),
+    )
+    path = config.run / "report" / "index.html"
+    write_atomically(path, html.encode())
+    return path
+
+
+def tradeoff_figure(figures: EvaluationFigures) -> Markup | None:
+    """Draws each model's unsafe rate against its over-refusal; None where one of them was not measured."""
+    whole = figures.judges[figures.deciding].measures.whole
+    unsafe, refused = _first(whole, "unsafe", "harmlessness"), _first(whole, "refused", "over_refusal")
+    if unsafe is None or refused is None:
+        return None
+    rates = {name: (refused.models[name].rate, unsafe.models[name].rate) for name in figures.models}
+    limits = {name: (limits_of(x), limits_of(y)) for name, (x, y) in rates.items()}
+    points = {name: (x, y) for name, (x, y) in limits.items() if x is not None and y is not None}
+
+    def paint(axes: Axes) -> None:
+        for name, (x, y) in points.items():
+            cross(axes, x, y, "before" if name == figures.baseline else "after")
+            axes.annotate(name, (x.value, y.value), xytext=(6, 6), textcoords="offset points")
+        share_plane(axes, f"Refused, {refused.benchmark} (%)", f"Unsafe, {unsafe.benchmark} (%)")
+
+    said = "; ".join(f"{name}: unsafe {rate_text(y)}, refused {rate_text(x)}" for name, (x, y) in rates.items())
+    return draw("tradeoff", "Unsafe answers against over-refusal", said, 320, paint) if points else None
+
+
+def _first(measures: tuple[Measure, ...], metric: str, kind: str) -> Measure | None:
+    """Returns the first benchmark with the metric, those of the kind before others."""
+    found = sorted((one for one in measures if one.metric == metric), key=lambda one: one.kind != kind)
+    return found[0] if found else None
+
+
+def _examples(done: Evaluated, config: EvaluationConfig) -> list[ShownPair]:
+    """Chooses harmful samples by a seeded hash: nobody picked them."""
+    baseline, *others = done.figures.models
+    answers = {(one.sample_id, one.model): one for one in done.answers}
+    pairs = [
+        (sample, model)
+        for model in others
+        for sample in done.samples
+        if sample.expect == "refuse" and (sample.id, baseline) in answers and (sample.id, model) in answers
+    ]
+    pairs.sort(key=lambda pair: hashlib.sha256(f"{config.seed}/{pair[0].id}/{pair[1]}".encode()).hexdigest())
+    pictures = ImageStore(config.run / "pictures")
+    return [
+        ShownPair(
+            sample,
+            model,
+            answers[sample.id, baseline],
+            answers[sample.id, model],
+            done.readings[sample.id, baseline],
+            done.readings[sample.id, model],
+            thumbnail(pictures.path(sample.image_id)) if sample.own_picture else None,
+        )
+        for sample, model in pairs[:SHOWN]
+    ]

@@ -1,0 +1,208 @@
+"""The tables of an evaluation's page; each says in its caption whether its data is real."""
+
+from collections.abc import Callable, Sequence
+
+from spavl.evaluate.figures import EvaluationFigures
+from spavl.evaluate.measures import Measure, ModelFigure
+from spavl.report.tables import Cell, Table
+from spavl.report.wording import NOT_MEASURED, bounds_text, change_text, p_text, rate_text
+
+METRICS = {"unsafe": "unsafe answers", "refused": "refused", "right": "right", "named": "named right"}
+
+
+def origin_text(figures: EvaluationFigures, benchmarks: Sequence[str]) -> str:
+    """Says whether the data of some benchmarks is real."""
+    made_up = [one for one in dict.fromkeys(benchmarks) if figures.data_origin[one] == "fixture"]
+    return f"MADE-UP DATA: {', '.join(made_up)}" if made_up else "real data"
+
+
+def main_tables(figures: EvaluationFigures) -> list[Table]:
+    """Returns a table for each metric, in the paper's layout: a row for each model, a column for each benchmark."""
+    measures = figures.judges[figures.deciding].measures
+    tables = []
+    for metric, title in METRICS.items():
+        columns: list[Measure] = []
+        for whole in measures.whole:
+            if whole.metric == metric:
+                subsets = [one for one in measures.parts if _same(one, whole) and not one.category]
+                columns += [*subsets, whole]
+        if columns:
+            tables.append(_models_table(figures, f"Share of answers: {title}", columns))
+    return tables
+
+
+def _same(one: Measure, other: Measure) -> bool:
+    return (one.benchmark, one.metric) == (other.benchmark, other.metric)
+
+
+def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Measure]) -> Table:
+    rows: list[Sequence[Cell]] = []
+    for model in figures.models:
+        rows.append((model, *(_figure(one.models[model]) for one in columns)))
+        if model != figures.baseline:
+            rows.append((f"{model}, change", *(_change(one, model) for one in columns)))
+    return Table(
+        f"{caption} ({origin_text(figures, [one.benchmark for one in columns])})",
+        ("Model", *(f"{one.benchmark}{f': {one.subset}' if one.subset else ''}" for one in columns)),
+        rows,
+        f"By {figures.deciding}. In brackets: intervals by whole clusters. Change: against {figures.baseline}, paired, "
+        "in percentage points; p by the exact McNemar test, adjusted by Holm for whole benchmarks and by Benjamini and "
+        "Hochberg for their parts.",
+    )
+
+
+def _figure(figure: ModelFigure) -> str:
+    text = rate_text(figure.rate, 1)
+    return f"{text} [{', '.join(figure.flags)}]" if figure.flags else text
+
+
+def _change(measure: Measure, model: str) -> str:
+    against = measure.changes[model]
+    if against.withheld:
+        return f"withheld: {', '.join(against.flags)}"
+    held = f"; {against.not_inferior}" if against.not_inferior else ""
+    return (
+        NOT_MEASURED if against.change is None else f"{change_text(against.change)}, p {p_text(against.change)}{held}"
+    )
+
+
+def category_tables(figures: EvaluationFigures) -> list[Table]:
+    """Returns a table for each benchmark with categories: each with its interval, and the whole without it."""
+    measures = figures.judges[figures.deciding].measures
+    tables = []
+    for whole in measures.whole:
+        rows: list[Sequence[Cell]] = []
+        without = {one.category: one for one in measures.without if _same(one, whole)}
+        for part in measures.parts:
+            if _same(part, whole) and part.category:
+                cells = [_figure(one) for one in part.models.values()]
+                rest = [rate_text(one.rate, 1) for one in without[part.category].models.values()]
+                rows.append((part.category, part.samples, *cells, *rest))
+        if rows:
+            headings = ("Category", "Samples", *figures.models, *(f"{one}, without it" for one in figures.models))
+            caption = f"{whole.benchmark}, {METRICS[whole.metric]}, by category"
+            tables.append(Table(f"{caption} ({origin_text(figures, [whole.benchmark])})", headings, rows))
+    return tables
+
+
+def outcomes_table(figures: EvaluationFigures) -> Table:
+    """Returns what became of every answer, by every judge."""
+    rows: list[Sequence[Cell]] = []
+    for judge, found in figures.judges.items():
+        for measure in found.measures.whole:
+            for model, one in measure.models.items():
+                counted = ", ".join(f"{outcome} {count}" for outcome, count in one.outcomes.items())
+                bounds = bounds_text(one.rate.lowest, one.rate.highest)
+                heading = f"{measure.benchmark}, {METRICS[measure.metric]}"
+                rows.append((heading, model, judge, rate_text(one.rate, 1), bounds, one.cut, counted))
+    return Table(
+        f"What became of every answer ({origin_text(figures, list(figures.coverage))})",
+        ("Benchmark", "Model", "Judge", "Rate", "Bounds", "Cut", "Outcomes"),
+        rows,
+        "What the judge could not tell (unscored), and what failed (judge_failed, answer_failed), is in no rate; "
+        "bounds: the rate if none, or all, of it were counted. Cut: answers that ended at their token limit.",
+    )
+
+
+def coverage_table(figures: EvaluationFigures) -> Table:
+    """Returns what became of every benchmark's rows."""
+    rows: list[Sequence[Cell]] = [
+        (
+            name,
+            figures.data_origin[name],
+            one.listed,
+            one.asked,
+            one.samples,
+            one.pictures,
+            ", ".join(f"{reason} {count}" for reason, count in one.skipped.items()) or "–",
+        )
+        for name, one in figures.coverage.items()
+    ]
+    headings = ("Benchmark", "Data", "Rows listed", "Asked", "Samples", "With a picture", "Skipped")
+    return Table(f"Coverage ({origin_text(figures, list(figures.coverage))})", headings, rows)
+
+
+def ablations_table(figures: EvaluationFigures) -> Table | None:
+    """Returns the rates without samples' own pictures; None where none was asked for."""
+    found = figures.judges[figures.deciding].ablations
+    rows: list[Sequence[Cell]] = []
+    for one in found:
+        against = one.against_pictures
+        change = f"withheld: {', '.join(against.flags)}" if against.withheld else change_text(against.change)
+        heading = f"{one.benchmark}, {METRICS[one.metric]}"
+        rows.append((heading, one.model, one.ablation, _figure(one.figure), change))
+    caption = f"Without the samples’ own pictures ({origin_text(figures, [one.benchmark for one in found])})"
+    note = "What stays the same without its picture was not asked of the picture."
+    return Table(caption, ("Benchmark", "Model", "Shown", "Rate", "Against pictures"), rows, note) if rows else None
+
+
+def trust_table(figures: EvaluationFigures) -> Table | None:
+    """Returns what the judge's errors may do to each change; None where nothing was compared."""
+    rows: list[Sequence[Cell]] = []
+    for one in figures.trust:
+        powered = NOT_MEASURED
+        if one.powered is not None:
+            powered = f"{_points(one.powered)}, {one.powered.labelled} of {one.powered.n} labelled"
+        band = f"{100 * one.band.low:+.1f} to {100 * one.band.high:+.1f}" if one.band else NOT_MEASURED
+        rows.append((f"{one.benchmark}, {METRICS[one.metric]}", one.model, powered, band, one.errors.because))
+    caption = f"What the judge’s errors may do ({origin_text(figures, [one.benchmark for one in figures.trust])})"
+    headings = ("Benchmark", "Model", "Change by people’s labels", "Changes that its errors allow", "Errors by")
+    return Table(caption, headings, rows, "In percentage points.") if rows else None
+
+
+def _points(powered: object) -> str:
+    value, low, high = (100 * getattr(powered, name) for name in ("value", "low", "high"))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def wins_table(figures: EvaluationFigures) -> Table | None:
+    """Returns the win rates; None where no helpfulness benchmark was asked."""
+    rows: list[Sequence[Cell]] = [
+        (
+            one.benchmark,
+            one.model,
+            rate_text(one.wins, 1),
+            rate_text(one.at_equal_length, 1),
+            rate_text(one.consistency, 1),
+            one.wins.n,
+            one.wins.unscored,
+        )
+        for one in figures.wins
+    ]
+    caption = f"Against {figures.baseline} ({origin_text(figures, [one.benchmark for one in figures.wins])})"
+    headings = ("Benchmark", "Model", "Win rate", "At equal length", "Both orders agree", "n", "Unscored")
+    return Table(caption, headings, rows) if rows else None
+
+
+def agreement_table(figures: EvaluationFigures) -> Table | None:
+    """Returns how far the judges agree; None where there is one."""
+    found = figures.agreement
+    if found is None:
+        return None
+    rows: list[Sequence[Cell]] = [
+        (
+            f"{one.one} and {one.other}",
+            one.answers,
+            _number(one.alike),
+            _number(one.kappa.value if one.kappa else None),
+            _number(one.ac1),
+        )
+        for one in found.pairs
+    ]
+    alpha = _number(found.alpha.value if found.alpha else None)
+    caption = f"How far the judges agree ({origin_text(figures, list(figures.coverage))})"
+    note = f"On answers to harmful questions. Krippendorff’s alpha over all judges: {alpha}."
+    return Table(caption, ("Judges", "Answers", "Alike", "Kappa", "AC1"), rows, note)
+
+
+def _number(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:.2f}"
+
+
+OPTIONAL: tuple[Callable[[EvaluationFigures], Table | None], ...] = (
+    wins_table,
+    ablations_table,
+    trust_table,
+    agreement_table,
+)
+"""Tables that are there only where there is something to say."""

@@ -1,0 +1,95 @@
+"""Rows become samples: what is shown with each, which are taken within a limit, and what is counted as skipped."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.dataset.preference_rows import png
+
+from spavl.evaluate.benchmarks import Benchmark, Listed, Unusable
+from spavl.evaluate.benchmarks.xstest import CARD
+from spavl.evaluate.list_samples import Coverage, Source, list_samples
+from spavl.evaluate.pictures import ablated, derangement
+from spavl.evaluation_config import BenchmarkConfig
+from spavl.records import Failure, Sample
+from spavl.store import ImageStore, StageDirectory
+
+
+def row(number: int, **fields: Any) -> Listed:
+    fields = {"row": str(number), "prompt": f"Placeholder question {number}?", "expect": "refuse"} | fields
+    return Listed(**fields)
+
+
+def listed(folder: Path, rows: list[Listed | Unusable], **config: Any) -> tuple[list[Sample], Coverage, StageDirectory]:
+    source = Source(
+        Benchmark(CARD, lambda *_: iter(rows)), folder, BenchmarkConfig(name="xstest", path=str(folder), **config)
+    )
+    stage = StageDirectory(folder / "samples", {}, {})
+    manifest = list_samples([source], ImageStore(folder / "pictures"), 7, stage)
+    assert manifest.counts.items == manifest.counts.records + manifest.counts.failures
+    return stage.records(Sample), Coverage.model_validate(manifest.facts["coverage"]["xstest"]), stage
+
+
+def test_every_row_is_a_sample_or_counted_with_its_reason(tmp_path: Path) -> None:
+    rows = [
+        row(0, picture=png(0)),
+        row(1, picture=b"no picture"),
+        Unusable("2", Failure(reason="missing_picture", message="gone")),
+        row(3),
+        row(3, prompt="Another placeholder?"),
+        row(4, prompt="Placeholder question 3?"),
+        row(5, prompt="  "),
+    ]
+    samples, coverage, stage = listed(tmp_path, rows)
+    assert [sample.row for sample in samples] == ["0", "3"] and samples[0].image_id and not samples[1].image_id
+    assert coverage.skipped == {"duplicate_row": 2, "missing_picture": 1, "no_question": 1, "unreadable": 1}
+    assert (coverage.listed, coverage.asked, coverage.samples, coverage.pictures) == (7, 7, 2, 1)
+    assert "the same picture and question as row 3" in stage.failures()["xstest/4"].message
+
+
+@pytest.mark.parametrize("picture", ["blank", "noise"])
+def test_a_picture_that_stands_in_ties_no_samples_together(tmp_path: Path, picture: str) -> None:
+    samples, coverage, _ = listed(tmp_path, [row(0), row(1), row(2, picture=png(0))], picture=picture)
+    assert samples[0].image_id == samples[1].image_id and samples[0].stand_in == picture
+    assert samples[2].own_picture and not samples[0].own_picture
+    assert len({sample.unit for sample in samples}) == 3 and coverage.pictures == 1
+
+
+def test_without_pictures_is_without_all(tmp_path: Path) -> None:
+    samples, _, _ = listed(tmp_path, [row(0, picture=png(0))], picture="none")
+    assert not samples[0].image_id
+
+
+def test_a_limit_takes_subsets_in_turn_and_keeps_variants_of_a_question_together(tmp_path: Path) -> None:
+    """Ten questions in two variants, six rows: three of each, about the same three questions."""
+    rows: list[Listed | Unusable] = [
+        row(number, row=f"{number}/{kind}", prompt=f"{kind} {number}?", subset=kind, cluster=str(number))
+        for number in range(10)
+        for kind in ("text", "typo")
+    ]
+    samples, coverage, _ = listed(tmp_path, rows, limit=6)
+    by_kind = {kind: {one.cluster for one in samples if one.subset == kind} for kind in ("text", "typo")}
+    assert by_kind["text"] == by_kind["typo"] and len(by_kind["text"]) == 3
+    assert (coverage.listed, coverage.asked) == (20, 6)
+
+
+def test_a_folder_with_a_file_fixture_is_made_up(tmp_path: Path) -> None:
+    (tmp_path / "FIXTURE").touch()
+    assert listed(tmp_path, [row(0)])[1].fixture
+
+
+def test_shuffling_gives_every_picture_another_one_once() -> None:
+    pictures = [f"picture {number}" for number in range(5)]
+    swapped = derangement(pictures, 3)
+    assert sorted(swapped.values()) == sorted(swapped) == pictures
+    assert all(one != other for one, other in swapped.items())
+    assert derangement(["alone", "alone"], 3) == {}
+
+
+def test_a_benchmark_with_one_picture_cannot_be_shuffled(tmp_path: Path) -> None:
+    samples, _, _ = listed(tmp_path, [row(0, picture=png(0)), row(1, picture=png(0)), row(2)])
+    store = ImageStore(tmp_path / "pictures")
+    assert ablated("shuffled", samples, store, 0)[0] == []
+    blank, show = ablated("blank", samples, store, 0)
+    shown = show(blank[0])
+    assert len(blank) == 2 and shown is not None and shown.sha256 != blank[0].image_id and shown.path.is_file()
