@@ -15,6 +15,8 @@ from spavl.evaluate.list_samples import FIXTURE, Coverage, Source, find_benchmar
 from spavl.evaluate.measures import Rules
 from spavl.evaluate.outcomes import Judged, Readings, read_outcomes
 from spavl.evaluate.pictures import ablated
+from spavl.evaluate.scoring import SCORERS
+from spavl.evaluate.verdicts import Scorers
 from spavl.evaluation_config import Ablation, EvaluationConfig, can_compare
 from spavl.judges import JudgeCard, open_judge, open_safety_judge
 from spavl.models import CallStore, ImageInput, Models, open_models
@@ -274,11 +276,16 @@ async def _judge(
 
     async def station() -> Manifest:
         judge = open_safety_judge(config.judges[name], evaluation.models)
-        return await judge_answers(judge, by_id, answers, evaluation.show, stage)
+        return await judge_answers(judge, by_id, answers, evaluation.show, stage, _scorers(evaluation))
 
     manifest = await once(stage, station)
     card = JudgeCard.model_validate(manifest.facts["judge"])
     return Judged(stage.records(Verdict), stage.failures()), card
+
+
+def _scorers(evaluation: Evaluation) -> Scorers:
+    rules = {source.config.name: source.benchmark.card.scoring for source in evaluation.sources}
+    return {name: SCORERS[rule] for name, rule in rules.items() if rule in SCORERS}
 
 
 def _judge_settings(evaluation: Evaluation, name: str) -> dict[str, Any]:
