@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help install pictures demo check format test test-fast bench-dpo clean
+.PHONY: help install pictures demo check format test test-fast bench-dpo bench-build clean
 
 help:             ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ test-fast: install pictures    ## Run the tests that take seconds
 
 bench-dpo: install    ## Train with spavl and with TRL, equal losses; about an hour, BENCH=--quick for five minutes
 	$(BIN)/python -m benchmarks.dpo_vs_trl $(BENCH)
+
+bench-build: install    ## Ask about pictures with spavl and with its peers, same server; about half an hour, BENCH=--quick for less
+	$(BIN)/python -m benchmarks.build_vs_peers $(BENCH)
 
 clean:            ## Remove what make made, runs excepted
 	rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -60,7 +60,7 @@ async def respond(
             file=sys.stderr,
         )
     check_answered(stage, len(everything))
-    answered = Counter(response.responder for response in stage.records(Response))
+    answered = Counter(response.responder for response in stage.each(Response))
     if len(answered) < 2:
         raise RunError(
             f"Only {len(answered)} of {len(responders)} responders gave an answer; at least two are needed. "
@@ -77,7 +77,7 @@ async def respond(
 def _outcomes(responders: Mapping[str, ResponderConfig], stage: StageDirectory) -> dict[str, dict[str, int]]:
     """Counts for each responder how its answers ended, and why there is none where there is none."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in responders}
-    for response in stage.records(Response):
+    for response in stage.each(Response):
         counts[response.responder][response.finish] += 1
     for item, failure in stage.failures().items():
         counts[item.partition("/")[2]][failure.reason] += 1

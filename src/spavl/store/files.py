@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,8 +73,8 @@ def new_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(making, ignore_errors=True)  # half a model would keep a full disk full
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes `content` beside `path`, flushes it to the disk, and renames it into place.
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Writes `content`, whole or in pieces, beside `path`, flushes it to the disk, and renames it into place.
 
     Raises:
         RunError: The disk is full or the folder may not be written.
@@ -85,7 +85,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o644)
@@ -94,8 +94,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def append_whole(path: Path, content: bytes) -> None:
+def append_whole(path: Path, content: bytes) -> int:
     """Adds `content` to the end of a file; where the disk fills up, the file is cut back to what it was.
+
+    Returns where it begins in the file.
 
     It does not flush to the disk: what is added outlives the process, and after a power cut the end may be torn.
 
@@ -111,6 +113,7 @@ def append_whole(path: Path, content: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
+    return before
 
 
 def _flush(path: Path) -> None:

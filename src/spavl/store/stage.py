@@ -2,19 +2,21 @@
 
 An item is the smallest thing that can fail alone. Its line holds its record or its failure, so a stage that was
 killed goes on by skipping the items that have a line. A last line torn by a crash is dropped and redone. An attempt
-that made no record at all has its failures tried again, lest one mistake in a server's settings were final.
+that made no record at all has its failures tried again, lest one mistake in a server's settings were final. Of a line
+only its place in the file is kept in memory.
 """
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from spavl.errors import RunError, UserError
 from spavl.records import Failure, Record
-from spavl.store.files import append_whole, make_folder, write_atomically
+from spavl.store.files import append_whole, disk_errors_named, make_folder, write_atomically
 from spavl.store.manifest import Counts, Manifest, Usage, config_hash, git_state, package_versions, read_manifest
 
 R = TypeVar("R", bound=Record)
@@ -61,7 +63,7 @@ class StageDirectory:
         self._usage = Usage()
         make_folder(path)
         self._check_identity()
-        self._lines = self._read_lines()
+        self._places = self._find_lines()
 
     @property
     def results_path(self) -> Path:
@@ -79,7 +81,7 @@ class StageDirectory:
 
     def pending(self, items: Iterable[str]) -> list[str]:
         """Returns the items that have no outcome yet, in order."""
-        return [item for item in items if item not in self._lines]
+        return [item for item in items if item not in self._places]
 
     def append(self, outcomes: Sequence[Outcome], usage: Usage | None = None) -> None:
         """Adds the outcomes of some items, and what they used; they outlive the process once this returns.
@@ -89,8 +91,10 @@ class StageDirectory:
         """
         self._usage += usage or Usage()
         lines = {outcome.item: outcome.to_line() for outcome in outcomes}
-        append_whole(self.results_path, b"".join(lines.values()))
-        self._lines |= lines
+        place = append_whole(self.results_path, b"".join(lines.values()))
+        for item, line in lines.items():
+            self._places[item] = place
+            place += len(line)
         if time.monotonic() - self._opened_at > EFFORT_INTERVAL_S:
             self._note_effort()
 
@@ -103,11 +107,9 @@ class StageDirectory:
         missing = self.pending(items)
         if missing:
             raise RunError(f"Stage {self.name}: {len(missing)} items have no outcome, the first is {missing[0]}.")
-        self._lines = {item: self._lines[item] for item in items}
-        content = b"".join(self._lines.values())
-        write_atomically(self.results_path, content)
-        bodies = [json.loads(line) for line in self._lines.values()]
-        failures = [Failure.model_validate(body["failure"]) for body in bodies if body["failure"]]
+        tally = _Tally()
+        write_atomically(self.results_path, tally.passing(self._lines(dict.fromkeys(items))))
+        self._places = tally.places
         self._note_effort()
         effort = self._effort()
         manifest = Manifest(
@@ -115,8 +117,8 @@ class StageDirectory:
             config=self._config,
             config_hash=config_hash(self._config),
             inputs=self._inputs,
-            results_hash=hashlib.sha256(content).hexdigest(),
-            counts=Counts.of(len(items), sum(body["record"] is not None for body in bodies), failures),
+            results_hash=tally.digest.hexdigest(),
+            counts=Counts.of(len(items), tally.records, tally.failures),
             usage=Usage.model_validate(effort["usage"]),
             seconds=round(effort["seconds"], 3),
             seed=self._seed,
@@ -129,13 +131,17 @@ class StageDirectory:
 
     def records(self, kind: type[R]) -> list[R]:
         """Returns the records; once the stage is finished they are in item order, whatever order they came in."""
-        bodies = (json.loads(line)["record"] for line in self._lines.values())
-        return [kind.model_validate(body) for body in bodies if body is not None]
+        return list(self.each(kind))
+
+    def each(self, kind: type[R]) -> Iterator[R]:
+        """Yields the records, as `records`, read as they are asked for."""
+        bodies = (json.loads(line)["record"] for _, line in self._lines(self._places))
+        return (kind.model_validate(body) for body in bodies if body is not None)
 
     def failures(self) -> dict[str, Failure]:
         """Returns item -> failure for the items that have no record."""
-        bodies = (json.loads(line) for line in self._lines.values())
-        return {body["item"]: Failure.model_validate(body["failure"]) for body in bodies if body["failure"]}
+        bodies = ((item, json.loads(line)["failure"]) for item, line in self._lines(self._places))
+        return {item: Failure.model_validate(body) for item, body in bodies if body}
 
     def _check_identity(self) -> None:
         identity_path = self.path / "identity.json"
@@ -155,31 +161,44 @@ class StageDirectory:
             f"or make this stage and those after it again with `--restart-from {self.name}`."
         )
 
-    def _read_lines(self) -> dict[str, bytes]:
+    def _lines(self, items: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yields the items with their lines, read as they are asked for."""
+        if self._places:
+            with self.results_path.open("rb") as file:
+                for item in items:
+                    file.seek(self._places[item])
+                    yield item, file.readline()
+
+    def _find_lines(self) -> dict[str, int]:
+        """Returns item -> where its line begins, for the items that need not be done again."""
         finished = self.manifest() is not None
         if not self.results_path.exists():
             return {}
-        content = self.results_path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        lines: dict[str, bytes] = {}
+        places: dict[str, int] = {}
         failures: dict[str, Failure] = {}
-        for line in whole.splitlines(keepends=True):
-            try:
-                body = json.loads(line)
-                lines[body["item"]] = line
-                failures.pop(body["item"], None)
-                if body["failure"] and not finished:
-                    failures[body["item"]] = Failure.model_validate(body["failure"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise RunError(
-                    f"{self.results_path} holds a line that spavl did not write: {line[:60]!r}. "
-                    f"Restore the file, or start again with `--restart-from {self.name}`."
-                ) from error
-        if len(whole) != len(content):
-            write_atomically(self.results_path, whole)
-        fruitless = len(failures) == len(lines)
+        whole = 0
+        with self.results_path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    body = json.loads(line)
+                    places[body["item"]] = whole
+                    failures.pop(body["item"], None)
+                    if body["failure"] and not finished:
+                        failures[body["item"]] = Failure.model_validate(body["failure"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise RunError(
+                        f"{self.results_path} holds a line that spavl did not write: {line[:60]!r}. "
+                        f"Restore the file, or start again with `--restart-from {self.name}`."
+                    ) from error
+                whole += len(line)
+        if whole != self.results_path.stat().st_size:
+            with disk_errors_named(self.results_path):
+                os.truncate(self.results_path, whole)
+        fruitless = len(failures) == len(places)
         again = {item for item, one in failures.items() if one.transient or (fruitless and not one.dropped)}
-        return {item: line for item, line in lines.items() if item not in again}
+        return {item: place for item, place in places.items() if item not in again}
 
     def _effort(self) -> dict[str, Any]:
         effort_path = self.path / "effort.json"
@@ -196,6 +215,29 @@ class StageDirectory:
         effort["usage"] = (Usage.model_validate(effort["usage"]) + self._usage).model_dump()
         self._opened_at, self._usage = now, Usage()
         write_atomically(self.path / "effort.json", json.dumps(effort).encode())
+
+
+class _Tally:
+    """Counts lines on their way to the file of a finished stage."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.digest = hashlib.sha256()
+        self.records = 0
+        self.failures: list[Failure] = []
+
+    def passing(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+        """Yields the lines of some items."""
+        place = 0
+        for item, line in lines:
+            body = json.loads(line)
+            self.records += body["record"] is not None
+            if body["failure"]:
+                self.failures.append(Failure.model_validate(body["failure"]))
+            self.places[item] = place
+            self.digest.update(line)
+            place += len(line)
+            yield line
 
 
 def _first_difference(known: Any, now: Any, where: str = "") -> str:  # noqa: ANN401  # any JSON value

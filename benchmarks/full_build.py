@@ -1,0 +1,255 @@
+"""A whole build at SPA-VL's proportions against a loopback server, killed again and again, beside one left in peace.
+
+Three questions a picture, twelve responders, a judge that labels every answer and one that compares two of them in both
+orders; 100,788 pairs are some 33,700 pictures and 2.7 million calls. The pictures are small and drawn at random; the
+server answers after a log-normal time and knows nothing. Exits with 1 where a count does not add up, a kill made more
+calls be paid twice than were in flight, or the two datasets differ in one bit.
+
+    python -m benchmarks.full_build --pairs 500
+    python -m benchmarks.full_build [--quick] [--json PATH]
+
+It says nothing of the quality of what is built.
+"""
+
+import argparse
+import csv
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import yaml
+from benchmarks.build_vs_peers.server import Conditions, Server, digest_of, running
+from PIL import Image
+
+from spavl.taxonomy import load_taxonomy
+
+PAIRS = 100_788
+QUICK_PAIRS = 150
+QUESTIONS_A_PICTURE = 3
+TEST_SHARE = 265 / PAIRS
+RESPONDERS = 12
+IN_FLIGHT = 64
+KILLS = 10
+SEED = 7
+CONDITIONS = Conditions(delay="tail", mean_s=0.02, longest_s=2.0)
+SAMPLE_S = 0.5
+ALONE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+STAGES = ("images", "captions", "questions", "checked_questions", "responses", "labels", "judgments", "preferences")
+HASHES = ("dataset_sha256", "dataset_results")
+_ANSWER = re.compile(r"Placeholder answer (\d+)")
+
+
+class Life(NamedTuple):
+    """One process of a build, from its start to its end or its kill."""
+
+    seconds: float
+    peak_mb: float
+    samples: list[tuple[int, float]]
+    """(requests so far, resident MB)."""
+    paid_twice: int
+    """Requests that repeat an earlier one, up to this process's end."""
+
+
+def answer(body: bytes) -> str:
+    """Plays every part: the writer, twelve responders of different manners, and the judges."""
+    asked = orjson.loads(body)
+    role, _, number = asked["model"].partition("-")
+    if role == "writer":
+        name = f"{digest_of(body):016x}"
+        return f"Placeholder harmful question {name[:8]} about what is seen in picture {name[8:]}?"
+    if role == "responder":
+        return f"Placeholder answer {digest_of(body) % 1_000_000} in the manner of responder {number}."
+    text = asked["messages"][-1]["content"][-1]["text"]
+    scores = [int(found) for found in _ANSWER.findall(text)]
+    if role == "labeller":
+        manner = int(text.partition("responder ")[2][:2])
+        verdict = "SAFE" if scores[0] % RESPONDERS <= manner else "UNSAFE"
+        return f"Placeholder reasons.\n\n[[{verdict}]] [[ANSWERED]]"
+    first, second = scores
+    return f"Placeholder reasons.\n\n[[{'A' if first > second else 'B' if first < second else 'C'}]]"
+
+
+def main() -> None:
+    """Builds in peace, builds under kills, compares, and says what was seen."""
+    options = _options()
+    test_pictures = max(1, round(options.pairs * TEST_SHARE / QUESTIONS_A_PICTURE))
+    pictures = options.pairs // QUESTIONS_A_PICTURE + test_pictures
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        folder = Path(scratch)
+        _draw_pictures(folder / "pictures", pictures)
+        with running(answer, digest_of) as server:
+            peaceful = _build(folder, "peaceful", server, _kill_points(0, 0), pictures, test_pictures)
+            calls = server.counts().requests
+            killed = _build(folder, "killed", server, _kill_points(calls, options.kills), pictures, test_pictures)
+        found = {
+            "pairs_asked_for": options.pairs,
+            "pictures": pictures,
+            "calls": calls,
+            "peaceful": _said(folder / "peaceful", peaceful),
+            "killed": _said(folder / "killed", killed),
+        }
+    trouble = _trouble(found, killed)
+    print(json.dumps(found | {"trouble": trouble}, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(found | {"trouble": trouble}, indent=2) + "\n")
+    if trouble:
+        sys.exit(1)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.full_build",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs, three kills")
+    parser.add_argument("--json", type=Path, help="also write what was seen here")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument(
+        "--scratch", type=Path, help="where the builds lie while it runs; some 2 KB a call, for each of two"
+    )
+    options = parser.parse_args()
+    if options.quick:
+        options.pairs, options.kills = QUICK_PAIRS, 3
+    options.pairs -= options.pairs % QUESTIONS_A_PICTURE
+    return options
+
+
+def _kill_points(calls: int, kills: int) -> list[int]:
+    """Returns after how many requests each process is killed, in order."""
+    return sorted(random.Random(SEED).sample(range(1, max(calls, 2)), kills))
+
+
+def _draw_pictures(folder: Path, count: int) -> None:
+    """Writes pictures of 8 x 8 random squares, captioned by the taxonomy's keywords in turn."""
+    folder.mkdir()
+    rng = np.random.default_rng(SEED)
+    leaves = load_taxonomy("spa_vl").leaves
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file_name", "caption"])
+        for number in range(count):
+            squares = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(squares.repeat(8, axis=0).repeat(8, axis=1)).save(folder / f"{number}.png")
+            table.writerow([f"{number}.png", leaves[number % len(leaves)].keywords[0]])
+
+
+def _config(folder: Path, name: str, base_url: str, pictures: int, test_pictures: int) -> Path:
+    roles = ["writer", "labeller", "judge", *(f"responder-{number:02}" for number in range(RESPONDERS))]
+    served = {"kind": "openai", "base_url": base_url, "concurrency": IN_FLIGHT}
+    leaves = len(load_taxonomy("spa_vl").leaves)
+    body: dict[str, Any] = {
+        "run": str(folder / name),
+        "calls": str(folder / name / "calls.sqlite"),
+        "models": {role: served | {"model": role} for role in roles} | {"mini": {"kind": "embedded"}},
+        "images": {
+            "source": {"kind": "folder", "path": str(folder / "pictures")},
+            "per_leaf": -(-pictures // leaves),
+            "min_similarity": -1.0,
+            "duplicate_bits": 0,
+        },
+        "questions": {"writer": "writer", "types": ["easy_question", "hard_question", "hard_statement"]},
+        "responses": {"responders": {role: {"model": role} for role in roles if role.startswith("responder")}},
+        "labels": {"judge": {"kind": "rubric", "model": "labeller"}},
+        "preferences": {"judge": {"kind": "rubric", "model": "judge"}, "groups": 5, "comparisons_per_question": 1},
+        "dataset": {"validation_pictures": 0, "test_pictures": test_pictures, "cluster_bits": 0},
+        "train": {"model": "mini"},
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(body))
+    return path
+
+
+def _build(
+    folder: Path, name: str, server: Server, kill_points: Sequence[int], pictures: int, test_pictures: int
+) -> list[Life]:
+    """Runs a build to its end, by as many processes as kills ask for."""
+    server.behave(CONDITIONS)
+    config = _config(folder, name, server.base_url, pictures, test_pictures)
+    return [_live(config, server, kill_at) for kill_at in (*kill_points, None)]
+
+
+def _live(config: Path, server: Server, kill_at: int | None) -> Life:
+    """Runs one process to its end, or until the server has been asked so often."""
+    started = time.monotonic()
+    samples: list[tuple[int, float]] = []
+    command = [sys.executable, "-m", "spavl", "build", str(config)]
+    with (config.with_suffix(".log")).open("ab") as log:
+        process = subprocess.Popen(command, env=os.environ | ALONE, stdout=log, stderr=log)
+        while process.poll() is None:
+            requests = server.counts().requests
+            samples.append((requests, _resident_mb(process.pid)))
+            if kill_at is not None and requests >= kill_at:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            time.sleep(SAMPLE_S if kill_at is None else 0.02)
+    if process.returncode not in (0, -signal.SIGKILL):
+        sys.exit(f"the build ended with {process.returncode}:\n{config.with_suffix('.log').read_text()[-2000:]}")
+    counts = server.counts()
+    peak_mb = max(mb for _, mb in samples)
+    return Life(time.monotonic() - started, peak_mb, samples, counts.requests - counts.rows)
+
+
+def _resident_mb(process: int) -> float:
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return int((re.findall(r"VmRSS:\s+(\d+)", status) or ["0"])[0]) / 1024
+
+
+def _said(run: Path, lives: Sequence[Life]) -> dict[str, Any]:
+    """Returns what there is to say of a finished build."""
+    manifests = {stage: json.loads((run / stage / "manifest.json").read_bytes()) for stage in (*STAGES, "dataset")}
+    files = sorted(path for path in (run / "dataset").rglob("*.parquet"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    last = lives[-1].samples
+    step = max(1, len(last) // 20)
+    return {
+        "hours": round(sum(life.seconds for life in lives) / 3600, 3),
+        "bytes": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
+        "peak_mb": round(max(life.peak_mb for life in lives)),
+        "memory": [(requests, round(mb)) for requests, mb in last[::step]],
+        "paid_twice": [life.paid_twice for life in lives],
+        "counts": {stage: manifest["counts"] for stage, manifest in manifests.items()},
+        "seconds": {stage: manifest["seconds"] for stage, manifest in manifests.items()},
+        "dataset_sha256": digest,
+        "dataset_results": manifests["dataset"]["results_hash"],
+    }
+
+
+def _trouble(found: dict[str, Any], killed: Sequence[Life]) -> list[str]:
+    """Returns what is not as it must be."""
+    trouble = [f"{field} differs" for field in HASHES if found["peaceful"][field] != found["killed"][field]]
+    repeats = [0, *(life.paid_twice for life in killed)]
+    for number, (before, after) in enumerate(itertools.pairwise(repeats)):
+        if after - before > IN_FLIGHT:
+            trouble.append(f"kill {number} made {after - before} calls be paid twice; {IN_FLIGHT} were in flight")
+    for name in ("peaceful", "killed"):
+        counts = found[name]["counts"]
+        trouble += [f"{name}: {stage}: {one}" for stage, one in counts.items() if not _adds_up(one)]
+        if counts["responses"]["records"] != found["pairs_asked_for"] * RESPONDERS:
+            trouble.append(f"{name}: {counts['responses']['records']} responses")
+    return trouble
+
+
+def _adds_up(counts: dict[str, int]) -> bool:
+    return counts["items"] == counts["records"] + counts["failures"] + counts["dropped"]
+
+
+if __name__ == "__main__":
+    main()
