@@ -334,6 +334,37 @@ def test_samples_that_training_has_too_are_found_and_left_out(
     assert figures.related == ("rubric",)
 
 
+def test_capability_is_scored_by_the_benchmarks_own_rule_and_an_answer_that_says_neither_by_none(
+    server: PlantedServer, harmful: Path
+) -> None:
+    """20 questions, the first ten right with yes. The base says yes to all: 10 of 20 are right.
+
+    The aligned model declines questions 0 to 3 and is right on the others: 16 of 16, four unscored, no change given.
+    """
+    folder = harmful.parent / "pope"
+    folder.mkdir()
+    rows = [
+        {"question_id": n, "image": f"{n}.png", "text": f"Placeholder question {n}", "label": "yes" if n < 10 else "no"}
+        for n in range(20)
+    ]
+    (folder / "coco_pope_random.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for n in range(20):
+        (folder / f"{n}.png").write_bytes(png(n))
+
+    def says(asked: Asked) -> Told:
+        if asked.model == "base":
+            return Told("Yes")
+        return Told(DECLINES if asked.number < 4 else "yes." if asked.number < 10 else "No, there is none.")
+
+    server.rule = says
+    benchmark = {"name": "pope", "path": str(folder), "variants": ["random"]}
+    found = headline(evaluated(recipe(server, harmful, benchmarks=[benchmark])))
+    assert found.metric == "right"
+    assert (found.models["base"].rate.value, found.models["aligned"].rate.value) == (0.5, 1.0)
+    assert found.models["aligned"].outcomes == {"right": 16, "unscored": 4}
+    assert found.changes["aligned"].withheld and found.models["aligned"].flags == ("incomplete",)
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
@@ -367,7 +398,7 @@ def test_what_is_read_at_the_end_is_missed_before_anything_is_asked(
 def test_latin_1_is_named_with_its_byte_before_anything_is_asked(server: PlantedServer, harmful: Path) -> None:
     path = harmful / "data" / "processed_questions" / "01-First.json"
     path.write_bytes('{"0": {"Changed Question": "Placeholder caf\xe9"}}'.encode("latin-1"))
-    with pytest.raises(UserError, match=r"01-First\.json is not UTF-8 \(byte 43 is 0xe9\)"):
+    with pytest.raises(UserError, match=r"01-First\.json is not UTF-8 \(byte 0xe9\)"):
         evaluated(recipe(server, harmful))
     assert not server.asked
 

@@ -27,6 +27,11 @@ _LEADING = re.compile(r"\(?([A-Z])[).:\n](?!\s*(?:(?:or|and)\s*|[/,]\s*)?\(?[A-Z
 _STATED = re.compile(r"(?i:\b(?:answer|option|choice)(?:\s+is)?(?:\s+option)?\s*:?)\s*\(?([A-Z])(?=[).:,\n]|\s*$)")
 
 
+_DECLINES_OR_DOUBTS = re.compile(
+    r"\b(?:sorry|apologi[sz]e|unable|cannot|(?:can|could|won|would)(?:'t|n't)|not (?:able|sure|certain|clear))\b"
+)
+
+
 def score_choice(answer: str, references: Sequence[str], choices: Sequence[str]) -> Score:
     """Scores a multiple-choice answer: 1 where it says the right choice's letter, or that choice's text and no more."""
     said = read_choice(answer, choices)
@@ -60,13 +65,16 @@ def score_yes_no(answer: str, references: Sequence[str], choices: Sequence[str])
 def read_yes_no(answer: str) -> str | None:
     """Returns `yes` or `no` as the first sentence says it, or None where it says neither, or both.
 
-    The first word decides where it is one of them; otherwise `not` and words in n't are a no. POPE's own evaluation
-    takes every answer without `no` or `not` for a yes.
+    The first word decides where it is one of them; otherwise `not` and words in n't are a no, unless the answer declines
+    or is in doubt: "I can't help with that" says nothing of the picture. POPE's own evaluation takes it for a yes, as it
+    does every answer without `no` or `not`.
     """
     sentence = re.split(r"[.!?\n]", answer.strip())[0].lower().replace("’", "'")
     words: list[str] = re.findall(r"[a-z']+", sentence)
     if words[:1] in (["yes"], ["no"]) and " ".join(words[1:3]) not in ("and no", "or no", "and yes", "or yes"):
         return words[0]
+    if _DECLINES_OR_DOUBTS.search(sentence):
+        return None
     said = {"yes" if word == "yes" else "no" for word in words if word in ("yes", "no", "not") or word.endswith("n't")}
     return said.pop() if len(said) == 1 else None
 
