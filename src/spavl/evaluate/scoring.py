@@ -65,9 +65,9 @@ def score_yes_no(answer: str, references: Sequence[str], choices: Sequence[str])
 def read_yes_no(answer: str) -> str | None:
     """Returns `yes` or `no` as the first sentence says it, or None where it says neither, or both.
 
-    The first word decides where it is one of them; otherwise `not` and words in n't are a no, unless the answer declines
-    or is in doubt: "I can't help with that" says nothing of the picture. POPE's own evaluation takes it for a yes, as it
-    does every answer without `no` or `not`.
+    The first word decides where it is one of them; otherwise `not` and words in n't are a no, unless the answer
+    declines or is in doubt: "I can't help with that" says nothing of the picture. POPE's own evaluation takes it for a
+    yes, as it does every answer without `no` or `not`.
     """
     sentence = re.split(r"[.!?\n]", answer.strip())[0].lower().replace("’", "'")
     words: list[str] = re.findall(r"[a-z']+", sentence)
