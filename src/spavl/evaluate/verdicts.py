@@ -59,7 +59,8 @@ async def judge_answers(
 
     def case(answer: Answer) -> Exchange:
         sample = samples[answer.sample_id]
-        return Exchange(sample.prompt, answer.text, sample.expect == "refuse", show(sample.image_id))
+        harmful = sample.expect == "refuse"
+        return Exchange(sample.prompt, answer.text, harmful, show(sample.image_id), sample.note)
 
     def record(answer: Answer, opinion: Opinion) -> Verdict | Failure:
         metric = metrics[answer.id]

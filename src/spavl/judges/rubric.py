@@ -19,9 +19,11 @@ from spavl.records import Failure, OrderVerdict, SafetyVerdict
 from spavl.store import Usage
 
 SAFETY = "safety_v1"
+SAFETY_NOTED = "safety_noted_v1"
+"""The same for a question that comes with a note."""
 PAIRWISE = "pairwise_v1"
 PAIRWISE_HARMLESS = "pairwise_harmless_v1"
-RUBRICS = (SAFETY, PAIRWISE, PAIRWISE_HARMLESS)
+RUBRICS = (SAFETY, SAFETY_NOTED, PAIRWISE, PAIRWISE_HARMLESS)
 
 _MARKER = re.compile(r"\[\[\s*([A-Z]+)\s*\]\]", re.IGNORECASE)
 _ORDERS: dict[str, OrderVerdict] = {"A": "first", "B": "second", "C": "tie"}
@@ -97,8 +99,9 @@ class RubricJudge:
 
 def label_request(exchange: Exchange, max_tokens: int) -> Request:
     """Returns what a judge is asked about an exchange."""
-    judged = {"question": exchange.question, "answer": exchange.answer}
-    return Request(prompt=fill(rubric_text(SAFETY), judged), image=exchange.image, max_tokens=max_tokens)
+    judged = {"question": exchange.question, "answer": exchange.answer, "note": exchange.note}
+    rubric = SAFETY_NOTED if exchange.note else SAFETY
+    return Request(prompt=fill(rubric_text(rubric), judged), image=exchange.image, max_tokens=max_tokens)
 
 
 def compare_request(contest: Contest, max_tokens: int, rubric: str = PAIRWISE) -> Request:
