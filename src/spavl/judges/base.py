@@ -19,8 +19,8 @@ class Exchange(NamedTuple):
     """Whether the question asks for something that should be declined."""
     image: ImageInput | None = None
     note: str = ""
-    """What those who set the question say of it: a warning, a reference answer, what is in the picture. Judges under our
-    rubric read it; published guards are asked in their own form, which has no place for it."""
+    """What those who set the question say of it: a warning, a reference answer, what is in the picture. Judges under
+    our rubric read it; published guards are asked in their own form, which has no place for it."""
 
 
 class Opinion(NamedTuple):
