@@ -190,6 +190,10 @@ def test_what_trains_can_be_said_as_the_paper_says_it(minimal: Path) -> None:
         ("train.trackers=[wandb, wandb]", "`train.trackers`: wandb stands there 2 times; name each tracker once"),
         ("train.trackers=[mlflow]", "`train.trackers.0`: Input should be 'tensorboard', 'trackio' or 'wandb'"),
         ("train.micro_batch_size=4", "`train.micro_batch_size` is not a known key"),
+        (
+            "train={model: tiny, loss: [{kind: mdpo}], parallel: zero2}",
+            "parallel: zero2 does not go with the loss mdpo",
+        ),
     ],
 )
 def test_what_cannot_train_is_said_before_anything_starts(minimal: Path, override: str, words: str) -> None:

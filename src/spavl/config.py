@@ -263,6 +263,13 @@ class TrainSettings(Config):
                 raise ValueError(f"{name}_learning_rate is set, and the {name} is frozen; set {switch}, or remove it")
         return self
 
+    @model_validator(mode="after")
+    def _losses_go_with_parallel(self) -> "TrainSettings":
+        twinned = [loss.kind for loss in self.loss if "corrupted" in loss.needs]
+        if twinned and self.parallel != "replicate":  # pictures' passes would differ in number between processes
+            raise ValueError(f"parallel: {self.parallel} does not go with the loss {twinned[0]}; set it to replicate")
+        return self
+
 
 class TrainConfig(TrainSettings):
     """Direct preference optimisation of one model."""

@@ -37,6 +37,15 @@ def demo_config(tmp_path: Path, **changes: object) -> Path:
     return path
 
 
+def test_an_interrupted_verb_says_that_the_same_command_goes_on() -> None:
+    """A verb that gets Ctrl-C's signal while it works."""
+    verb = "app.command('work')(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60)))"
+    program = f"import os, signal, time; from spavl.cli.main import app, main; {verb}; main()"
+    done = subprocess.run([sys.executable, "-c", program, "work"], capture_output=True, text=True, timeout=50)
+    said = "spavl: stopped; what was finished is kept, the same command goes on from here.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
+
+
 def test_help_does_not_load_the_models_libraries() -> None:
     """Half a second would go on each of them."""
     heavy = ("torch", "transformers", "pyarrow", "scipy", "PIL", "numpy", "aiohttp")

@@ -161,6 +161,21 @@ def test_a_finished_recipe_is_not_done_again_and_other_data_is_refused(
     assert train_recipe(again, "pairs")["train"].facts["pairs"] == 4
 
 
+def test_a_model_that_is_gone_is_made_again_from_a_base_that_was_renamed(
+    tiny_vlm: Path, data: Path, tmp_path: Path
+) -> None:
+    first = train_recipe(recipe(tmp_path, tiny_vlm, data))
+    weights = (tmp_path / "run" / "train" / "model" / "model.safetensors").read_bytes()
+    renamed = recipe(tmp_path, Path(shutil.copytree(tiny_vlm, tmp_path / "renamed")), data)
+    assert train_recipe(renamed) == first
+    shutil.rmtree(tmp_path / "run" / "train" / "model")
+    assert train_recipe(renamed)["train"].counts == first["train"].counts
+    assert (tmp_path / "run" / "train" / "model" / "model.safetensors").read_bytes() == weights
+    other = Path(shutil.copytree(tiny_vlm, tmp_path / "other"))
+    (other / "config.json").write_text((tiny_vlm / "config.json").read_text() + "\n")
+    assert "made with other settings: `model`" in complaint(recipe(tmp_path, other, data))
+
+
 @pytest.mark.slow
 def test_the_command_line_trains_plans_and_speaks_json(tiny_vlm: Path, data: Path, tmp_path: Path) -> None:
     overrides = [f"run={tmp_path / 'run'}", f"model.path={tiny_vlm}", f"data.path={data}", "train.device=cpu"]
@@ -203,8 +218,13 @@ def test_an_unknown_family_is_refused(tiny_vlm: Path, data: Path, tmp_path: Path
 def test_what_model_or_data_cannot_give_is_one_clear_error(
     tiny_vlm: Path, data: Path, tmp_path: Path, train: dict[str, Any], words: list[str]
 ) -> None:
-    text = complaint(recipe(tmp_path, tiny_vlm, data, **train))
-    assert all(word in text for word in words), text
+    wanted = recipe(tmp_path, tiny_vlm, data, **train)
+    for _ in range(2):  # the second plan has the pairs that training read
+        with pytest.raises(UserError) as caught:
+            plan_recipe(wanted)
+        text = complaint(wanted)
+        for said in (text, str(caught.value)):
+            assert all(word in said for word in words), said
 
 
 @pytest.mark.parametrize(

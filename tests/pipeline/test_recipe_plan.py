@@ -82,7 +82,9 @@ def test_the_plan_of_several_processes_is_one_devices(
     assert "about 5 = 1 x ceil(about 9 pairs / 2)" in text and "disk" in text
 
 
-def test_rows_that_are_too_long_are_named_or_left_out_and_counted(tiny_vlm: Path, data: Path, tmp_path: Path) -> None:
+def test_rows_that_are_too_long_are_named_or_left_out_and_counted(
+    tiny_vlm: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError, match=r"1 of 9 pairs do not fit train\.max_length=200;.* train row 5 \(in train-0"):
         train_recipe(recipe(tmp_path, tiny_vlm, data, max_length=200))
     other = tmp_path / "other"
@@ -92,6 +94,15 @@ def test_rows_that_are_too_long_are_named_or_left_out_and_counted(tiny_vlm: Path
     assert train_recipe(recipe(other, tiny_vlm, data, max_length=200, too_long="drop")) == manifests
     lines = (other / "run" / "train" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(body_of(other, tiny_vlm, data, max_length=200, too_long="drop")))
+    train(path)
+    falling = sum(json.loads(line)["chosen_falling"] for line in lines)
+    said = (
+        "8 pairs trained on, 1 dropped (too_long 1), 0 benign ones left out; "
+        f"{falling} steps with the chosen answers falling; 1 questions with broken marks"
+    )
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The demo, made small: the embedded model, judge and pictures go the whole road."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_the_aligned_model_loads_with_transformers_alone_but_for_its_tower(run: 
     )
     done = subprocess.run([sys.executable, "-c", probe, str(run / "train" / "model")], capture_output=True, text=True)
     assert "LlavaForConditionalGeneration" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_an_aligned_model_that_is_gone_is_made_again(run: Path) -> None:
+    weights = (run / "train" / "model" / "model.safetensors").read_bytes()
+    shutil.rmtree(run / "train" / "model")
+    done = spavl("demo", f"run={run}", f"calls={run.parent / 'calls.sqlite'}", *SMALL)
+    assert done.returncode == 0 and "pairs trained on, 0 dropped" in done.stdout, done.stderr
+    assert (run / "train" / "model" / "model.safetensors").read_bytes() == weights
 
 
 @pytest.mark.slow

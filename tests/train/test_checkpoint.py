@@ -141,6 +141,13 @@ def test_a_folder_of_another_name_is_no_checkpoint_and_stays(tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_a_file_that_is_called_like_a_checkpoint_is_none(tmp_path: Path) -> None:
+    (tmp_path / "step-99").write_text("mine")
+    save_checkpoint(tmp_path, 6, make_state(updates=1))
+    assert checkpoint_steps(tmp_path) == [6]
+    assert (tmp_path / "step-99").read_text() == "mine"
+
+
 def test_a_checkpoint_takes_the_place_of_one_of_the_same_step(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path, 1, make_state(updates=1))
     (folder / "left").write_text("x")

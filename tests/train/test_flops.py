@@ -79,6 +79,20 @@ def test_a_step_by_hand() -> None:
     assert step_flops(forward, half._replace(checkpointing=True), kept=True) == 371.5 + 117.5
 
 
+def test_a_step_without_a_reference_by_hand() -> None:
+    """The same work, for losses that read no reference.
+
+    Adapters, kept for two epochs: 352 less the reference's 130/2. Full and not kept: 552 less 130 and a picture's 10.
+    A trained projector and half a tower, kept: 352 - 65 - 5 + 3.5/2 + 3.5·3 + 3·3.
+    """
+    forward = Forward(100, 10, 20, 7, 3, 4)
+    alone = Training(full=False, epochs=2, reference=False)
+    assert step_flops(forward, alone, kept=True) == 352 - 65
+    assert step_flops(forward, Training(full=True, reference=False), kept=False) == 552 - 140
+    half = alone._replace(projector=True, tower=0.5)
+    assert step_flops(forward, half, kept=True) == 352 - 65 - 5 + 1.75 + 10.5 + 9
+
+
 @pytest.mark.parametrize(
     ("full", "epochs", "ratio"), [(False, 3, 3.74), (False, 1, 2.91), (True, 3, 3.49), (True, 1, 2.90)]
 )

@@ -69,6 +69,14 @@ def test_those_left_out_are_counted_and_the_others_keep_their_order() -> None:
     assert found == ([pairs[0], pairs[2]], [rows[0], rows[2]], 2)
 
 
-def test_leaving_out_everything_is_an_error() -> None:
-    with pytest.raises(UserError, match="2 of 2 pairs do not fit"):
-        fitting_pairs(make_pairs(2), rows_of(30, 30), settings(max_length=20, too_long="drop"), PICTURE)
+@pytest.mark.parametrize("too_long", ["drop", "error"])
+def test_where_nothing_fits_a_range_is_named_and_leaving_out_is_no_advice(too_long: str) -> None:
+    """5 + 30 = 35 and 5 + 31 = 36 tokens; with the rejected answer's 4 they have 39 and 40."""
+    config = settings(max_length=20, tokens_per_forward=39, too_long=too_long)
+    with pytest.raises(UserError) as caught:
+        fitting_pairs(make_pairs(2), rows_of(30, 31), config, PICTURE)
+    assert str(caught.value) == (
+        "2 of 2 pairs do not fit train.max_length=20 and train.tokens_per_forward=39; in tokens: from 35 to 36 and "
+        "from 39 to 40. Set train.max_length=36 and train.tokens_per_forward=40 or more; prompts and answers are never "
+        "cut."
+    )

@@ -189,16 +189,17 @@ def test_gradients_do_not_depend_on_how_a_batch_is_cut(
     assert all(torch.allclose(one, other, rtol=1e-3, atol=1e-6) for one, other in zip(whole, cut, strict=True))
 
 
+@pytest.mark.parametrize(("dtype", "advice"), [("float32", ""), ("bfloat16", " or train.dtype=float32")])
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(
-    engine: Engine, adapted: Policy, pairs: TrainingPairs, tmp_path: Path
+    engine: Engine, adapted: Policy, pairs: TrainingPairs, tmp_path: Path, dtype: str, advice: str
 ) -> None:
     parameters = adapted.trainable()
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     state = TrainingState(parameters, AdamW(parameters.values()))
     records = [record.model_copy(update={"read_from": f"train/{row}"}) for row, record in enumerate(pairs.records)]
     broken = pairs._replace(records=records, reference=ReferenceStore(tmp_path / "empty", "g", pairs.rows))
-    with pytest.raises(RunError, match=r"Step 1: the loss is nan.*failed_batch\.json.*float32, or leave") as said:
-        run_loop(engine, state, broken, settings(), tmp_path, seed=0)
+    with pytest.raises(RunError, match=rf"Step 1: the loss is nan.*failed_batch\.json.*rate{advice}, or leave") as said:
+        run_loop(engine, state, broken, settings(dtype=dtype), tmp_path, seed=0)
     assert "--restart-from" not in str(said.value)
     kept = json.loads((tmp_path / "failed_batch.json").read_bytes(), parse_constant=pytest.fail)
     assert kept["step"] == 1 and kept["loss"] is None and kept["terms"] == {"sigmoid": None} and kept["tokens"] > 0

@@ -15,7 +15,9 @@ from transformers import LlavaForConditionalGeneration
 from spavl.cli.road import train
 from spavl.config import LoraSettings
 from spavl.errors import UserError
+from spavl.loss_config import MdpoLossConfig, SimpoLossConfig
 from spavl.models.loading import Vlm, load_processor, load_skeleton, load_vlm
+from spavl.train import train_dpo
 from spavl.train.families import FAMILIES, Encoded, family_of
 from spavl.train.logprobs import tree_logprobs
 from spavl.train.memory import NO_BLOCKS, Layers, Packed, TowerBlocks, Weights, memory_lines, peak_bytes
@@ -23,7 +25,7 @@ from spavl.train.model_shape import layers_of, picture_inputs, shape_of, shared_
 from spavl.train.plan import Measured, Offered, plan_model, plan_training
 from spavl.train.policy import open_policy
 from spavl.train.render import Renderer, Row, open_picture, stop_ids
-from spavl.train.tree import pack_rows
+from spavl.train.tree import pack_rows, row_tokens
 from spavl.train.vision_cache import Pictures, VisionTraining
 
 Picture = Callable[[str], Path]
@@ -58,6 +60,49 @@ def test_steps_and_tokens_are_those_of_the_loop(tiny: Path, picture: Picture) ->
     assert plan.tokens_per_step < sum(len(row.prompt) + sum(map(len, row.answers)) for row in rows) * 4 / 10
     assert plan.longest_row <= settings().tokens_per_forward
     assert plan.row_flops_per_pair > plan.flops_per_pair
+
+
+def test_a_step_has_no_more_pairs_than_there_are(tiny: Path, picture: Picture) -> None:
+    plan = plan_training(settings(batch_size=8), tiny, Offered(make_pairs(3), picture), seed=0)
+    rows = Renderer(load_processor(tiny), stop_ids(load_skeleton(tiny))).rows(make_pairs(3), picture)
+    assert plan.row_tokens_per_step == sum(map(row_tokens, rows))
+
+
+def test_twins_are_planned_as_they_are_trained(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Four pairs about three pictures are one step; a twin has its pair's prompt and chosen answer."""
+    config, pairs = settings(loss=(MdpoLossConfig(),), epochs=1, cache=tmp_path), make_pairs(4)
+    plan = plan_training(config, tiny, Offered(pairs, picture), seed=0)
+    plain = plan_training(settings(epochs=1), tiny, Offered(pairs, picture), seed=0)
+    train_dpo(config, pairs, picture, tiny, tmp_path / "run", seed=0)
+    (step,) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert (plan.tokens_per_step, plan.row_tokens_per_step) == (step["tokens"], step["row_tokens"])
+    assert step["tokens"] > plain.tokens_per_step
+    rows = Renderer(load_processor(tiny), stop_ids(load_skeleton(tiny))).rows(pairs, picture)
+    disk, plain_disk = ({line.name: line.bytes for line in one.disk} for one in (plan, plain))
+    assert disk["reference"] == plain_disk["reference"] + 4 * sum(len(row.chosen) for row in rows)
+    assert disk["pictures"] == 2 * plain_disk["pictures"]
+
+
+def test_all_that_passes_before_a_backward_is_kept_however_it_is_packed(tiny: Path, picture: Picture) -> None:
+    """With room for one pair a pass, a pair and its twin are two packed rows, and both are there till the backward."""
+    pairs, needs = make_pairs(3), []
+    rows = Renderer(load_processor(tiny), stop_ids(load_skeleton(tiny))).rows(pairs, picture)
+    longest = max(row.packed_length for row in rows)
+    for budget in (999, longest):
+        config = settings(loss=(MdpoLossConfig(),), batch_size=1, tokens_per_forward=budget)
+        plan = plan_training(config, tiny, Offered(pairs, picture), seed=0)
+        needs.append((plan.longest_row, next(line.bytes for line in plan.memory if line.name == "activations")))
+    (together, at_once), (apart, in_turn) = needs
+    assert (apart, at_once) == (longest, in_turn) and together > longest
+
+
+def test_without_a_reference_none_is_planned(tiny: Path, picture: Picture) -> None:
+    offered = Offered(make_pairs(4), picture)
+    plan = plan_training(settings(loss=(SimpoLossConfig(),)), tiny, offered, seed=0)
+    plain = plan_training(settings(), tiny, offered, seed=0)
+    assert next(line.bytes for line in plan.disk if line.name == "reference") == 0
+    assert plan.flops_per_pair < plain.flops_per_pair and plan.row_flops_per_pair < plain.row_flops_per_pair
+    assert plan.tokens_per_step == plain.tokens_per_step
 
 
 def test_without_pairs_lengths_are_assumed_and_said_to_be(tiny: Path, picture: Picture) -> None:

@@ -18,6 +18,8 @@ from spavl.cli.show import show
 from spavl.cli.taxonomy import taxonomy
 from spavl.errors import SpavlError
 
+INTERRUPTED = 130
+"""The exit code that typer makes of Ctrl-C."""
 VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge, contamination, export, push, remove)
 
 app = typer.Typer(
@@ -47,8 +49,9 @@ def main() -> None:
             print(json.dumps({"error": str(error), "exit_code": error.exit_code}))
         print(f"spavl: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("spavl: stopped; what was finished is kept, the same command goes on from here.", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            print("spavl: stopped; what was finished is kept, the same command goes on from here.", file=sys.stderr)
+        raise
     except BrokenPipeError:
         raise SystemExit(0) from None

@@ -45,6 +45,9 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
     if plan.steps is not None:
         about = "" if plan.pairs_exact else "about "
         steps = f"{about}{plan.steps:,} = {train.epochs} x ceil({about}{plan.pairs:,} pairs / {train.batch_size})"
+    kept = (
+        "reference and frozen pictures" if any("reference" in loss.needs for loss in train.loss) else "frozen pictures"
+    )
     rows_per_tree = plan.row_tokens_per_step / plan.tokens_per_step
     lines += [
         f"steps        {steps}",
@@ -60,7 +63,7 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
         f"for every answer ({plan.row_flops_per_pair / plan.flops_per_pair:.2f} x)",
         "  a token 2 N, a visible query-key pair 4 x layers x heads' width; backward "
         f"{'2 x, weights and inputs' if train.lora is None else '1 x, inputs alone'}; "
-        "reference and frozen pictures once for all epochs",
+        f"{kept} once for all epochs",
     ]
     return lines
 

@@ -1,6 +1,6 @@
 """What `spavl train` does with a training recipe: data that is there already, a model, and nothing else of the road."""
 
-from spavl.cli.options import counts_line, say
+from spavl.cli.options import counts_line, say, training_line
 from spavl.cli.plan import say_plan
 from spavl.recipe_config import RecipeConfig
 
@@ -19,5 +19,6 @@ def follow(recipe: RecipeConfig, restart_from: str | None, *, plan_for: int | No
     counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
     facts = {name: manifest.facts for name, manifest in manifests.items()}
     model = recipe.run / "train" / "model"
-    lines = [*(counts_line(name, one) for name, one in counts.items()), f"model: {model}"]
+    lines = [*(counts_line(name, one) for name, one in counts.items()), training_line(facts["train"])]
+    lines.append(f"model: {model}")
     say({"run": str(recipe.run), "counts": counts, "facts": facts, "model": str(model)}, lines, as_json)

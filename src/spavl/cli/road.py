@@ -10,7 +10,7 @@ import typer
 from spavl.cli.evaluation import ForPeople, Rejudge, Wishes, follow_evaluation
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
-from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say
+from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say, training_line
 from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
@@ -147,11 +147,13 @@ def _walk(
             asyncio.run(pipeline.train(road))
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
-        counts = {
-            name: manifest.counts.model_dump() for name, manifest in road.run.manifests(pipeline.ALL_STAGES).items()
-        }
+        manifests = road.run.manifests(pipeline.ALL_STAGES)
+        counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
         result: dict[str, Any] = {"run": str(config.run), "counts": counts}
         lines = [counts_line(name, one) for name, one in counts.items()]
+        if "train" in parts:
+            lines.append(training_line(manifests["train"].facts))
+            result["facts"] = {"train": manifests["train"].facts}
         if "report" in parts:
             written = write_report(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}

@@ -10,7 +10,7 @@ from spavl.errors import UserError
 from spavl.models import local_folder
 from spavl.models.weights import weights_digest
 from spavl.pipeline.road import identity
-from spavl.pipeline.train import align, safety_labelled, training_pairs
+from spavl.pipeline.train import align, is_trained, safety_labelled, training_identity, training_pairs
 from spavl.recipe_config import DataConfig, RecipeConfig
 from spavl.records import PreferencePair
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory
@@ -45,9 +45,9 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         _read(recipe, run, store)
         pairs = run.records("pairs", PreferencePair)
         check_known(config, pairs)
-        settings = {"train": config, "model": weights_digest(folder), "seed": recipe.seed}
-        stage = run.stage("train", identity(settings), ("pairs",))
-        if stage.manifest() is None:
+        settings = training_identity(config, weights_digest(folder), recipe.seed)
+        stage = run.stage("train", settings, ("pairs",))
+        if not is_trained(stage):
             align(stage, config, pairs, stored_pictures(store).__getitem__, folder, recipe.seed)
         return run.manifests(RECIPE_STAGES)
 
@@ -62,12 +62,15 @@ def plan_recipe(recipe: RecipeConfig, processes: int = 1) -> TrainingPlan:
         processes: How many processes train together.
 
     Raises:
-        UserError: The data or the model cannot be used, or a pair does not fit.
+        UserError: The data or the model cannot be used, a pair does not fit, or no row that was looked at says what
+            the settings ask for.
     """
     config, folder = recipe.settings, local_folder(recipe.model)
     run = RunDirectory(recipe.run, recipe.seed)
     if "pairs" in run.manifests(RECIPE_STAGES[:1]):
-        pairs = training_pairs(run.records("pairs", PreferencePair), config.max_benign_share, recipe.seed)
+        read = run.records("pairs", PreferencePair)
+        check_known(config, read)
+        pairs = training_pairs(read, config.max_benign_share, recipe.seed)
         offered = Offered(pairs, stored_pictures(_store(recipe.data, recipe.run / "pictures")).__getitem__)
         return plan_training(config, folder, offered, recipe.seed, processes)
     if not Path(recipe.data.path).expanduser().is_dir():
@@ -88,6 +91,7 @@ def _sampled(recipe: RecipeConfig, store: ImageStore) -> Offered:
             f"data.path: none of {rows} rows that were looked at can be trained on. A row needs one picture, a "
             "question, and two answers that differ; correct the data."
         )
+    check_known(recipe.settings, usable, "sampled")
     words = f"from {rows} of {files.rows:,} rows, of which {len(pairs)} can be trained on"
     stored = stored_pictures(store)
     copies = sum(path.stat().st_size for path in stored.values())
@@ -96,8 +100,13 @@ def _sampled(recipe: RecipeConfig, store: ImageStore) -> Offered:
     )
 
 
-def check_known(config: TrainConfig, pairs: Sequence[PreferencePair]) -> None:
+def check_known(config: TrainConfig, pairs: Sequence[PreferencePair], whose: str = "dataset's") -> None:
     """Checks that the data says what the settings ask for.
+
+    Args:
+        config: The settings.
+        pairs: The pairs that were read.
+        whose: What an error calls them: all of the dataset's, or sampled ones.
 
     Raises:
         UserError: It does not.
@@ -106,14 +115,14 @@ def check_known(config: TrainConfig, pairs: Sequence[PreferencePair]) -> None:
     for place, loss in enumerate(config.loss):
         if unlabelled and "safety" in loss.needs:
             raise UserError(
-                f"train.loss.{place}: {loss.kind} needs to know which answers are safe, and none of the dataset's "
+                f"train.loss.{place}: {loss.kind} needs to know which answers are safe, and none of the {whose} "
                 f"{len(pairs)} pairs has both `chosen_verdict` and `rejected_verdict` (safe or unsafe). Add them, or "
                 "choose another loss."
             )
     if config.max_benign_share < 1 and not any(pair.question_type for pair in pairs):
         raise UserError(
-            f"train.max_benign_share: {config.max_benign_share} needs to know which questions are benign, and the "
-            "dataset has no `question_type`. Add it, or leave the share at 1."
+            f"train.max_benign_share: {config.max_benign_share} needs to know which questions are benign, and "
+            f"none of the {whose} {len(pairs)} pairs has a `question_type`. Add it, or leave the share at 1."
         )
 
 

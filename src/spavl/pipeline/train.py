@@ -4,13 +4,13 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from spavl.config import TrainConfig
 from spavl.dataset import DatasetRow
 from spavl.models import local_folder
 from spavl.models.ask import outcome
-from spavl.pipeline.road import Road, once
+from spavl.pipeline.road import Road, identity
 from spavl.records import PreferencePair, QuestionType, Record
 from spavl.store import Manifest, StageDirectory
 from spavl.train import train_dpo
@@ -34,16 +34,24 @@ class Checkpoint(Record):
 async def train(road: Road) -> None:
     """Runs the training stage unless it is finished."""
     config = road.config
-    settings = {"train": config.train, "model": road.model_config(config.train.model), "seed": config.seed}
+    settings = training_identity(config.train, road.model_config(config.train.model), config.seed)
     stage = road.stage("train", settings, "images", "dataset")
-    show = road.shower()
-    offered = offered_pairs(road)
+    if is_trained(stage):
+        return
+    show, folder = road.shower(), local_folder(config.models[config.train.model])
+    align(stage, config.train, offered_pairs(road), lambda image_id: show(image_id).path, folder, config.seed)
 
-    def station() -> Manifest:
-        folder = local_folder(config.models[config.train.model])
-        return align(stage, config.train, offered, lambda image_id: show(image_id).path, folder, config.seed)
 
-    await once(stage, station)
+def training_identity(config: TrainConfig, model: object, seed: int) -> dict[str, Any]:
+    """Returns what makes a training the same training: of the model not its name, but what `model` says of it."""
+    settings = identity(config)
+    del settings["model"]
+    return {"train": settings, "model": identity(model), "seed": seed}
+
+
+def is_trained(stage: StageDirectory) -> bool:
+    """Returns whether the training stage is finished and the model it made is still there."""
+    return stage.manifest() is not None and (stage.path / "model").is_dir()
 
 
 def align(
@@ -78,11 +86,12 @@ def align(
         pairs=trained,
         trainable_parameters=result.trainable_parameters,
     )
-    stage.append([outcome(item, checkpoint) for item in stage.pending(["dpo"])])
+    stage.append([outcome("dpo", checkpoint)])
     facts = {
         "pairs": trained,
         "benign_pairs_left_out": len(offered) - len(pairs),
         "dropped": dict(result.dropped),
+        "alarms": result.alarms,
         "questions_with_broken_marks": result.marks_broken,
         "pairs_with_safety_labels": safety_labelled(pairs),
     }

@@ -105,8 +105,8 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
 
 
 def checkpoint_steps(root: Path) -> list[int]:
-    """Returns the steps that have a checkpoint, ascending; a folder of any other name is none and is left alone."""
-    names = (re.fullmatch(r"step-([1-9]\d*)", path.name) for path in root.glob("step-*"))
+    """Returns the steps that have a checkpoint, ascending; a file or a folder of another name is left alone."""
+    names = (re.fullmatch(r"step-([1-9]\d*)", path.name) for path in root.glob("step-*") if path.is_dir())
     return sorted(int(name[1]) for name in names if name)
 
 

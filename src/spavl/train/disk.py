@@ -45,7 +45,7 @@ class Kept(NamedTuple):
     picture_bytes: int
     """What is kept of one picture; 0 where the whole tower trains."""
     answer_tokens: int
-    """Of all pairs; the reference keeps a number for each."""
+    """Of all pairs; the reference keeps a number for each. 0 where no loss reads it."""
     stored_bytes: int = 0
     """Of the pictures' copies, where reading the data has yet to write them."""
 
@@ -90,7 +90,8 @@ def disk_lines(written: Written, kept: Kept | None) -> tuple[MemoryLine, ...]:
         if kept.stored_bytes:
             lines.append(MemoryLine("copies", kept.stored_bytes, "the pictures themselves, as the sample's are stored"))
         lines.append(MemoryLine("pictures", kept.pictures * kept.picture_bytes, picture))
-        lines.append(MemoryLine("reference", 4 * kept.answer_tokens, "4 B x answer tokens"))
+        reference = "4 B x answer tokens" if kept.answer_tokens else "no loss reads it"
+        lines.append(MemoryLine("reference", 4 * kept.answer_tokens, reference))
     checkpoints = f"{KEPT} kept and one being written, each {CHECKPOINT_BYTES} B x trained"
     return (
         *lines,

@@ -61,6 +61,12 @@ class Training(NamedTuple):
     checkpointing: bool = False
     """Whether the layers run again in the backward pass."""
     epochs: int = 1
+    reference: bool = True
+    """Whether a loss reads the reference's log-probabilities."""
+
+    def reference_passes(self, *, kept: bool) -> float:
+        """Returns how often a step computes the reference, which is kept for all epochs or computed each time."""
+        return (1 / self.epochs if kept else 1.0) * self.reference
 
 
 def tree_flops(packed: PackedTrees, shape: ModelShape) -> Forward:
@@ -101,13 +107,14 @@ def step_flops(forward: Forward, training: Training, *, kept: bool) -> float:
     policy = weighted + attention + forward.adapters
     backward = weighted * (2 if training.full else 1) + 2 * attention + 2 * forward.adapters
     recomputed = policy - forward.head if training.checkpointing else 0
-    reference = (weighted + attention) / (training.epochs if kept else 1)
+    reference = (weighted + attention) * training.reference_passes(kept=kept)
     return policy + recomputed + backward + reference + _picture_flops(forward, training, kept=kept)
 
 
 def _picture_flops(forward: Forward, training: Training, *, kept: bool) -> float:
-    frozen_passes = 1 / training.epochs if kept else 2.0
-    trained_passes = 3 + (1 / training.epochs if kept else 1.0)  # forward, both gradients; the reference's forward
+    reference = training.reference_passes(kept=kept)
+    frozen_passes = 1 / training.epochs if kept else 1 + reference
+    trained_passes = 3 + reference  # forward, both gradients; the reference's forward
     blocks_passes = trained_passes + training.checkpointing
     tower = forward.tower * (frozen_passes * (1 - training.tower) + blocks_passes * training.tower)
     if training.projector:

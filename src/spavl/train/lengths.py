@@ -50,16 +50,23 @@ def fitting_pairs(
 
 
 def _describe(rest: Sequence[tuple[PreferencePair, Row]], total: int, config: TrainConfig, picture_token: int) -> str:
-    needs = {"max_length": max(row.length for _, row in rest)}
-    needs["tokens_per_forward"] = max(row.packed_length for _, row in rest)
-    short = {f"train.{name}": need for name, need in needs.items() if need > getattr(config, name)}
-    limits = " and ".join(f"{name}={getattr(config, name.removeprefix('train.'))}" for name in short)
-    named = "; ".join(f"{pair.name} ({_lengths(row, picture_token)})" for pair, row in rest[:NAMED])
-    more = f"; and {len(rest) - NAMED:,} more" if len(rest) > NAMED else ""
-    enough = " and ".join(f"{name}={need}" for name, need in short.items())
+    needs = {
+        "max_length": [row.length for _, row in rest],
+        "tokens_per_forward": [row.packed_length for _, row in rest],
+    }
+    short = {name: lengths for name, lengths in needs.items() if max(lengths) > getattr(config, name)}
+    limits = " and ".join(f"train.{name}={getattr(config, name)}" for name in short)
+    enough = " and ".join(f"train.{name}={max(lengths)}" for name, lengths in short.items())
+    if len(rest) == total:  # leaving them out would leave nothing, and one range says more than names
+        tokens = " and ".join(f"from {min(lengths)} to {max(lengths)}" for lengths in short.values())
+        way_out = ""
+    else:
+        more = f"; and {len(rest) - NAMED:,} more" if len(rest) > NAMED else ""
+        tokens = "; ".join(f"{pair.name} ({_lengths(row, picture_token)})" for pair, row in rest[:NAMED]) + more
+        way_out = ", or leave them out with train.too_long=drop"
     return (
-        f"{len(rest):,} of {total:,} pairs do not fit {limits}; in tokens: {named}{more}. Set {enough} or more, or "
-        "leave them out with train.too_long=drop; prompts and answers are never cut."
+        f"{len(rest):,} of {total:,} pairs do not fit {limits}; in tokens: {tokens}. Set {enough} or more{way_out}; "
+        "prompts and answers are never cut."
     )
 
 

@@ -64,7 +64,7 @@ def run_loop(
             metrics, state.shift = accumulate_gradients(engine, pairs, places, config, state.shift)
             norm = clip_gradients(state.parameters, config.max_grad_norm)
             if processes.is_main:  # the others have the same numbers, and end with it
-                _check_finite(metrics, norm, step, [pairs.records[place] for place in places], output)
+                _check_finite(metrics, norm, step, [pairs.records[place] for place in places], config, output)
             factor = schedule(config, step, total)
             _update(state, factor)
             rate = config.learning_rate * factor
@@ -125,7 +125,7 @@ def _update(state: TrainingState, factor: float) -> None:
 
 
 def _check_finite(
-    metrics: BatchMetrics, norm: float, step: int, records: Sequence[PreferencePair], output: Path
+    metrics: BatchMetrics, norm: float, step: int, records: Sequence[PreferencePair], config: TrainConfig, output: Path
 ) -> None:
     if math.isfinite(metrics.loss) and math.isfinite(norm):
         return
@@ -134,10 +134,11 @@ def _check_finite(
     pairs = [record.model_dump(include=TOLD, mode="json") for record in records]
     body = json.dumps(_finite({**figures, "pairs": pairs}), indent=2, ensure_ascii=False)
     write_atomically(path, body.encode() + b"\n")
+    exact = "" if config.dtype == "float32" else " or train.dtype=float32"
     again = " together with --restart-from train" if checkpoint_steps(output / "checkpoints") else ""
     raise RunError(
         f"Step {step}: the loss is {metrics.loss} and the gradient norm {norm}. Nothing was updated; the batch is in "
-        f"{path}. Try a lower train.learning_rate or train.dtype=float32{again}, or leave the pairs named there out."
+        f"{path}. Try a lower train.learning_rate{exact}{again}, or leave the pairs named there out."
     )
 
 

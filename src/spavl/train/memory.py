@@ -35,7 +35,7 @@ class TowerBlocks(NamedTuple):
     """States of the MLP's width that a block keeps."""
     rotary: bool
     patches: int
-    """Of all pictures of the longest packed row."""
+    """Of all pictures that pass before one backward."""
     beside: int = 0
     """Bytes kept by a tower that has no blocks."""
 
@@ -76,7 +76,7 @@ class Weights(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """The longest packed row."""
+    """The longest packed row, or all rows that pass before one backward."""
 
     tokens: int
     keys: int
@@ -99,7 +99,7 @@ def memory_lines(
     Args:
         weights: The model's.
         layers: Those that keep something.
-        packed: The longest packed row.
+        packed: What passes before one backward.
         dtype: Precision of frozen weights and of computing.
         checkpointing: Whether the layers run again in the backward pass.
     """

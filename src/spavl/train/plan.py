@@ -16,11 +16,13 @@ from PIL import Image
 from spavl.config import TrainConfig
 from spavl.models.loading import Vlm, load_processor, load_skeleton
 from spavl.records import PreferencePair
+from spavl.train.corrupted import corrupted_twins
 from spavl.train.disk import Kept, disk_lines, saving_line, written_bytes
 from spavl.train.families import Family, check_type, family_of
 from spavl.train.families.tower import Tower
 from spavl.train.flops import Forward, ModelShape, Training, rows_flops, step_flops, tree_flops
 from spavl.train.lengths import fitting_pairs
+from spavl.train.losses import needs
 from spavl.train.memory import MemoryLine, Packed, Weights, memory_lines, peak_bytes
 from spavl.train.model_shape import (
     Model,
@@ -178,22 +180,25 @@ def plan_model(
     model.to(getattr(torch, config.dtype))
     policy = open_policy(vlm, family, config, seed)
     parts = tuple(_part(policy, name, totals[name]) for name in PARTS)
-    batches = plan_epoch(rows, config.batch_size, config.questions_per_tree, random.Random(seed))
-    image_token = frozenset({model.config.image_token_id})
-    packed = [one for batch in batches for one in pack_rows(rows, batch, config.tokens_per_forward, image_token)]
-    longest = max(packed, key=lambda one: len(one.tokens))
+    twins = _twins(config, rows)
+    units = _units(config, rows, twins, model.config.image_token_id, seed)
+    packed = [one for unit in units for one in unit]
+    longest = max(units, key=_tokens)
     trained = sum(part.trained for part in parts)
     if config.lora:
         shape = shape._replace(adapters=parts[0].trained)
     blocks = trained_blocks(Tower(model, family), VisionTraining(config.projector, config.vision_blocks))
     if blocks:
-        layers = layers._replace(tower=tower_blocks(model, family, measured.inputs, blocks, len(longest.pictures)))
+        layers = layers._replace(
+            tower=tower_blocks(model, family, measured.inputs, blocks, sum(len(one.pictures) for one in longest))
+        )
     weights = _weights(config, model, family, trained, processes)
-    trees, sequences, training = _work(config, model, family, packed, rows, shape)
+    everything = [*rows, *twins]
+    trees, sequences, training = _work(config, model, family, packed, everything, shape)
     steps = None if measured.pairs is None else math.ceil(measured.pairs / config.batch_size) * config.epochs
-    share = config.batch_size / len(rows)
+    share = min(config.batch_size, measured.pairs or config.batch_size) / len(rows)
     joins = config.device != "cpu" or any(shape.windows)
-    kept = Packed(len(longest.tokens), _joined_keys(longest) if joins else len(longest.tokens))
+    kept = Packed(_tokens(longest), sum(map(_joined_keys, longest)) if joins else _tokens(longest))
     return TrainingPlan(
         parts=parts,
         pairs=measured.pairs,
@@ -201,9 +206,9 @@ def plan_model(
         measured_pairs=len(rows) if measured.pairs else 0,
         lengths=measured.words,
         steps=steps,
-        tokens_per_step=sum(len(one.tokens) for one in packed) * share,
-        row_tokens_per_step=sum(map(row_tokens, rows)) * share,
-        longest_row=len(longest.tokens),
+        tokens_per_step=_tokens(packed) * share,
+        row_tokens_per_step=sum(map(row_tokens, everything)) * share,
+        longest_row=max(len(one.tokens) for one in packed),
         processes=processes,
         memory=memory_lines(weights, layers, kept, config.dtype, checkpointing=config.gradient_checkpointing),
         saving=saving_line(trained, gathers=weights.cut > 0),
@@ -211,6 +216,34 @@ def plan_model(
         flops_per_pair=step_flops(trees, training, kept=True) / len(rows),
         row_flops_per_pair=step_flops(sequences, training, kept=False) / len(rows),
     )
+
+
+def _twins(config: TrainConfig, rows: Sequence[Row]) -> list[Row]:
+    return corrupted_twins(rows) if needs(config, "corrupted") else []
+
+
+def _units(
+    config: TrainConfig, rows: Sequence[Row], twins: Sequence[Row], picture_token: int, seed: int
+) -> list[list[PackedTrees]]:
+    """Returns what passes before each backward: a packed row, or with twins all that belongs to one picture."""
+    everything = [*rows, *twins]
+
+    def pack(places: Sequence[int]) -> list[PackedTrees]:
+        return pack_rows(everything, places, config.tokens_per_forward, frozenset({picture_token}))
+
+    units: list[list[PackedTrees]] = []
+    for batch in plan_epoch(rows, config.batch_size, config.questions_per_tree, random.Random(seed)):
+        if not twins:
+            units += [[one] for one in pack(batch)]
+            continue
+        for image_id in dict.fromkeys(rows[place].image_id for place in batch):
+            here = [place for place in batch if rows[place].image_id == image_id]
+            units.append(pack([*here, *(len(rows) + place for place in here)]))
+    return units
+
+
+def _tokens(packed: Sequence[PackedTrees]) -> int:
+    return sum(len(one.tokens) for one in packed)
 
 
 def _weights(config: TrainConfig, model: Model, family: Family, trained: int, processes: int) -> Weights:
@@ -229,9 +262,12 @@ def _disk(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, tra
     row = measured.rows[0]
     tokens = row.prompt.count(vlm.model.config.image_token_id)
     trains = VisionTraining(config.projector, config.vision_blocks)
-    answers = sum(len(answer) for one in measured.rows for answer in one.answers)
+    twins = _twins(config, measured.rows)
+    answers = sum(len(answer) for one in (*measured.rows, *twins) for answer in one.answers)
+    if not needs(config, "reference"):
+        answers = 0
     kept = Kept(
-        pictures=measured.pictures,
+        pictures=measured.pictures * (2 if twins else 1),
         picture_bytes=kept_picture_bytes(vlm.model, family, measured.inputs, trains, tokens),
         answer_tokens=round(measured.pairs * answers / len(measured.rows)),
         stored_bytes=measured.stored_bytes,
@@ -256,7 +292,14 @@ def _work(
         trees = trees._replace(tower=shape.tower * pictures)
         if not config.projector:
             trees = trees._replace(projector=shape.projector * pictures)
-    training = Training(config.lora is None, config.projector, share, config.gradient_checkpointing, config.epochs)
+    training = Training(
+        config.lora is None,
+        config.projector,
+        share,
+        config.gradient_checkpointing,
+        config.epochs,
+        needs(config, "reference"),
+    )
     return trees, rows_flops(rows, shape), training
 
 

@@ -176,10 +176,6 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     config, pairs, files, model_folder, output, seed = job
     device = processes.device(config.device)
     shards = config.parallel != "replicate" and processes.number > 1
-    if shards and needs(config, "corrupted"):  # pictures' passes would differ in number from process to process
-        raise UserError(
-            f"train.parallel: {config.parallel} does not go with the loss mdpo; set train.parallel=replicate."
-        )
     check_type(model_folder)
     vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
     family = family_of(vlm.model)
@@ -252,6 +248,7 @@ def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder
         for pair in pairs
     ]
     left_out = set(NOT_IDENTITY) - ({"tokens_per_forward"} if config.too_long == "drop" else set())
+    left_out |= {"model"}  # only a name; the weights' digest stands for it
     return config.model_dump(mode="json", exclude=left_out) | {  # where it drops rows, the cut decides what is learned
         "pairs": hashlib.sha256(json.dumps(trained_on).encode()).hexdigest(),
         "weights": weights_digest(model_folder),
