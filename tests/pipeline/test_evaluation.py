@@ -334,37 +334,6 @@ def test_samples_that_training_has_too_are_found_and_left_out(
     assert figures.related == ("rubric",)
 
 
-def test_capability_is_scored_by_the_benchmarks_own_rule_and_an_answer_that_says_neither_by_none(
-    server: PlantedServer, harmful: Path
-) -> None:
-    """20 questions, the first ten right with yes. The base says yes to all: 10 of 20 are right.
-
-    The aligned model declines questions 0 to 3 and is right on the others: 16 of 16, four unscored, no change given.
-    """
-    folder = harmful.parent / "pope"
-    folder.mkdir()
-    rows = [
-        {"question_id": n, "image": f"{n}.png", "text": f"Placeholder question {n}", "label": "yes" if n < 10 else "no"}
-        for n in range(20)
-    ]
-    (folder / "coco_pope_random.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    for n in range(20):
-        (folder / f"{n}.png").write_bytes(png(n))
-
-    def says(asked: Asked) -> Told:
-        if asked.model == "base":
-            return Told("Yes")
-        return Told(DECLINES if asked.number < 4 else "yes." if asked.number < 10 else "No, there is none.")
-
-    server.rule = says
-    benchmark = {"name": "pope", "path": str(folder), "variants": ["random"]}
-    found = headline(evaluated(recipe(server, harmful, benchmarks=[benchmark])))
-    assert found.metric == "right"
-    assert (found.models["base"].rate.value, found.models["aligned"].rate.value) == (0.5, 1.0)
-    assert found.models["aligned"].outcomes == {"right": 16, "unscored": 4}
-    assert found.changes["aligned"].withheld and found.models["aligned"].flags == ("incomplete",)
-
-
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
