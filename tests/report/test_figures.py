@@ -106,6 +106,13 @@ def test_the_chosen_shift_is_drawn_with_its_values_and_alarm() -> None:
     assert "var(--alarm)" in shift
 
 
+def test_a_step_without_means_has_no_point() -> None:
+    first, second, third = steps(3)
+    none = dict.fromkeys(("reward_margin", "accuracy", "chosen_logprob", "rejected_logprob", "chosen_shift"))
+    assert training_figures([first, second.model_copy(update=none), third]) == training_figures([first, third])
+    assert training_figures([second.model_copy(update=none)]) == ()
+
+
 def test_no_steps_give_no_curves() -> None:
     assert training_figures([]) == ()
 

@@ -42,6 +42,12 @@ def test_final_margins_are_means_over_the_pairs_of_the_last_quarter_of_the_steps
     assert training.margins["all"] == Margin(5, pytest.approx(4.4))
 
 
+def test_a_last_step_without_pairs_leaves_the_shift_of_the_one_before_it() -> None:
+    none = nothing(2).model_copy(update={"chosen_shift": None})
+    training = tally_training([nothing(1), none])
+    assert training is not None and training.last_shift == -0.5
+
+
 def test_alarms_are_counted_from_their_first_step() -> None:
     training = tally_training([nothing(number, falling=number in (3, 4)) for number in range(1, 6)])
     assert training is not None

@@ -1,6 +1,7 @@
 """What a training writes, by hand, and the refusal to start where there is no room for it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.train.material import settings
@@ -26,7 +27,18 @@ def test_what_is_written_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_training_does_not_start_without_room_for_one_checkpoint_and_the_export(tmp_path: Path) -> None:
-    check_room(tmp_path, Written(1000, 100, 1000))
     with pytest.raises(RunError, match=r"GiB are free on this disk.* needs 1048576\.000 \+ 3145728\.000 GiB") as caught:
         check_room(tmp_path, Written(checkpoint=2**50, adapter=2**50, model=2**51))
     assert "\n" not in str(caught.value)
+
+
+def test_the_room_asked_for_is_two_hundredths_more_than_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 1,000 B to be written, 1,000 free are too few, for headers and logs come on top; 1,030 do."""
+    written = Written(checkpoint=500, adapter=100, model=400)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(RunError, match="are free on this disk"):
+        check_room(tmp_path, written)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1030))
+    check_room(tmp_path, written)

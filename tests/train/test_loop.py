@@ -13,9 +13,10 @@ from torch.optim import AdamW
 from spavl.errors import RunError
 from spavl.loss_config import BcoPairLossConfig, MdpoLossConfig, SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.models.loading import Vlm, load_vlm
+from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
-from spavl.train.dpo import BatchMetrics, Engine, TrainingPairs, accumulate_gradients, safety_flags
+from spavl.train.dpo import Engine, TrainingPairs, accumulate_gradients, safety_flags
 from spavl.train.families import family_of
 from spavl.train.loop import Order, run_loop, schedule, steps_per_epoch
 from spavl.train.losses import RewardShift
@@ -157,15 +158,16 @@ def test_mdpo_sets_the_picture_against_a_part_of_it(
     rows = renderer.rows(records, picture)
     twins = corrupted_twins(rows)
     engine = open_engine(vlm, Shown(picture, tmp_path / "corrupted", seed=0))
-    reference = ReferenceStore(tmp_path, "f", [*rows, *twins])
-    reference.fill(engine.pack([*rows, *twins], range(10)), engine.run)
+    reference, twins_reference = ReferenceStore(tmp_path, "f", rows), ReferenceStore(tmp_path, "g", twins)
+    reference.fill(engine.pack(rows, range(5)), engine.run)
+    twins_reference.fill(engine.pack(twins, range(5)), engine.run)
     config = settings(loss=(MdpoLossConfig(anchor=0.0),))
     policy = open_policy(vlm, family_of(vlm.model), config, seed=0)
-    pairs = TrainingPairs(records, rows, safety_flags(records), reference, twins)
+    pairs = TrainingPairs(records, rows, safety_flags(records), reference, twins, twins_reference)
     metrics, _ = accumulate_gradients(engine, pairs, range(5), config, None)
     assert metrics.loss == pytest.approx(3 * math.log(2), abs=1e-4)
     assert any(one.grad is not None and one.grad.abs().max() > 0 for one in policy.trainable().values())
-    assert float(reference.answers(0)[0].sum()) != pytest.approx(float(reference.answers(5)[0].sum()), abs=1e-3)
+    assert float(reference.answers(0)[0].sum()) != pytest.approx(float(twins_reference.answers(0)[0].sum()), abs=1e-3)
 
 
 def test_gradients_do_not_depend_on_how_a_batch_is_cut(

@@ -9,6 +9,12 @@ import pytest
 from spavl.errors import RunError
 from spavl.train.metrics import MetricsLog, shown_figures
 
+MISTYPED = [
+    b'{"step": "2", "chosen_shift": 0.0, "chosen_falling": false}',
+    b'{"step": 2, "chosen_shift": "x", "chosen_falling": false}',
+    b'{"step": 2, "chosen_shift": 0.0, "chosen_falling": null}',
+]
+
 
 def read(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -25,7 +31,7 @@ def test_lines_after_the_checkpoint_and_a_torn_line_are_removed(tmp_path: Path) 
     assert [(line["step"], line["chosen_shift"]) for line in read(path)] == [(1, 0.0), (2, 0.0), (3, 1.0)]
 
 
-@pytest.mark.parametrize("broken", [b'{"step": 2, "chosen', b"null", b"7", b'{"step": 2}', b"\xff\x00"])
+@pytest.mark.parametrize("broken", [b'{"step": 2, "chosen', b"null", b"7", b'{"step": 2}', b"\xff\x00", *MISTYPED])
 def test_a_broken_line_in_the_middle_is_one_line_that_names_it(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path, done=0)
@@ -98,4 +104,6 @@ def test_figures_are_shown_with_their_units() -> None:
         "tokens": "1,800/s",
     }
     assert shown_figures(line | {"chosen_falling": True})["alarm"] == "chosen falling"
-    assert shown_figures(line | {"chosen_shift": None})["chosen shift"] == "no reference"
+    assert shown_figures(line | {"chosen_shift": None})["chosen shift"] == "not measured"
+    none = shown_figures(line | {"chosen_shift": None, "reward_margin": None, "accuracy": None})
+    assert (none["margin"], none["accuracy"]) == ("no pairs", "no pairs")

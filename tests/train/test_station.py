@@ -20,7 +20,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from spavl.config import LoraSettings, TrainConfig
 from spavl.errors import RunError, SpavlError, UserError
-from spavl.loss_config import BcoPairLossConfig, SftLossConfig, SigmoidLossConfig, SimpoLossConfig
+from spavl.loss_config import BcoPairLossConfig, MdpoLossConfig, SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.models.loading import load_vlm
 from spavl.train import TrainResult, check_ready, train_dpo
 from spavl.train.dpo import Engine
@@ -109,16 +109,64 @@ def test_other_settings_in_the_same_folder_are_refused(
         align(tiny, picture, trained.model.parent, **changes)
 
 
-def test_other_pairs_in_the_same_folder_are_refused(trained: TrainResult, tiny: Path, picture: Picture) -> None:
+OTHER_PAIRS = {
+    "id": {"question_id": "que-x"},
+    "image": {"image_id": "img-x"},
+    "question": {"question": "another placeholder"},
+    "chosen": {"chosen": "No."},
+    "rejected": {"rejected": "Yes."},
+    "chosen finish": {"chosen_finish": "length"},
+    "rejected finish": {"rejected_finish": "length"},
+}
+
+
+@pytest.mark.parametrize("change", OTHER_PAIRS.values(), ids=OTHER_PAIRS)
+def test_a_pair_that_is_another_in_anything_that_is_learned_is_refused(
+    trained: TrainResult, tiny: Path, picture: Picture, change: dict[str, str]
+) -> None:
+    output, (first, *others) = trained.model.parent, make_pairs(PAIRS)
+    pairs = [first.model_copy(update=change), *others]
     with pytest.raises(UserError, match=r"`pairs` was .*--restart-from train"):
-        train_dpo(
-            settings(cache=trained.model.parent / "cache"),
-            make_pairs(PAIRS - 1),
-            picture,
-            tiny,
-            trained.model.parent,
-            seed=3,
-        )
+        train_dpo(settings(cache=output / "cache"), pairs, picture, tiny, output, seed=3)
+
+
+def test_another_seed_or_other_weights_are_refused(
+    trained: TrainResult, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    output, config = trained.model.parent, settings(cache=trained.model.parent / "cache")
+    with pytest.raises(UserError, match="`seed` was 3 and is now 4"):
+        train_dpo(config, make_pairs(PAIRS), picture, tiny, output, seed=4)
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UserError, match=r"`weights` was [0-9a-f]{64} and is now [0-9a-f]{64}\."):
+        train_dpo(config, make_pairs(PAIRS), picture, other, output, seed=3)
+
+
+def references(cache: Path) -> set[str]:
+    return {path.name for path in (cache / "reference").iterdir()}
+
+
+def test_the_reference_is_another_where_its_numbers_round_otherwise(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """A projector that trains has float32 weights, and with bfloat16 beside them its features round otherwise."""
+    changes = {"dtype": "bfloat16", "epochs": 1, "batch_size": PAIRS, "cache": tmp_path / "cache"}
+    for name, projector in (("frozen", False), ("trained", True)):
+        config = settings(projector=projector, **changes)
+        train_dpo(config, make_pairs(PAIRS), picture, tiny, tmp_path / name, seed=3)
+    assert len(references(tmp_path / "cache")) == 2
+
+
+def test_mdpo_reads_the_reference_that_dpo_left(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Its twins under corrupted pictures have a file of their own."""
+    changes = {"epochs": 1, "batch_size": PAIRS, "cache": tmp_path / "cache"}
+    train_dpo(settings(**changes), make_pairs(PAIRS), picture, tiny, tmp_path / "dpo", seed=3)
+    (dpo,) = references(tmp_path / "cache")
+    config = settings(loss=(MdpoLossConfig(),), **changes)
+    train_dpo(config, make_pairs(PAIRS), picture, tiny, tmp_path / "mdpo", seed=3)
+    assert dpo in references(tmp_path / "cache") and len(references(tmp_path / "cache")) == 2
 
 
 @pytest.mark.parametrize("changes", [{"save_every": 1}, {"tokens_per_forward": 900}, {"model": "renamed"}])
@@ -209,7 +257,17 @@ def test_a_device_that_is_not_there_is_said_before_anything_is_read(picture: Pic
         check_ready(settings(device="cuda:1"))
 
 
-@pytest.mark.parametrize("content", ["null", "{", '{"identity": {}}'])
+DAMAGED = [
+    "null",
+    "{",
+    '{"identity": {}}',
+    '{"identity": null, "result": null}',
+    '{"identity": [1], "result": null}',
+    '{"identity": {}, "result": {"steps": "x", "alarms": 0, "trainable": {}, "weights_sha256": ""}}',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_train_json_is_one_line(tiny: Path, picture: Picture, tmp_path: Path, content: str) -> None:
     (tmp_path / "train.json").write_text(content)
     with pytest.raises(

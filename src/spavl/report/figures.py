@@ -107,9 +107,10 @@ def share_plane(axes: Axes, across: str, up: str) -> None:
 
 def training_figures(steps: Sequence[TrainingStep]) -> tuple[Markup, ...]:
     """Draws loss, margin, accuracy, the chosen shift if there is one, and both answers' log-probabilities by step."""
-    if not steps:
+    measured = [step for step in steps if step.reward_margin is not None]
+    if not measured:
         return ()
-    points = _thinned(steps)
+    points = _thinned(measured)
     return (
         _curve("loss", "Loss", points, {"loss": "ink"}),
         _curve("margin", "Reward margin (nats × β)", points, {"reward_margin": "ink"}),

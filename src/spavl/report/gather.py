@@ -47,18 +47,18 @@ from spavl.taxonomy import Taxonomy, load_taxonomy
 
 
 class TrainingStep(BaseModel):
-    """One line of the training log: means over a step's pairs."""
+    """One line of the training log: means over a step's pairs; None where SafeDPO left out all of them."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int
     loss: float
-    reward_margin: float
-    accuracy: float
-    chosen_logprob: float
-    rejected_logprob: float
+    reward_margin: float | None
+    accuracy: float | None
+    chosen_logprob: float | None
+    rejected_logprob: float | None
     chosen_shift: float | None
-    """Chosen log-probability minus the reference's; None where no loss reads the reference."""
+    """Chosen log-probability minus the reference's; None also where no loss reads the reference."""
     chosen_falling: bool
     """Whether the alarm for preferred answers that become less likely was on."""
     tokens: int

@@ -32,7 +32,7 @@ class Training(NamedTuple):
     first_alarm: int | None
     """The first of them."""
     last_shift: float | None
-    """Chosen log-probability minus the reference's, at the last step; None where no loss reads the reference."""
+    """Chosen log-probability minus the reference's, at the last step that has one; None where none has."""
     last_steps: int
     """Steps that the final margins are taken over."""
     margins: Mapping[str, Margin]
@@ -51,7 +51,7 @@ def tally_training(steps: Sequence[TrainingStep]) -> Training | None:
         seconds=sum(step.seconds for step in steps),
         alarms=len(alarms),
         first_alarm=alarms[0] if alarms else None,
-        last_shift=steps[-1].chosen_shift,
+        last_shift=next((step.chosen_shift for step in reversed(steps) if step.chosen_shift is not None), None),
         last_steps=len(last),
         margins=_margins(last) if all(step.pairs_by_length for step in last) else {},
     )

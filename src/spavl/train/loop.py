@@ -19,8 +19,9 @@ from spavl.config import TrainConfig
 from spavl.errors import RunError
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
+from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
-from spavl.train.dpo import BatchMetrics, Engine, TrainingPairs, accumulate_gradients
+from spavl.train.dpo import Engine, TrainingPairs, accumulate_gradients
 from spavl.train.metrics import MetricsLog, shown_figures
 from spavl.train.render import Row
 from spavl.train.sharding import clip_gradients

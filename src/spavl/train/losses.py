@@ -112,6 +112,10 @@ class PairLosses(NamedTuple):
     """Kind -> (B,), each loss before its weight."""
     shift: RewardShift | None
     """The state after this batch where one was given: pass it to the next, `stepped` after the last of a step."""
+    read: LossInputs
+    """The batch as the losses read it: in order of safety with SafeDPO, else as it was given."""
+    kept: Tensor
+    """(B,), False at pairs that SafeDPO leaves out; their loss is 0."""
 
 
 # -- pairs in order of safety ------------------------------------------------------------------------------------------
@@ -170,6 +174,8 @@ def preference_losses(batch: LossInputs, config: TrainConfig) -> PairLosses:
         rejected_reward=rejected_reward,
         terms={kind: term.detach() for kind, term in terms.items()},
         shift=batch.shift.seen(chosen_reward[kept], rejected_reward[kept]) if batch.shift else None,
+        read=batch,
+        kept=kept,
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
 from spavl.errors import RunError
 from spavl.store.files import append_whole, write_atomically
 
@@ -17,6 +19,16 @@ ALARM_NATS = 1.0
 """How far the mean chosen log-probability may fall below the reference's; bfloat16 alone moves it by about 0.1."""
 
 _log = logging.getLogger(__name__)
+
+
+class _Line(BaseModel):
+    """What is read of a line when training goes on; the other figures are written back as they were."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: PositiveInt
+    chosen_shift: float | None
+    chosen_falling: bool
 
 
 class MetricsLog:
@@ -67,12 +79,12 @@ class MetricsLog:
 
 def shown_figures(line: Mapping[str, Any]) -> dict[str, str]:
     """Returns what of a step's line is shown beside the progress: name -> figure with its unit."""
-    shift, seconds = line["chosen_shift"], line["seconds"]
+    margin, shift, seconds = line["reward_margin"], line["chosen_shift"], line["seconds"]
     shown = {
         "loss": f"{line['loss']:.4f}",
-        "accuracy": f"{100 * line['accuracy']:.0f} %",
-        "margin": f"{line['reward_margin']:+.3f}",
-        "chosen shift": "no reference" if shift is None else f"{shift:+.2f} nats",
+        "accuracy": "no pairs" if margin is None else f"{100 * line['accuracy']:.0f} %",
+        "margin": "no pairs" if margin is None else f"{margin:+.3f}",
+        "chosen shift": "not measured" if shift is None else f"{shift:+.2f} nats",
         "gradient": f"{line['grad_norm']:.3g}",
         "rate": f"{line['learning_rate']:.2g}",
         "step": f"{seconds:.3g} s",
@@ -92,14 +104,12 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 def _decoded(line: bytes, where: str) -> dict[str, Any]:
     try:
         figures: dict[str, Any] = json.loads(line)
-        lacking = {"step", "chosen_shift", "chosen_falling"} - figures.keys()
-    except (ValueError, AttributeError):
-        lacking = {"everything"}
-    if lacking:
+        _Line.model_validate(figures)
+    except ValueError as error:
         raise RunError(
             f"{where} is none that spavl wrote: {line[:60]!r}. Restore or remove that line, or start again with "
             "--restart-from train."
-        )
+        ) from error
     return figures
 
 

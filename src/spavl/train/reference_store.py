@@ -1,7 +1,8 @@
 """Reference log-probabilities: what the model said before training, computed once for each answer.
 
-They lie in one safetensors file whose name is the fingerprint of weights, precision, pictures and rendered rows, so
-other epochs, losses, values of β and runs read the same numbers, and any change makes new ones. Values are kept token
+They lie in one safetensors file whose name is the fingerprint of weights, precision, pictures, rendered rows and the
+version of transformers, so other epochs, losses, values of β and runs read the same numbers, and any change makes new
+ones. Values are kept token
 by token, with a checksum a row: a damaged row is computed again. The file is written from time to time: a killed pass
 goes on from there. Two processes may fill it at once: each replaces the whole file, with numbers that are equal but for
 rounding.
@@ -16,6 +17,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -47,7 +49,8 @@ def reference_fingerprint(model: str, dtype: str, rows: Sequence[Row], pictures:
         rows: The rendered rows: data, tokenizer and chat template in one.
         pictures: SHA-256 of each row's picture.
     """
-    return hashlib.sha256(json.dumps([model, dtype, rows, pictures]).encode()).hexdigest()
+    made_from = [transformers.__version__, model, dtype, rows, pictures]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
 class ReferenceStore:

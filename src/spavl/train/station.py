@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file
 from torch.optim import AdamW
 
@@ -112,16 +113,16 @@ def train_dpo(
     if finished is None:
         check_ready(config)
         files = {pair.image_id: picture(pair.image_id) for pair in pairs}
-        finished = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
-        _export(config, model_folder, output, finished["steps"])
-        finished["weights_sha256"] = weights_digest(output / "model")
-        _note(output, identity, finished)
+        counts = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
+        _export(config, model_folder, output, counts["steps"])
+        finished = _Finished(weights_sha256=weights_digest(output / "model"), **counts)
+        _note(output, _Noted(identity=identity, result=finished))
     return TrainResult(
         model=output / "model",
         adapter=None if config.lora is None else output / "adapter",
-        checkpoint=output / "checkpoints" / f"step-{finished['steps']}",
+        checkpoint=output / "checkpoints" / f"step-{finished.steps}",
         metrics=output / "metrics.jsonl",
-        **finished,
+        **finished.model_dump(),
     )
 
 
@@ -159,6 +160,28 @@ def follow_training() -> None:
     follow(_align)
 
 
+class _Finished(BaseModel):
+    """What is noted of a finished training; `TrainResult` says more of it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    steps: int
+    alarms: int
+    trainable: dict[str, int]
+    weights_sha256: str
+    dropped: dict[str, int] = {}
+    marks_broken: int = 0
+
+
+class _Noted(BaseModel):
+    """What `train.json` holds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    identity: dict[str, Any]
+    result: _Finished | None
+
+
 class _Job(NamedTuple):
     """What is trained; `train_dpo` says more of it."""
 
@@ -192,13 +215,14 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     if shards:
         policy, root = shard(policy, family, processes, device, keeps_gathered=config.parallel == "zero2")
         engine = engine._replace(processes=processes._replace(shards=True), root=root)
-    reference = None
+    reference = twins_reference = None
     if needs(config, "reference"):
         model = f"{weights_digest(model_folder)} {policy.numerics()}"
-        reference = _reference(engine, policy, config, [*rows, *twins], model, shown)
+        reference = _reference(engine, policy, config, rows, model, shown)
+        twins_reference = _reference(engine, policy, config, twins, model, shown) if twins else None
     optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8, fused=True)
     state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs(config, "shift") else None)
-    data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins)
+    data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins, twins_reference)
     result = run_loop(engine, state, data, config, output, seed)
     trainable, dropped = policy.count_trainable(), {"too_long": too_long}
     marks = sum(holds_mark(vlm.processor, pair.question) for pair in pairs)
@@ -214,7 +238,7 @@ def _reference(
     model: str,
     shown: Callable[[str], Path],
 ) -> ReferenceStore:
-    """Returns the reference log-probabilities of all rows; the untrained policy computes what is not stored."""
+    """Returns the reference log-probabilities of these rows; the untrained policy computes what is not stored."""
     digests = [picture_digest(shown(row.image_id)) for row in rows]
     store = ReferenceStore(config.cache / "reference", reference_fingerprint(model, config.dtype, rows, digests), rows)
     if store.missing():
@@ -256,37 +280,35 @@ def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder
     }
 
 
-def _open(output: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+def _open(output: Path, identity: dict[str, Any]) -> _Finished | None:
     """Returns the result of a finished training, or None after noting what is trained here.
 
     Raises:
         UserError: The folder was begun with something else.
+        RunError: `train.json` is damaged.
     """
     path = output / "train.json"
-    known = _read(path) if path.exists() else {"identity": {}, "result": None}
-    finished: dict[str, Any] | None = known["result"]
-    if finished is None and not checkpoint_steps(output / "checkpoints"):  # an attempt that made nothing binds nobody
-        _note(output, identity, None)
+    known = _read(path) if path.exists() else _Noted(identity={}, result=None)
+    if known.result is None and not checkpoint_steps(output / "checkpoints"):  # what made nothing binds nobody
+        _note(output, _Noted(identity=identity, result=None))
         return None
-    for field in sorted({*known["identity"], *identity}):
-        before, now = known["identity"].get(field), identity.get(field)
+    for field in sorted({*known.identity, *identity}):
+        before, now = known.identity.get(field), identity.get(field)
         if before != now:
             raise UserError(
                 f"{output} has checkpoints or a model made with other settings: `{field}` was {before} and is now "
                 f"{now}. Put it back, give the run another name (`run=runs/NAME`), or make this stage and those after "
                 "it again with `--restart-from train`."
             )
-    return finished if (output / "model").is_dir() else None
+    return known.result if (output / "model").is_dir() else None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> _Noted:
     try:
-        known: dict[str, Any] = json.loads(path.read_bytes())
-        return {name: known[name] for name in ("identity", "result")}
-    except (ValueError, KeyError, TypeError) as error:
+        return _Noted.model_validate(json.loads(path.read_bytes()))
+    except ValueError as error:
         raise RunError(f"{path} is damaged. Restore it, or start again with --restart-from train.") from error
 
 
-def _note(output: Path, identity: dict[str, Any], result: dict[str, Any] | None) -> None:
-    body = {"identity": identity, "result": result}
-    write_atomically(output / "train.json", json.dumps(body, indent=2).encode() + b"\n")
+def _note(output: Path, noted: _Noted) -> None:
+    write_atomically(output / "train.json", json.dumps(noted.model_dump(), indent=2).encode() + b"\n")
