@@ -245,7 +245,7 @@ class TrainSettings(Config):
     """Who gets each step's figures beside `metrics.jsonl`, for example `[tensorboard]` or `[trackio, wandb]`.
     TensorBoard's files lie in `train/tensorboard`. The packages come with `pip install 'spavl[tracking]'`."""
     cache: NamedPath = Path("runs/training_cache")
-    """Pictures' features and reference log-probabilities, shared between runs and made again when lost."""
+    """Pictures' features and placeholders and reference log-probabilities, shared by runs and made again when lost."""
 
     @field_validator("trackers")
     @classmethod

@@ -28,16 +28,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished build with features of every picture in the cache; only its copies are changed."""
+    """A finished build with features and placeholder of every picture in the cache; only its copies are changed."""
     folder = tmp_path_factory.mktemp("template")
     draw_pictures(folder / "pictures")
     with BuildServer().running() as address:
         config = full_config(folder, address)
         run_build(config)
     for image in records(config, "images", ImageRecord):
-        features = folder / "cache/vision/placeholder" / image.sha256[:2] / f"{image.sha256}.safetensors"
-        features.parent.mkdir(parents=True, exist_ok=True)
-        features.write_bytes(b"placeholder")
+        for kind, suffix in (("vision", "safetensors"), ("placeholders", "gz")):
+            kept = folder / f"cache/{kind}/placeholder/{image.sha256[:2]}/{image.sha256}.{suffix}"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(b"placeholder")
     (folder / "cache/reference").mkdir()
     (folder / "cache/reference/placeholder.safetensors").write_bytes(b"placeholder")
     (folder / "address").write_text(address)
@@ -125,6 +126,7 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
         "opinions: records": 2 * len(responses),
         "dataset rows": len(pairs),
         "cached features": 1,
+        "placeholders": 1,
         "reference files": 1,
         "pictures": 1,
         "stored calls": carried,

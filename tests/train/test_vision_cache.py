@@ -23,8 +23,8 @@ from spavl.errors import UserError
 from spavl.models.loading import Vlm
 from spavl.train.families import FAMILIES, Encoded, family_of
 from spavl.train.families.tower import Tower
-from spavl.train.render import open_picture
-from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest, vision_parameters
+from spavl.train.render import open_picture, picture_digest
+from spavl.train.vision_cache import Pictures, VisionTraining, vision_parameters
 
 TYPES = tuple(family.model_type for family in FAMILIES)
 NOTHING = VisionTraining()

@@ -161,6 +161,7 @@ def _files(road: Road, found: Trace) -> dict[str, list[Path]]:
     downloads = DownloadFolder(run / DOWNLOADS)
     return {
         "cached features": [path for one in seen for path in cache.glob(f"vision/*/{one[:2]}/{one}.safetensors")],
+        "placeholders": [path for one in seen for path in cache.glob(f"placeholders/*/{one[:2]}/{one}.gz")],
         "reference files": sorted(cache.glob("reference/*.safetensors")),
         "corrupted pictures": corrupted,
         "downloads": [downloads.path(url) for url in found.urls],

@@ -2,10 +2,13 @@
 
 The prompt is rendered as it is for generation: no system turn, the picture before the question, and the opening of
 the assistant's turn. An answer is tokenised apart and, unless it was cut short, closed by the token that ends a turn,
-so what is trained is what the model will be asked to continue. It decodes pictures only to learn how many tokens each
-takes.
+so what is trained is what the model will be asked to continue. A picture is decoded only to learn what stands for it,
+once for all its questions and all attempts (`placeholders.py`).
 """
 
+import functools
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +20,7 @@ from spavl.errors import UserError
 from spavl.execution import progress_bar
 from spavl.models.loading import render_prompt
 from spavl.records import PreferencePair
+from spavl.train.placeholders import Placeholders
 
 ANSWER_MARK = "ANSWER"
 
@@ -57,10 +61,17 @@ class Renderer:
     Args:
         processor: The model's processor.
         stop_ids: The ids at which the model's generation stops.
+        cache: Folder to keep what stands for a picture in; None keeps it in memory only.
     """
 
-    def __init__(self, processor: Any, stop_ids: Sequence[int]) -> None:  # noqa: ANN401  # untyped library
+    def __init__(
+        self,
+        processor: Any,  # noqa: ANN401  # untyped library
+        stop_ids: Sequence[int],
+        cache: Path | None = None,
+    ) -> None:
         self._processor = processor
+        self._placeholders = Placeholders(processor, cache)
         self.end_id = end_of_turn(processor, stop_ids)
 
     def rows(self, pairs: Sequence[PreferencePair], picture: Callable[[str], Path]) -> list[Row]:
@@ -68,6 +79,7 @@ class Renderer:
 
         Raises:
             UserError: A pair has an empty answer, or its picture cannot be opened.
+            RunError: The disk is full.
         """
         rows = []
         with progress_bar("render", len(pairs)) as advance:
@@ -81,21 +93,48 @@ class Renderer:
 
         Raises:
             UserError: An answer is empty, or the picture cannot be opened.
+            RunError: The disk is full.
         """
         if not pair.chosen.strip() or not pair.rejected.strip():
             raise UserError(f"{pair.name}: an answer is empty. Leave the pair out of the training data.")
-        prompt = self.prompt(pair.question, open_picture(picture))
+        prompt = self._prompt(pair.question, picture)
         chosen = self.answer(pair.chosen, ended=pair.chosen_finish == "stop")
         rejected = self.answer(pair.rejected, ended=pair.rejected_finish == "stop")
         return Row(pair.id, pair.image_id, prompt, (chosen, rejected))
 
     def prompt(self, question: str, picture: Image.Image) -> tuple[int, ...]:
-        """Returns the ids of the prompt up to where the answer begins, picture tokens included."""
-        text = render_prompt(self._processor, question, has_image=True)
+        """Returns the ids of the prompt up to where the answer begins, picture tokens included, as the processor does.
+
+        A row's prompt is the same, made without the picture where its placeholder is kept.
+        """
+        return self._process(render_prompt(self._processor, question, has_image=True), picture)[0]
+
+    def _prompt(self, question: str, path: Path) -> tuple[int, ...]:
+        text, digest = render_prompt(self._processor, question, has_image=True), picture_digest(path)
+        kept = self._placeholders.read(digest)
+        if kept is not None:
+            return self._tokens(text, kept)
+        ids, placeholder = self._process(text, open_picture(path))
+        # a processor that does more than put it in makes other tokens: its pictures are opened for every row
+        if placeholder is not None and self._tokens(text, placeholder) == ids:
+            self._placeholders.write(digest, placeholder)
+        return ids
+
+    def _process(self, text: str, picture: Image.Image) -> tuple[tuple[int, ...], str | None]:
+        """Returns what the processor makes of a rendered prompt: ids, and the placeholder if it tells."""
+        options = {"add_special_tokens": self._adds_special(text), "return_text_replacement_offsets": True}
+        encoded = self._processor(text=[text], images=[[picture]], **options)
+        replaced = [one["replacement"] for one in encoded.get("text_replacement_offsets", [[]])[0]]
+        return tuple(encoded["input_ids"][0]), replaced[0] if len(replaced) == 1 else None
+
+    def _tokens(self, text: str, placeholder: str) -> tuple[int, ...]:
+        before, behind = text.split(self._processor.image_token)
+        whole = f"{before}{placeholder}{behind}"
+        return tuple(self._processor.tokenizer(whole, add_special_tokens=self._adds_special(text))["input_ids"])
+
+    def _adds_special(self, text: str) -> bool:
         bos = self._processor.tokenizer.bos_token
-        special = not (bos and text.startswith(bos))
-        encoded = self._processor(text=[text], images=[[picture]], add_special_tokens=special, return_tensors="pt")
-        return tuple(encoded["input_ids"][0].tolist())
+        return not (bos and text.startswith(bos))
 
     def answer(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
         """Returns the ids of an answer and the token that ends the turn; marks within the text are plain letters.
@@ -152,3 +191,27 @@ def open_picture(path: Path) -> Image.Image:
             return opened.convert("RGB")
     except OSError as error:
         raise UserError(f"The picture {path} cannot be opened ({error}). Collect the pictures again.") from error
+
+
+def picture_digest(path: Path) -> str:
+    """Returns the SHA-256 of a picture's file, read once in a process as long as its size and time stay the same.
+
+    The image store names a picture by it, so that a file that is gone is still known by its name.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        if re.fullmatch(r"[0-9a-f]{64}", path.stem):
+            return path.stem
+        raise UserError(f"The picture {path} cannot be opened ({error}). Collect the pictures again.") from error
+    return _file_digest(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=65536)
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    """Size and time are not read here: they are what makes a changed file another entry of the cache."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

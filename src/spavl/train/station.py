@@ -34,10 +34,10 @@ from spavl.train.losses import RewardShift, needs
 from spavl.train.parallel import Processes, check_device, follow, is_follower, lead, leading
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
-from spavl.train.render import Renderer, Row, stop_ids
+from spavl.train.render import Renderer, Row, picture_digest, stop_ids
 from spavl.train.sharding import shard
 from spavl.train.tree import PackedTrees
-from spavl.train.vision_cache import Pictures, VisionTraining, picture_digest
+from spavl.train.vision_cache import Pictures, VisionTraining
 
 T = TypeVar("T")
 
@@ -202,7 +202,8 @@ def _align(job: _Job, processes: Processes) -> dict[str, Any]:
     check_type(model_folder)
     vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
     family = family_of(vlm.model)
-    rendered = Renderer(vlm.processor, stop_ids(vlm.model)).rows(pairs, files.__getitem__)
+    renderer = Renderer(vlm.processor, stop_ids(vlm.model), config.cache / "placeholders")
+    rendered = renderer.rows(pairs, files.__getitem__)
     pairs, rows, too_long = fitting_pairs(pairs, rendered, config, vlm.model.config.image_token_id)
     shown = Shown(files.__getitem__, output / "corrupted" / str(seed), seed)
     twins = corrupted_twins(rows) if needs(config, "corrupted") else []

@@ -10,7 +10,6 @@ computed again; a file that says it was made by something else is an error.
 import functools
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from spavl.models.loading import Vlm
 from spavl.store.files import write_atomically
 from spavl.train.families.base import Encoded, Family, Model
 from spavl.train.families.tower import Tower
-from spavl.train.render import open_picture
+from spavl.train.render import open_picture, picture_digest
 
 NOT_DECIDING = frozenset({"text_config", "_name_or_path", "transformers_version", "architectures"})
 """Settings of a model that do not change its pictures (the version of transformers counts once, as itself)."""
@@ -61,23 +60,6 @@ def vision_parameters(model: Model, family: Family, trains: VisionTraining) -> d
         return family.part(name) == "vision" and (trains.tower == "all" if block is None else block in blocks)
 
     return {name: parameter for name, parameter in model.named_parameters() if trained(name)}
-
-
-def picture_digest(path: Path) -> str:
-    """Returns the SHA-256 of a picture's file, read once in a process as long as its size and time stay the same.
-
-    The image store names a picture by it, so that a file that is gone is still known by its name.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    try:
-        state = path.stat()
-    except OSError as error:
-        if re.fullmatch(r"[0-9a-f]{64}", path.stem):
-            return path.stem
-        raise UserError(f"The picture {path} cannot be opened ({error}). Collect the pictures again.") from error
-    return _file_digest(path, state.st_size, state.st_mtime_ns)
 
 
 class Pictures:
@@ -294,10 +276,3 @@ def _checksum(tensors: Sequence[Tensor]) -> str:
 
 def _bytes(tensor: Tensor) -> memoryview:
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
-
-
-@functools.lru_cache(maxsize=65536)
-def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Size and time are not read here: they are what makes a changed file another entry of the cache."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
