@@ -38,9 +38,10 @@ def demo_config(tmp_path: Path, **changes: object) -> Path:
 
 
 def test_an_interrupted_verb_says_that_the_same_command_goes_on() -> None:
-    """A verb that gets Ctrl-C's signal while it works."""
+    """A verb that gets Ctrl-C's signal while it works; a job in the background, as these tests may be, ignores it."""
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"
     verb = "app.command('work')(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60)))"
-    program = f"import os, signal, time; from spavl.cli.main import app, main; {verb}; main()"
+    program = f"import os, signal, time; from spavl.cli.main import app, main; {heard}; {verb}; main()"
     done = subprocess.run([sys.executable, "-c", program, "work"], capture_output=True, text=True, timeout=50)
     said = "spavl: stopped; what was finished is kept, the same command goes on from here.\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)

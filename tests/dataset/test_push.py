@@ -73,7 +73,12 @@ def dataset(folder: Path, *, splits: tuple[str, ...] = ("train", "validation"), 
 
 def pushed(*arguments: str, hub: Hub | None = None, key: str = KEY) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "MY_KEY": key}
-    environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_TOKEN": ""}
+    environment |= {
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_TOKEN": "",
+        "HF_HUB_OFFLINE": "0",
+    }
     environment |= {"HF_HOME": str(Path(arguments[0]).parent / "nobody")}
     command = [sys.executable, "-m", "spavl", "push", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
