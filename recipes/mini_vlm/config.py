@@ -1,20 +1,15 @@
-"""Holds what the recipe fixes: seeds, folders, the held-out rule and the training settings."""
+"""Holds what the recipe fixes: seeds, folders (named by the environment, or under the working one), the held-out rule."""
 
 import hashlib
 import os
 from pathlib import Path
 
 SEED = 20261121
-WORK = Path(os.environ.get("MINI_VLM_WORK", "/work/data/mini_vlm"))
-NODE_MODULES = Path(os.environ.get("MINI_VLM_NODE_MODULES", "/work/data/npm/node_modules"))
+WORK = Path(os.environ.get("MINI_VLM_WORK", "build/mini_vlm"))
+NODE_MODULES = Path(os.environ.get("MINI_VLM_NODE_MODULES", "node_modules"))
 LABELS = NODE_MODULES / "emojibase-data/en"
 FLUENT_3D = NODE_MODULES / "@lobehub/fluent-emoji-3d/assets"
-STREAMLINE = Path(
-    os.environ.get(
-        "MINI_VLM_STREAMLINE",
-        "/work/data/npm/extra/iconify-json-streamline-emojis-1.2.4/package",
-    )
-)
+STREAMLINE = Path(os.environ.get("MINI_VLM_STREAMLINE", WORK / "iconify-json-streamline-emojis-1.2.4/package"))
 OPENCLIPART = WORK / "deb/openclipart-png/usr/share/openclipart/png"
 STAMPS = WORK / "deb/tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 HELD_OUT_PERCENT = 10
