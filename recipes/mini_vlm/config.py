@@ -1,4 +1,4 @@
-"""Holds what the recipe fixes: seeds, folders (named by the environment, or under the working one), the held-out rule."""
+"""Holds what the recipe fixes: seeds, folders (named by the environment, or under the working one), held-out rule."""
 
 import hashlib
 import os
