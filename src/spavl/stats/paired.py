@@ -107,14 +107,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: A p value is not between 0 and 1.
     """
-    if not all(0 <= p <= 1 for p in p_values):
-        raise ValueError("a p value lies outside 0 to 1")
+    _check_p_values(p_values)
     adjusted = [0.0] * len(p_values)
     running = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
+
+
+def _check_p_values(p_values: Sequence[float]) -> None:
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError("a p value lies outside 0 to 1")
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
@@ -129,8 +133,7 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     Raises:
         ValueError: A p value is not between 0 and 1.
     """
-    if not all(0 <= p <= 1 for p in p_values):
-        raise ValueError("a p value lies outside 0 to 1")
+    _check_p_values(p_values)
     adjusted = [0.0] * len(p_values)
     running = 1.0
     falling = sorted(range(len(p_values)), key=lambda index: p_values[index], reverse=True)
