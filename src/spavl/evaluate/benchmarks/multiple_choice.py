@@ -37,8 +37,9 @@ MMBENCH_CARD = SCIENCEQA_CARD._replace(
     source="VLMEvalKit, MMBench_DEV_EN.tsv",
     revision="MD5 b6caf113",
     size="about 1,160 questions in up to four orders",
-    metric="accuracy of the copies asked, each order of the choices by itself; the published circular accuracy (right in "
-    "every order) is not among the figures of `spavl evaluate`. An answer that is neither letter nor text is unscored",
+    metric="accuracy of the copies asked, each order of the choices by itself; the published circular accuracy (right "
+    "in every order) is not among the figures of `spavl evaluate`. An answer that is neither letter nor text is "
+    "unscored",
     layout="MMBench_DEV_EN.tsv or MMBench_DEV_EN_V11.tsv: index, question, hint, A, B, ..., answer, image, category",
     variants=("published", "rotated"),
 )
