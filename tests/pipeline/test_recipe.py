@@ -24,7 +24,8 @@ from spavl.recipe_config import RecipeConfig
 from spavl.records import ImageRecord, PreferencePair, QuestionType
 from spavl.store import ImageStore, StageDirectory
 from spavl.train import train_dpo
-from spavl.train.dpo import Engine, TrainingPairs, accumulate_gradients
+from spavl.train.dpo import TrainingPairs, accumulate_gradients
+from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.loss_formulas import UNKNOWN, PairSafety
 from spavl.train.policy import open_policy

@@ -10,7 +10,7 @@ from tests.train.material import open_engine, settings, write_pictures
 
 from spavl.config import TrainConfig
 from spavl.models.loading import Vlm, load_vlm
-from spavl.train.dpo import Engine
+from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.policy import Policy, open_policy
 from spavl.train.render import Renderer, stop_ids

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spavl.config import LoraSettings, TrainConfig
 from spavl.models.loading import Vlm
 from spavl.records import PreferencePair, QuestionType
-from spavl.train.dpo import Engine
+from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.vision_cache import Pictures
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from spavl.models.loading import Vlm
-from spavl.train.dpo import Engine
+from spavl.train.engine import Engine
 from spavl.train.families import FAMILIES, family_of
 from spavl.train.logprobs import pair_logprobs, row_logprobs
 from spavl.train.render import Row, open_picture

@@ -9,7 +9,7 @@ from tests.train.material import make_pairs, open_engine
 from torch import Tensor
 
 from spavl.models.loading import load_vlm
-from spavl.train.dpo import Engine
+from spavl.train.engine import Engine
 from spavl.train.logprobs import pair_logprobs, row_logprobs, tree_positions
 from spavl.train.loss_formulas import PairLogprobs
 from spavl.train.render import Renderer, Row

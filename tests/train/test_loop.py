@@ -16,7 +16,8 @@ from spavl.models.loading import Vlm, load_vlm
 from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
-from spavl.train.dpo import Engine, TrainingPairs, accumulate_gradients, safety_flags
+from spavl.train.dpo import TrainingPairs, accumulate_gradients, safety_flags
+from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.loop import Order, run_loop, schedule, steps_per_epoch
 from spavl.train.losses import RewardShift

@@ -12,7 +12,7 @@ from spavl.errors import RunError, UserError
 from spavl.models.loading import Vlm
 from spavl.train import reference_store
 from spavl.train.corrupted import MARK, Shown
-from spavl.train.dpo import Engine
+from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.logprobs import AnswerLogprobs
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint

@@ -23,7 +23,7 @@ from spavl.errors import RunError, SpavlError, UserError
 from spavl.loss_config import BcoPairLossConfig, MdpoLossConfig, SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.models.loading import load_vlm
 from spavl.train import TrainResult, check_ready, train_dpo
-from spavl.train.dpo import Engine
+from spavl.train.engine import Engine
 from spavl.train.render import Row
 from spavl.train.station import _packed
 

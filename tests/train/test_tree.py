@@ -44,9 +44,10 @@ def test_every_answer_token_is_predicted_from_exactly_the_tokens_of_its_own_row(
             row = rows[place]
             assert [packed.answers[answer].tokens for answer in answers] == list(row.answers)
             for answer in answers:
-                predicting, tokens = packed.answers[answer]
+                predicting, tokens, last = packed.answers[answer]
                 for number, position in enumerate(predicting):
                     assert branch(packed, position) == row.prompt + tokens[:number]
+                assert branch(packed, last) == row.prompt + tokens
 
 
 @given(row_lists(), st.integers(30, 80))

@@ -3,9 +3,8 @@
 What the numbers are stands in `batch_metrics`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,47 +12,13 @@ from torch import Tensor
 from spavl.config import TrainConfig
 from spavl.records import PreferencePair
 from spavl.train.batch_metrics import BatchMetrics, StepFigures, batch_metrics
-from spavl.train.families import Family
-from spavl.train.logprobs import AnswerLogprobs, Pictures, pair_logprobs, row_logprobs, tree_logprobs
+from spavl.train.engine import Engine
+from spavl.train.logprobs import pair_logprobs, row_logprobs
 from spavl.train.loss_formulas import SAFE, UNKNOWN, UNSAFE, PairLengths, PairLogprobs, PairSafety
 from spavl.train.losses import CorruptedImage, LossInputs, RewardShift, preference_losses
-from spavl.train.parallel import ALONE, Processes
 from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Row
-from spavl.train.tree import PackedTrees, deal_rows, pack_rows, row_tokens
-
-
-def _call(run: Callable[[], AnswerLogprobs]) -> AnswerLogprobs:
-    return run()
-
-
-class Engine(NamedTuple):
-    """A model and how trees pass through it."""
-
-    model: Any
-    family: Family
-    pictures: Pictures
-    budget: int
-    """Most tokens of a packed row."""
-    precision: Callable[[], AbstractContextManager[Any]] = nullcontext
-    """Makes the context of a forward pass."""
-    processes: Processes = ALONE
-    """Who shares the work."""
-    root: Callable[[Callable[[], AnswerLogprobs]], AnswerLogprobs] = _call
-    """Makes the pass; with weights that are cut up, the module that gathers them around it."""
-
-    def pack(self, rows: Sequence[Row], places: Sequence[int]) -> list[PackedTrees]:
-        """Packs these rows.
-
-        Raises:
-            UserError: One of them alone is over the budget.
-        """
-        return pack_rows(rows, places, self.budget, frozenset({self.model.config.image_token_id}))
-
-    def run(self, packed: PackedTrees) -> AnswerLogprobs:
-        """Returns the log-probabilities of a packed row's answers."""
-        with self.precision():
-            return self.root(lambda: tree_logprobs(self.model, self.family, packed, self.pictures))
+from spavl.train.tree import PackedTrees, deal_rows, row_tokens
 
 
 class TrainingPairs(NamedTuple):

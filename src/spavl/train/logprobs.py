@@ -33,14 +33,24 @@ class AnswerLogprobs(NamedTuple):
         return torch.split(self.per_token, list(self.lengths))
 
 
-def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pictures) -> AnswerLogprobs:  # noqa: ANN401
-    """Runs a packed row through the model.
+def tree_states(
+    model: Any,  # noqa: ANN401  # untyped library
+    family: Family,
+    packed: PackedTrees,
+    pictures: Pictures,
+    places: Sequence[int],
+) -> Tensor:
+    """Runs a packed row through the language model.
 
     Args:
         model: A `...ForConditionalGeneration` of transformers, with or without adapters in it.
         family: What is known of its kind.
         packed: The row.
         pictures: Gives the pictures' features, so that no tower is run here.
+        places: Positions in the row.
+
+    Returns:
+        The hidden states of these positions after the final norm, (places, H).
     """
     device = model.device
     shown = [pictures(image_id) for _, image_id in packed.pictures]
@@ -57,11 +67,28 @@ def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pic
             use_cache=False,
             tree=Layout(packed.segments, blocks),
         ).last_hidden_state[0]  # (T, H)
-    predicting = torch.tensor([place for answer in packed.answers for place in answer.predicting], device=device)
-    targets = torch.tensor([token for answer in packed.answers for token in answer.tokens], device=device)
-    head = model.get_output_embeddings().weight
-    per_token = target_logprobs(hidden[predicting], head, targets)  # (N,)
+    states: Tensor = hidden[torch.tensor(places, device=device)]
+    return states
+
+
+def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pictures) -> AnswerLogprobs:  # noqa: ANN401
+    """Runs a packed row through the model, and returns the log-probabilities of its answers' tokens.
+
+    Args:
+        model: A `...ForConditionalGeneration` of transformers, with or without adapters in it.
+        family: What is known of its kind.
+        packed: The row.
+        pictures: Gives the pictures' features.
+    """
+    states = tree_states(model, family, packed, pictures, predicting_places(packed))  # (N, H)
+    targets = torch.tensor([token for answer in packed.answers for token in answer.tokens], device=model.device)
+    per_token = target_logprobs(states, model.get_output_embeddings().weight, targets)  # (N,)
     return AnswerLogprobs(per_token, tuple(len(answer.tokens) for answer in packed.answers))
+
+
+def predicting_places(packed: PackedTrees) -> list[int]:
+    """Returns the positions that predict the answers' tokens, answer after answer: P-1 … P+R-2 of P + R tokens."""
+    return [place for answer in packed.answers for place in answer.predicting]
 
 
 def tree_positions(model: Any, family: Family, packed: PackedTrees, shown: Sequence[Encoded]) -> Tensor:  # noqa: ANN401
@@ -89,9 +116,7 @@ def tree_positions(model: Any, family: Family, packed: PackedTrees, shown: Seque
 
 def row_logprobs(logprobs: AnswerLogprobs, packed: PackedTrees) -> dict[int, tuple[Tensor, ...]]:
     """Returns for each row of a packed row log π(y|x) of its answers, () each."""
-    totals = [tokens.sum() for tokens in logprobs.split()]
-    answers = zip(packed.rows, packed.row_answers, strict=True)
-    return {row: tuple(totals[answer] for answer in places) for row, places in answers}
+    return packed.by_row([tokens.sum() for tokens in logprobs.split()])
 
 
 def pair_logprobs(found: Mapping[int, Sequence[Tensor]], rows: Sequence[int]) -> PairLogprobs:

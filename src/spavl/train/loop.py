@@ -21,7 +21,8 @@ from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
-from spavl.train.dpo import Engine, TrainingPairs, accumulate_gradients
+from spavl.train.dpo import TrainingPairs, accumulate_gradients
+from spavl.train.engine import Engine
 from spavl.train.metrics import MetricsLog, shown_figures
 from spavl.train.render import Row
 from spavl.train.sharding import clip_gradients

@@ -25,7 +25,8 @@ from spavl.tracker_config import check_trackers
 from spavl.train.checkpoint import TrainingState, checkpoint_steps
 from spavl.train.corrupted import Shown, corrupted_twins
 from spavl.train.disk import check_room, written_bytes
-from spavl.train.dpo import Engine, TrainingPairs, safety_flags
+from spavl.train.dpo import TrainingPairs, safety_flags
+from spavl.train.engine import Engine
 from spavl.train.export import export_adapter, export_model
 from spavl.train.families import check_type, family_of
 from spavl.train.lengths import fitting_pairs

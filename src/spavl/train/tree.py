@@ -13,11 +13,12 @@ repeats the prompt. A single pair that does not fit is an error: nothing is ever
 import random
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from spavl.errors import UserError
 from spavl.train.render import Row
 
+T = TypeVar("T")
 Tokens = tuple[int, ...]
 Bundle = dict[Tokens, list[int]]
 """Prompt -> the rows that ask it; all about one picture."""
@@ -38,6 +39,8 @@ class Answer(NamedTuple):
     predicting: tuple[int, ...]
     """The positions whose hidden states predict its tokens: its parent's last one, then its own but the last."""
     tokens: Tokens
+    last: int
+    """The position of its last token, which has seen all of the answer."""
 
 
 class PackedTrees(NamedTuple):
@@ -53,6 +56,11 @@ class PackedTrees(NamedTuple):
     """The packed rows, as places in the list they came from."""
     row_answers: tuple[tuple[int, ...], ...]
     """For each of `rows` its answers, as places in `answers`, in the row's own order."""
+
+    def by_row(self, found: Sequence[T]) -> dict[int, tuple[T, ...]]:
+        """Returns for each row what was found for its answers, of which `found` has one each."""
+        answers = zip(self.rows, self.row_answers, strict=True)
+        return {row: tuple(found[answer] for answer in places) for row, places in answers}
 
 
 def plan_epoch(
@@ -219,7 +227,7 @@ class _Packer:
         start = len(self.tokens)
         self.add(tokens, path, image_id)
         predicting = (self.segments[path[-1]].end - 1, *range(start, start + len(tokens) - 1))
-        self.answers.append(Answer(predicting, tokens))
+        self.answers.append(Answer(predicting, tokens, last=start + len(tokens) - 1))
         return len(self.answers) - 1
 
 
