@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.config import TrainConfig
+from spavl.config import WeightSettings
 from spavl.errors import RunError
 from spavl.train.checkpoint import KEPT
 from spavl.train.memory import MemoryLine
@@ -50,7 +50,7 @@ class Kept(NamedTuple):
     """Of the pictures' copies, where reading the data has yet to write them."""
 
 
-def written_bytes(trained: int, config: TrainConfig, folder: Path) -> Written:
+def written_bytes(trained: int, config: WeightSettings, folder: Path) -> Written:
     """Returns what a training writes.
 
     Args:

@@ -22,7 +22,7 @@ from torch.nn import Parameter
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from spavl.config import LoraSettings, TrainConfig
+from spavl.config import LoraSettings, WeightSettings
 from spavl.errors import RunError, UserError
 from spavl.models.loading import Vlm
 from spavl.train.families import Family
@@ -55,7 +55,7 @@ class Policy:
         """Returns live name -> parameter of what is trained, in the optimiser's order."""
         return {name: parameter for part in PARTS for name, parameter in self.parts[part].items()}
 
-    def parameter_groups(self, config: TrainConfig) -> list[dict[str, Any]]:
+    def parameter_groups(self, config: WeightSettings) -> list[dict[str, Any]]:
         """Returns AdamW's groups: a part's matrices, which decay, and its vectors, which do not.
 
         `initial_lr` is a group's highest rate; a step's rate is a share of it.
@@ -108,7 +108,7 @@ class Policy:
             yield self.model
 
 
-def open_policy(vlm: Vlm, family: Family, config: TrainConfig, seed: int, folder: Path | None = None) -> Policy:
+def open_policy(vlm: Vlm, family: Family, config: WeightSettings, seed: int, folder: Path | None = None) -> Policy:
     """Freezes a model, thaws the parts that are trained and puts the adapters in.
 
     Args:
@@ -147,7 +147,7 @@ def open_policy(vlm: Vlm, family: Family, config: TrainConfig, seed: int, folder
     return policy
 
 
-def own_weights(model: Any, family: Family, config: TrainConfig) -> dict[str, dict[str, Parameter]]:  # noqa: ANN401
+def own_weights(model: Any, family: Family, config: WeightSettings) -> dict[str, dict[str, Parameter]]:  # noqa: ANN401
     """Returns for each part live name -> those of the model's own weights that are trained; adapters are not here.
 
     Raises:
@@ -258,7 +258,7 @@ def _matrices_first(part: Mapping[str, Parameter]) -> dict[str, Parameter]:
     return {**matrices, **vectors}
 
 
-def _check_parts(policy: Policy, config: TrainConfig, others: Mapping[str, Parameter]) -> None:
+def _check_parts(policy: Policy, config: WeightSettings, others: Mapping[str, Parameter]) -> None:
     asked = {"language": True, "projector": config.projector, "vision": config.vision_blocks != 0}
     counts = policy.count_trainable()
     narrow = [
