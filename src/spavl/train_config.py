@@ -1,0 +1,122 @@
+"""Configuration of training: which weights are trained and how, whatever for, and how preferences are optimised."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from spavl.config_base import Config, NamedPath
+from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
+from spavl.tracker_config import TrackerName
+
+
+class LoraSettings(Config):
+    """A low-rank adapter on linear layers of the language model, the head left out."""
+
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    """The adapter's product is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: Literal["all_linear"] | tuple[str, ...] = "all_linear"
+    """`all_linear`, or endings of the layers' names, for example `[q_proj, v_proj]` or `[mlp.down_proj]`."""
+
+    @field_validator("targets")
+    @classmethod
+    def _some_layer(cls, targets: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not targets:
+            raise ValueError("it names no layer; write all_linear, or endings such as [q_proj, v_proj]")
+        return targets
+
+
+class WeightSettings(Config):
+    """Which weights are trained, at what rate and precision, and within what memory, whatever they are trained for."""
+
+    lora: LoraSettings | None = LoraSettings()
+    """Adapters in the language model; `null` trains all of its weights. SPA-VL's are `{rank: 256, alpha: 512}`."""
+    projector: bool = False
+    """Whether the projector between vision tower and language model is trained, all of its weights."""
+    projector_learning_rate: float | None = Field(None, gt=0)
+    """The projector's own rate; `null` means `learning_rate`."""
+    vision_blocks: Annotated[int, Field(ge=0)] | Literal["all"] = 0
+    """Blocks of the vision tower that are trained, the last ones of those that reach the projector: 0 freezes the
+    tower, `all` trains its embeddings too."""
+    vision_learning_rate: float | None = Field(None, gt=0)
+    """The tower's own rate; `null` means `learning_rate`."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """The highest rate, reached after the warm-up; it then falls along half a cosine."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's decay of weight matrices; vectors (norms, biases) have none."""
+    warmup_steps: int = Field(5, ge=0)
+    tokens_per_forward: int = Field(4096, ge=8)
+    """Most tokens of one forward and backward, shared prompts counted once; fewer need less memory and change nothing
+    but rounding. A picture's prompt with one pair has to fit."""
+    gradient_checkpointing: bool = False
+    """Whether layers are run again in the backward pass: about a third more work, for a fraction of the memory."""
+    max_length: int = Field(2048, ge=8)
+    """Longest prompt with answer, in tokens; a longer pair is never cut."""
+    too_long: Literal["error", "drop"] = "error"
+    """What becomes of pairs that do not fit `max_length` or `tokens_per_forward`: `error` names them and stops, `drop`
+    leaves them out and counts them. It stands beside the two limits, and not under `data`, because only the model's
+    tokenizer tells a pair's length, and so that recipes and whole runs have it alike."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    save_every: int = Field(20, ge=1)
+    """Optimiser steps between two checkpoints."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Precision of frozen weights and of computing; trained weights are always kept in float32."""
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$")
+    """Where training runs: `cpu`, `cuda`, or `cuda:N`; several processes take a GPU each."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Who gets each step's figures beside `metrics.jsonl`, for example `[tensorboard]` or `[trackio, wandb]`.
+    TensorBoard's files lie in `train/tensorboard`. The packages come with `pip install 'spavl[tracking]'`."""
+    cache: NamedPath = Path("runs/training_cache")
+    """Pictures' features and placeholders and reference log-probabilities, shared by runs and made again when lost."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:
+        for name in trackers:
+            if trackers.count(name) > 1:
+                raise ValueError(f"{name} stands there {trackers.count(name)} times; name each tracker once")
+        return trackers
+
+    @model_validator(mode="after")
+    def _rates_have_a_part(self) -> "WeightSettings":
+        for name, trained in (("projector", self.projector), ("vision", self.vision_blocks != 0)):
+            if getattr(self, f"{name}_learning_rate") is not None and not trained:
+                switch = "projector: true" if name == "projector" else "vision_blocks to 1 or more, or all"
+                raise ValueError(f"{name}_learning_rate is set, and the {name} is frozen; set {switch}, or remove it")
+        return self
+
+
+class TrainSettings(WeightSettings):
+    """How preferences are optimised, whatever the model."""
+
+    max_benign_share: float = Field(1.0, ge=0, le=1)
+    """Largest share of benign questions' pairs in training; those beyond it are left out, drawn by the seed."""
+    beta: float = Field(0.1, gt=0)
+    """Strength of the pull towards the reference model (DPO, eq. 7)."""
+    loss: PreferenceLossConfigs = (SigmoidLossConfig(),)
+    """The losses whose weighted sum is minimised; alone `{kind: sigmoid}` is DPO as published. InternVL's mix (MPO) is
+    `[{kind: sigmoid, weight: 0.8}, {kind: bco_pair, weight: 0.2}, {kind: sft}]`."""
+    epochs: int = Field(1, ge=1)
+    batch_size: int = Field(8, ge=1)
+    """Pairs of one optimiser step."""
+    questions_per_tree: int | None = Field(None, ge=1)
+    """Most questions about one picture that stay together in a step; `null` for all, 1 to draw them one by one."""
+    parallel: Literal["replicate", "zero2", "zero3"] = "replicate"
+    """What each of several processes (torchrun, accelerate launch) holds: `replicate` the whole model; with FSDP2
+    `zero3` a part of weights, gradients and optimiser, `zero2` too, but weights stay whole through a pass."""
+
+    @model_validator(mode="after")
+    def _losses_go_with_parallel(self) -> "TrainSettings":
+        twinned = [loss.kind for loss in self.loss if "corrupted" in loss.needs]
+        if twinned and self.parallel != "replicate":  # pictures' passes would differ in number between processes
+            raise ValueError(f"parallel: {self.parallel} does not go with the loss {twinned[0]}; set it to replicate")
+        return self
+
+
+class TrainConfig(TrainSettings):
+    """Direct preference optimisation of one model."""
+
+    model: str
+    """A name from `models`, of kind `embedded` or `hf`."""
