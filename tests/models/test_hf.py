@@ -312,3 +312,29 @@ def test_a_picture_passes_the_tower_once_for_all_its_questions(tiny_vlm: Path, p
     assert [one.text for one in told if isinstance(one, Completion)] == [
         greedy_text(tiny_vlm, request) for request in requests
     ]
+
+
+def test_a_model_with_settings_of_its_own_is_left_to_transformers_and_says_so(
+    copy: Path, pictures: list[ImageInput], caplog: pytest.LogCaptureFixture
+) -> None:
+    """No three tokens twice: a rule that transformers keeps. Sampling there is decided by the group as well."""
+    settings = json.loads((copy / "generation_config.json").read_text())
+    (copy / "generation_config.json").write_text(json.dumps(settings | {"no_repeat_ngram_size": 3}))
+    model = model_at(copy)
+    requests = [Request(prompt="What is this?", image=one, max_tokens=30) for one in pictures]
+    replies = answer(model, *requests)
+    assert "no_repeat_ngram_size" in caplog.text
+    for request, reply in zip(requests, replies, strict=True):
+        vlm = load_vlm(copy)
+        inputs = vlm.processor(
+            text=render_prompt(vlm.processor, request.prompt, has_image=True),
+            images=Image.open(request.image.path).convert("RGB") if request.image else None,
+            add_special_tokens=False,
+            return_tensors="pt",
+        )
+        mark = [vlm.model.config.image_token_id]
+        row = vlm.model.generate(**inputs, max_new_tokens=30, do_sample=False, suppress_tokens=mark)[0]
+        text = vlm.processor.tokenizer.decode(row[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert getattr(reply, "text", None) == text.strip()
+    sampled = [one.model_copy(update={"temperature": 1.0}) for one in requests]
+    assert answer(model, *sampled) == answer(model, *sampled)
