@@ -88,16 +88,11 @@ class WeightSettings(Config):
         return self
 
 
-class TrainSettings(WeightSettings):
-    """How preferences are optimised, whatever the model."""
+class PairSettings(WeightSettings):
+    """What every training on preference pairs has."""
 
     max_benign_share: float = Field(1.0, ge=0, le=1)
     """Largest share of benign questions' pairs in training; those beyond it are left out, drawn by the seed."""
-    beta: float = Field(0.1, gt=0)
-    """Strength of the pull towards the reference model (DPO, eq. 7)."""
-    loss: PreferenceLossConfigs = (SigmoidLossConfig(),)
-    """The losses whose weighted sum is minimised; alone `{kind: sigmoid}` is DPO as published. InternVL's mix (MPO) is
-    `[{kind: sigmoid, weight: 0.8}, {kind: bco_pair, weight: 0.2}, {kind: sft}]`."""
     epochs: int = Field(1, ge=1)
     batch_size: int = Field(8, ge=1)
     """Pairs of one optimiser step."""
@@ -106,6 +101,18 @@ class TrainSettings(WeightSettings):
     parallel: Literal["replicate", "zero2", "zero3"] = "replicate"
     """What each of several processes (torchrun, accelerate launch) holds: `replicate` the whole model; with FSDP2
     `zero3` a part of weights, gradients and optimiser, `zero2` too, but weights stay whole through a pass."""
+
+
+class TrainSettings(PairSettings):
+    """How preferences are optimised, whatever the model."""
+
+    method: Literal["dpo"] = "dpo"
+    """What is trained: `dpo` aligns the model on the pairs themselves."""
+    beta: float = Field(0.1, gt=0)
+    """Strength of the pull towards the reference model (DPO, eq. 7)."""
+    loss: PreferenceLossConfigs = (SigmoidLossConfig(),)
+    """The losses whose weighted sum is minimised; alone `{kind: sigmoid}` is DPO as published. InternVL's mix (MPO) is
+    `[{kind: sigmoid, weight: 0.8}, {kind: bco_pair, weight: 0.2}, {kind: sft}]`."""
 
     @model_validator(mode="after")
     def _losses_go_with_parallel(self) -> "TrainSettings":
@@ -117,6 +124,36 @@ class TrainSettings(WeightSettings):
 
 class TrainConfig(TrainSettings):
     """Direct preference optimisation of one model."""
+
+    model: str
+    """A name from `models`, of kind `embedded` or `hf`."""
+
+
+class CostSettings(Config):
+    """A second head on the same states: how harmful an answer is, learnt from the pairs' safety labels (Safe-RLHF)."""
+
+    weight: float = Field(1.0, gt=0)
+    """Factor of its loss beside the reward's."""
+
+
+class RewardModelSettings(PairSettings):
+    """A reward model, whatever it starts from: the model with a head that says how good an answer is."""
+
+    method: Literal["reward"]
+    """What is trained: `reward` a model that scores answers, for `ppo` to be aligned by."""
+    safety_margin: float = Field(0.0, ge=0)
+    """By how much more a safe answer should be worth than an unsafe one; other pairs are only put in order."""
+    centring: float = Field(0.01, ge=0)
+    """Strength with which a pair's scores are held around 0, which their difference alone does not."""
+    cost: CostSettings | None = None
+    """A cost head beside the reward's; `null` for none. Its pairs need safety labels."""
+    held_out_fraction: float = Field(0.1, ge=0, lt=1)
+    """Share of the training pictures whose pairs are not learnt from but measured, with those of the validation
+    split."""
+
+
+class RewardModelConfig(RewardModelSettings):
+    """A reward model made from one model."""
 
     model: str
     """A name from `models`, of kind `embedded` or `hf`."""

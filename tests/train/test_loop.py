@@ -16,7 +16,7 @@ from spavl.models.loading import Vlm, load_vlm
 from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
-from spavl.train.dpo import TrainingPairs, accumulate_gradients, safety_flags
+from spavl.train.dpo import TrainingPairs, accumulate_gradients, preference_task, safety_flags
 from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.loop import Order, run_loop, schedule, steps_per_epoch
@@ -202,7 +202,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(
     records = [record.model_copy(update={"read_from": f"train/{row}"}) for row, record in enumerate(pairs.records)]
     broken = pairs._replace(records=records, reference=ReferenceStore(tmp_path / "empty", "g", pairs.rows))
     with pytest.raises(RunError, match=rf"Step 1: the loss is nan.*failed_batch\.json.*rate{advice}, or leave") as said:
-        run_loop(engine, state, broken, settings(dtype=dtype), tmp_path, seed=0)
+        config = settings(dtype=dtype)
+        run_loop(preference_task(engine, broken, config, state), state, config, tmp_path, seed=0)
     assert "--restart-from" not in str(said.value)
     kept = json.loads((tmp_path / "failed_batch.json").read_bytes(), parse_constant=pytest.fail)
     assert kept["step"] == 1 and kept["loss"] is None and kept["terms"] == {"sigmoid": None} and kept["tokens"] > 0

@@ -43,7 +43,7 @@ def trained(tiny: Path, picture: Picture, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def copy(trained: TrainResult, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained.model.parent, tmp_path / "copy"))
+    return Path(shutil.copytree(trained.model.parent, tmp_path / "train"))
 
 
 def metrics_of(output: Path) -> list[dict[str, Any]]:
@@ -75,7 +75,7 @@ def test_a_finished_training_answers_without_opening_the_model(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the model was opened")
 
-    monkeypatch.setattr("spavl.train.station.load_vlm", refuse)
+    monkeypatch.setattr("spavl.train.opening.load_vlm", refuse)
     assert align(tiny, picture, trained.model.parent) == trained
 
 
@@ -270,11 +270,13 @@ DAMAGED = [
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_train_json_is_one_line(tiny: Path, picture: Picture, tmp_path: Path, content: str) -> None:
-    (tmp_path / "train.json").write_text(content)
+    output = tmp_path / "train"
+    output.mkdir()
+    (output / "train.json").write_text(content)
     with pytest.raises(
         RunError, match=r"train\.json is damaged\. Restore it, or start again with --restart-from train"
     ):
-        align(tiny, picture, tmp_path)
+        align(tiny, picture, output)
 
 
 def test_no_pairs_is_one_line(tiny: Path, picture: Picture, tmp_path: Path) -> None:

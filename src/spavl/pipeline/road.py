@@ -16,7 +16,7 @@ from spavl.records import Caption, ImageRecord, Question, QuestionCheck, Record
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
 from spavl.store.manifest import config_hash
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
-from spavl.train.station import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
+from spavl.train.attempt import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
 
 R = TypeVar("R", bound=Record)
 

@@ -12,8 +12,10 @@ from torch import Tensor
 from spavl.config import TrainConfig
 from spavl.records import PreferencePair
 from spavl.train.batch_metrics import BatchMetrics, StepFigures, batch_metrics
+from spavl.train.checkpoint import TrainingState
 from spavl.train.engine import Engine
 from spavl.train.logprobs import pair_logprobs, row_logprobs
+from spavl.train.loop import Task
 from spavl.train.loss_formulas import SAFE, UNKNOWN, UNSAFE, PairLengths, PairLogprobs, PairSafety
 from spavl.train.losses import CorruptedImage, LossInputs, RewardShift, preference_losses
 from spavl.train.reference_store import ReferenceStore
@@ -43,6 +45,16 @@ def safety_flags(pairs: Sequence[PreferencePair]) -> PairSafety:
         torch.tensor([codes.get(pair.chosen_verdict, UNKNOWN) for pair in pairs]),
         torch.tensor([codes.get(pair.rejected_verdict, UNKNOWN) for pair in pairs]),
     )
+
+
+def preference_task(engine: Engine, pairs: TrainingPairs, config: TrainConfig, state: TrainingState) -> Task:
+    """Returns the training of preferences, for the loop."""
+
+    def accumulate(places: Sequence[int]) -> BatchMetrics:
+        metrics, state.shift = accumulate_gradients(engine, pairs, places, config, state.shift)
+        return metrics
+
+    return Task(pairs.records, pairs.rows, engine.processes, accumulate)
 
 
 def accumulate_gradients(

@@ -7,10 +7,10 @@ at together, so that one error names all that is in the way.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spavl.config import TrainConfig
 from spavl.errors import UserError
 from spavl.records import PreferencePair
 from spavl.train.render import Row
+from spavl.train_config import PairSettings
 
 NAMED = 10
 """Pairs that an error names; the others are counted."""
@@ -26,7 +26,7 @@ class Fitting(NamedTuple):
 
 
 def fitting_pairs(
-    pairs: Sequence[PreferencePair], rows: Sequence[Row], config: TrainConfig, picture_token: int
+    pairs: Sequence[PreferencePair], rows: Sequence[Row], config: PairSettings, picture_token: int
 ) -> Fitting:
     """Returns the pairs that fit `max_length` and `tokens_per_forward`.
 
@@ -49,7 +49,7 @@ def fitting_pairs(
     return Fitting([pair for pair, _ in kept], [row for _, row in kept], len(rest))
 
 
-def _describe(rest: Sequence[tuple[PreferencePair, Row]], total: int, config: TrainConfig, picture_token: int) -> str:
+def _describe(rest: Sequence[tuple[PreferencePair, Row]], total: int, config: PairSettings, picture_token: int) -> str:
     needs = {
         "max_length": [row.length for _, row in rest],
         "tokens_per_forward": [row.packed_length for _, row in rest],

@@ -8,29 +8,49 @@ import json
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from spavl.config import TrainConfig
 from spavl.errors import RunError
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
-from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
-from spavl.train.dpo import TrainingPairs, accumulate_gradients
-from spavl.train.engine import Engine
 from spavl.train.metrics import MetricsLog, shown_figures
+from spavl.train.parallel import Processes
 from spavl.train.render import Row
 from spavl.train.sharding import clip_gradients
 from spavl.train.trackers import open_trackers
 from spavl.train.tree import plan_epoch
+from spavl.train_config import PairSettings
 
 TOLD = {"id", "read_from", "image_id", "question", "chosen", "rejected"}
 """What is kept of each pair of a batch that failed."""
+
+
+class StepMetrics(Protocol):
+    """What is logged of a step: a named tuple."""
+
+    @property
+    def loss(self) -> float:
+        """The mean over the batch's pairs."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+class Task(NamedTuple):
+    """What is trained, a batch of pairs at a time."""
+
+    records: Sequence[PreferencePair]
+    rows: Sequence[Row]
+    """The records, rendered."""
+    processes: Processes
+    """Who shares the work."""
+    accumulate: Callable[[Sequence[int]], StepMetrics]
+    """Runs these rows forward and backward; gradients add up in the parameters."""
 
 
 class LoopResult(NamedTuple):
@@ -41,32 +61,30 @@ class LoopResult(NamedTuple):
     """Steps at which the chosen answers' log-probability had fallen below the reference's."""
 
 
-def run_loop(
-    engine: Engine, state: TrainingState, pairs: TrainingPairs, config: TrainConfig, output: Path, seed: int
-) -> LoopResult:
+def run_loop(task: Task, state: TrainingState, config: PairSettings, output: Path, seed: int) -> LoopResult:
     """Trains to the end, from the newest checkpoint under `output` if there is one.
 
     Raises:
         UserError: A tracker's package is missing, or W&B does not start.
         RunError: The loss or the gradient is not finite, a checkpoint is damaged, or the disk is full.
     """
-    processes = engine.processes
+    processes = task.processes
     checkpoints = output / "checkpoints"
-    total = steps_per_epoch(config, len(pairs.rows)) * config.epochs
+    total = steps_per_epoch(config, len(task.rows)) * config.epochs
     saved = processes.gather(checkpoint_steps(checkpoints))[0]
     done = load_checkpoint(checkpoints / f"step-{saved[-1]}", state) if saved else 0
     log = MetricsLog(output / "metrics.jsonl", done) if processes.is_main else None
-    order = Order(pairs.rows, config, seed)
+    order = Order(task.rows, config, seed)
     trackers = open_trackers(config, output, done, log.reached) if log else nullcontext(_untracked)
     with trackers as track, processes.progress("train", total, done) as advance:
         for step in range(done + 1, total + 1):
             started = time.perf_counter()
             torch.manual_seed(_derived_seed(seed, f"step {processes.rank}", step))
             places = order.places(step)
-            metrics, state.shift = accumulate_gradients(engine, pairs, places, config, state.shift)
+            metrics = task.accumulate(places)
             norm = clip_gradients(state.parameters, config.max_grad_norm)
             if processes.is_main:  # the others have the same numbers, and end with it
-                _check_finite(metrics, norm, step, [pairs.records[place] for place in places], config, output)
+                _check_finite(metrics, norm, step, [task.records[place] for place in places], config, output)
             factor = schedule(config, step, total)
             _update(state, factor)
             rate = config.learning_rate * factor
@@ -83,7 +101,7 @@ def run_loop(
 class Order:
     """Which rows make up the batch of each step; each epoch has its own order."""
 
-    def __init__(self, rows: Sequence[Row], config: TrainConfig, seed: int) -> None:
+    def __init__(self, rows: Sequence[Row], config: PairSettings, seed: int) -> None:
         self._rows, self._config, self._seed = rows, config, seed
         self._epoch = -1
         self._plan: list[list[int]] = []
@@ -98,12 +116,12 @@ class Order:
         return self._plan[number]
 
 
-def steps_per_epoch(config: TrainConfig, pairs: int) -> int:
+def steps_per_epoch(config: PairSettings, pairs: int) -> int:
     """Returns the optimiser steps of one epoch; the last batch may be a smaller one."""
     return math.ceil(pairs / config.batch_size)
 
 
-def schedule(config: TrainConfig, step: int, total: int) -> float:
+def schedule(config: PairSettings, step: int, total: int) -> float:
     """Returns the factor of every learning rate at a step, counted from 1: a linear warm-up, then half a cosine."""
     if step <= config.warmup_steps:
         return step / config.warmup_steps
@@ -127,7 +145,7 @@ def _update(state: TrainingState, factor: float) -> None:
 
 
 def _check_finite(
-    metrics: BatchMetrics, norm: float, step: int, records: Sequence[PreferencePair], config: TrainConfig, output: Path
+    metrics: StepMetrics, norm: float, step: int, records: Sequence[PreferencePair], config: PairSettings, output: Path
 ) -> None:
     if math.isfinite(metrics.loss) and math.isfinite(norm):
         return

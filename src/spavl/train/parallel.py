@@ -128,10 +128,11 @@ def lead(work: Callable[[J, Processes], T], job: J) -> T:
     _check_launcher()
     _store().set(CALLED, "work")
     with _together() as processes:
-        return work(processes.gather(job)[0], processes)
+        processes.gather((work, job))
+        return work(job, processes)
 
 
-def follow(work: Callable[[J, Processes], Any]) -> None:
+def follow() -> None:
     """Waits until the main process leads a work, and takes part; returns at once when it has ended without one.
 
     Raises:
@@ -147,7 +148,9 @@ def follow(work: Callable[[J, Processes], Any]) -> None:
     if not wanted:
         return
     with _together() as processes:
-        work(processes.gather(None)[0], processes)  # type: ignore[arg-type]  # the first is the main one's
+        given: list[Any] = processes.gather(None)
+        work, job = given[0]  # the main one's
+        work(job, processes)
 
 
 @contextmanager

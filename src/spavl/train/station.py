@@ -4,8 +4,6 @@ It may be killed at any moment and called again: it goes on from the last checkp
 from `train.json` without opening the model. A folder with a checkpoint of other settings or data is refused.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,41 +14,26 @@ from safetensors.torch import load_file
 from torch.optim import AdamW
 
 from spavl.config import TrainConfig
-from spavl.errors import RunError, UserError
-from spavl.models.loading import holds_mark, load_vlm
+from spavl.errors import UserError
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
-from spavl.store.files import write_atomically
 from spavl.tracker_config import check_trackers
-from spavl.train.checkpoint import TrainingState, checkpoint_steps
+from spavl.train.attempt import identity_of, note_attempt, open_attempt
+from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
-from spavl.train.disk import check_room, written_bytes
-from spavl.train.dpo import TrainingPairs, safety_flags
+from spavl.train.dpo import TrainingPairs, preference_task, safety_flags
 from spavl.train.engine import Engine
 from spavl.train.export import export_adapter, export_model
-from spavl.train.families import check_type, family_of
-from spavl.train.lengths import fitting_pairs
 from spavl.train.loop import run_loop
 from spavl.train.losses import RewardShift, needs
+from spavl.train.opening import Job, open_engine, open_model
 from spavl.train.parallel import Processes, check_device, follow, is_follower, lead, leading
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
-from spavl.train.render import Renderer, Row, picture_digest, stop_ids
-from spavl.train.sharding import shard
+from spavl.train.render import Row, picture_digest
 from spavl.train.tree import PackedTrees
-from spavl.train.vision_cache import Pictures, VisionTraining
 
 T = TypeVar("T")
-
-NOT_IDENTITY = {
-    "parallel": "how training is shared among processes changes nothing but rounding",
-    "tokens_per_forward": "how a batch is cut changes nothing but rounding, yet a run that goes on with another cut is "
-    "no longer bit for bit the run that was never stopped",
-    "save_every": "how often the state is saved changes nothing in it",
-    "trackers": "who is told of training changes nothing in it",
-    "cache": "what is kept there is the same wherever it lies",
-}
-"""Training settings that may change between two attempts, and why."""
 
 PACKED_AT_ONCE = 1000
 """Rows that are packed together for the reference; more would hardly be packed tighter."""
@@ -109,15 +92,15 @@ def train_dpo(
     """
     if not pairs:
         raise UserError("There are no training pairs. Look at the dataset stage's manifest for what became of them.")
-    identity = _identity(config, pairs, model_folder, seed)
-    finished = _open(output, identity)
+    identity = identity_of(config, pairs, model_folder, seed)
+    finished = open_attempt(output, identity, _Finished)
     if finished is None:
         check_ready(config)
         files = {pair.image_id: picture(pair.image_id) for pair in pairs}
-        counts = lead(_align, _Job(config, pairs, files, model_folder, output, seed))
+        counts = lead(_align, Job(config, pairs, files, model_folder, output, seed))
         _export(config, model_folder, output, counts["steps"])
         finished = _Finished(weights_sha256=weights_digest(output / "model"), **counts)
-        _note(output, _Noted(identity=identity, result=finished))
+        note_attempt(output, identity, finished)
     return TrainResult(
         model=output / "model",
         adapter=None if config.lora is None else output / "adapter",
@@ -158,7 +141,7 @@ def follow_training() -> None:
         UserError: A pair does not fit, or the model cannot be trained.
         RunError: A checkpoint is damaged, or another process was lost.
     """
-    follow(_align)
+    follow()
 
 
 class _Finished(BaseModel):
@@ -174,61 +157,26 @@ class _Finished(BaseModel):
     marks_broken: int = 0
 
 
-class _Noted(BaseModel):
-    """What `train.json` holds."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    identity: dict[str, Any]
-    result: _Finished | None
-
-
-class _Job(NamedTuple):
-    """What is trained; `train_dpo` says more of it."""
-
-    config: TrainConfig
-    pairs: Sequence[PreferencePair]
-    files: Mapping[str, Path]
-    """Image id -> file."""
-    model_folder: Path
-    output: Path
-    seed: int
-
-
-def _align(job: _Job, processes: Processes) -> dict[str, Any]:
+def _align(job: Job[TrainConfig], processes: Processes) -> dict[str, Any]:
     """Trains; the model's memory is given back before it is exported."""
-    config, pairs, files, model_folder, output, seed = job
-    device = processes.device(config.device)
-    shards = config.parallel != "replicate" and processes.number > 1
-    check_type(model_folder)
-    vlm = load_vlm(model_folder, config.dtype, "cpu" if shards else device)
-    family = family_of(vlm.model)
-    renderer = Renderer(vlm.processor, stop_ids(vlm.model), config.cache / "placeholders")
-    rendered = renderer.rows(pairs, files.__getitem__)
-    pairs, rows, too_long = fitting_pairs(pairs, rendered, config, vlm.model.config.image_token_id)
-    shown = Shown(files.__getitem__, output / "corrupted" / str(seed), seed)
+    config, output, seed = job.config, job.output, job.seed
+    opened = open_model(job, processes)
+    shown = Shown(job.files.__getitem__, output / "corrupted" / str(seed), seed)
+    rows = opened.rows
     twins = corrupted_twins(rows) if needs(config, "corrupted") else []
-    policy = open_policy(vlm, family, config, seed, model_folder)
-    if processes.is_main:
-        check_room(output, written_bytes(sum(policy.count_trainable().values()), config, model_folder))
-    trains = VisionTraining(config.projector, config.vision_blocks)
-    pictures = Pictures(vlm, family, shown, trains, config.cache / "vision")
-    engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision, processes)
-    if shards:
-        policy, root = shard(policy, family, processes, device, keeps_gathered=config.parallel == "zero2")
-        engine = engine._replace(processes=processes._replace(shards=True), root=root)
+    policy = open_policy(opened.vlm, opened.family, config, seed, job.model_folder)
+    policy, engine = open_engine(job, opened, policy, shown, processes)
     reference = twins_reference = None
     if needs(config, "reference"):
-        model = f"{weights_digest(model_folder)} {policy.numerics()}"
+        model = f"{weights_digest(job.model_folder)} {policy.numerics()}"
         reference = _reference(engine, policy, config, rows, model, shown)
         twins_reference = _reference(engine, policy, config, twins, model, shown) if twins else None
     optimizer = AdamW(policy.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8, fused=True)
     state = TrainingState(policy.trainable(), optimizer, RewardShift.start() if needs(config, "shift") else None)
-    data = TrainingPairs(pairs, rows, safety_flags(pairs), reference, twins, twins_reference)
-    result = run_loop(engine, state, data, config, output, seed)
-    trainable, dropped = policy.count_trainable(), {"too_long": too_long}
-    marks = sum(holds_mark(vlm.processor, pair.question) for pair in pairs)
-    counts = {"steps": result.steps, "alarms": result.alarms, "marks_broken": marks}
+    data = TrainingPairs(opened.pairs, rows, safety_flags(opened.pairs), reference, twins, twins_reference)
+    result = run_loop(preference_task(engine, data, config, state), state, config, output, seed)
+    trainable, dropped = policy.count_trainable(), {"too_long": opened.too_long}
+    counts = {"steps": result.steps, "alarms": result.alarms, "marks_broken": opened.marks_broken()}
     return counts | {"trainable": trainable, "dropped": dropped}
 
 
@@ -266,51 +214,3 @@ def _export(config: TrainConfig, model_folder: Path, output: Path, step: int) ->
     if config.lora is not None:
         export_adapter(model_folder, trained, config.lora, output / "adapter")
     export_model(model_folder, trained, config.lora, output / "model")
-
-
-def _identity(config: TrainConfig, pairs: Sequence[PreferencePair], model_folder: Path, seed: int) -> dict[str, Any]:
-    trained_on = [
-        (pair.id, pair.image_id, pair.question, pair.chosen, pair.rejected, pair.chosen_finish, pair.rejected_finish)
-        for pair in pairs
-    ]
-    left_out = set(NOT_IDENTITY) - ({"tokens_per_forward"} if config.too_long == "drop" else set())
-    left_out |= {"model"}  # only a name; the weights' digest stands for it
-    return config.model_dump(mode="json", exclude=left_out) | {  # where it drops rows, the cut decides what is learned
-        "pairs": hashlib.sha256(json.dumps(trained_on).encode()).hexdigest(),
-        "weights": weights_digest(model_folder),
-        "seed": seed,
-    }
-
-
-def _open(output: Path, identity: dict[str, Any]) -> _Finished | None:
-    """Returns the result of a finished training, or None after noting what is trained here.
-
-    Raises:
-        UserError: The folder was begun with something else.
-        RunError: `train.json` is damaged.
-    """
-    path = output / "train.json"
-    known = _read(path) if path.exists() else _Noted(identity={}, result=None)
-    if known.result is None and not checkpoint_steps(output / "checkpoints"):  # what made nothing binds nobody
-        _note(output, _Noted(identity=identity, result=None))
-        return None
-    for field in sorted({*known.identity, *identity}):
-        before, now = known.identity.get(field), identity.get(field)
-        if before != now:
-            raise UserError(
-                f"{output} has checkpoints or a model made with other settings: `{field}` was {before} and is now "
-                f"{now}. Put it back, give the run another name (`run=runs/NAME`), or make this stage and those after "
-                "it again with `--restart-from train`."
-            )
-    return known.result if (output / "model").is_dir() else None
-
-
-def _read(path: Path) -> _Noted:
-    try:
-        return _Noted.model_validate(json.loads(path.read_bytes()))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged. Restore it, or start again with --restart-from train.") from error
-
-
-def _note(output: Path, noted: _Noted) -> None:
-    write_atomically(output / "train.json", json.dumps(noted.model_dump(), indent=2).encode() + b"\n")
