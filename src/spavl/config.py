@@ -14,6 +14,7 @@ from spavl.config_base import Config as Config
 from spavl.config_base import NamedPath as NamedPath
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
+from spavl.execution_config import HERE, ExecutionConfig
 from spavl.image_config import FolderSource as FolderSource
 from spavl.image_config import ImagesConfig as ImagesConfig
 from spavl.image_config import PackagedSource as PackagedSource
@@ -197,6 +198,8 @@ class RunConfig(Config):
     """`spa_vl`, or a path to your own taxonomy file."""
     models: dict[str, ModelConfig] = Field(min_length=1)
     """Name -> model."""
+    execution: ExecutionConfig = HERE
+    """Where the models run while the dataset is built and answers are asked; training has its own ways."""
     images: ImagesConfig = ImagesConfig()
     captions: CaptionsConfig = CaptionsConfig()
     questions: QuestionsConfig

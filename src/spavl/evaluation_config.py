@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeGuard
 from pydantic import Field, field_validator, model_validator
 
 from spavl.config import Config, ModelConfig, NamedPath
+from spavl.execution_config import HERE, ExecutionConfig
 from spavl.judge_config import (
     PICTURE_ONLY,
     EmbeddedJudgeConfig,
@@ -87,6 +88,8 @@ class EvaluationConfig(Config):
     """The store of model calls, shared between runs."""
     models: dict[ModelName, ModelConfig] = Field(min_length=1)
     """Name -> model; those that are measured, and those behind judges."""
+    execution: ExecutionConfig = HERE
+    """Where the models run."""
     compare: tuple[str, ...] = ()
     """Names of the models that are measured; empty for all that are behind no judge."""
     baseline: str | None = None

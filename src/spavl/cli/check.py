@@ -10,6 +10,7 @@ from spavl.config import ModelConfig, OpenAIModelConfig, RunConfig, load_config
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
 from spavl.evaluation_config import EvaluationConfig
+from spavl.execution_config import ExecutionConfig, RayExecutionConfig
 from spavl.taxonomy import chosen_leaves, load_taxonomy
 from spavl.tracker_config import check_trackers
 
@@ -52,6 +53,7 @@ def check_references(config: RunConfig) -> int:
     if config.checks.near_duplicates:
         check_minhash("checks.near_duplicates")
     check_trackers(config.train.trackers)
+    check_execution(config.execution)
     return len(chosen.collected)
 
 
@@ -69,6 +71,18 @@ def check_keys(models: Mapping[str, ModelConfig]) -> None:
             )
 
 
+def check_execution(execution: ExecutionConfig) -> None:
+    """Checks that the package is there that workers need; no cluster is asked.
+
+    Raises:
+        UserError: It is not.
+    """
+    from spavl.models.opening import open_workers
+
+    if isinstance(execution, RayExecutionConfig):
+        open_workers(execution)
+
+
 def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, Any], list[str]]:
     """Checks what an evaluation recipe points at, its benchmarks' rows included, and returns what to say.
 
@@ -79,6 +93,7 @@ def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, An
     from spavl.pipeline.evaluation import find_sources
 
     check_keys(config.models)
+    check_execution(config.execution)
     rows: dict[str, int] = {}
     for source in find_sources(config):
         listed = source.benchmark.read(source.folder, source.variants)

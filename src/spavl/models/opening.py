@@ -5,21 +5,25 @@ starts at once, and a user without the `hf` extra can still use a server.
 """
 
 import asyncio
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig, OpenAIModelConfig
 from spavl.errors import UserError
+from spavl.execution_config import HERE, ExecutionConfig, LocalExecutionConfig, RayExecutionConfig
 from spavl.image_config import CaptionMatchConfig, ExplicitConfig, ImagesConfig
 from spavl.models.account import Account
-from spavl.models.base import Model
+from spavl.models.base import Model, Reply, Request
 from spavl.models.call_store import CallStore, StoredModel
 from spavl.models.openai import OpenAIModel
 from spavl.models.replay import Replay
+from spavl.models.spread import Copy, SpreadModel
 
 if TYPE_CHECKING:
+    from spavl.execution.ray_workers import RayWorkers
     from spavl.models.picture_models import CaptionScorer, PictureClassifier
     from spavl.models.picture_text import TextReader
 
@@ -31,12 +35,21 @@ class Models:
         configs: Name -> configuration.
         store: The store of calls, which stays open when the models are closed.
         replay: Set where no model is asked.
+        execution: Where the models run.
     """
 
-    def __init__(self, configs: Mapping[str, ModelConfig], store: CallStore, replay: Replay | None = None) -> None:
+    def __init__(
+        self,
+        configs: Mapping[str, ModelConfig],
+        store: CallStore,
+        replay: Replay | None = None,
+        execution: ExecutionConfig = HERE,
+    ) -> None:
         self._configs = configs
         self.store = store
         self._replay = replay
+        self._execution = execution
+        self._workers: RayWorkers[Copy, Sequence[Request], list[Reply]] | None = None
         self._opened: dict[ModelConfig, StoredModel] = {}
 
     def __getitem__(self, name: str) -> StoredModel:
@@ -56,8 +69,17 @@ class Models:
             UserError: The model cannot be opened.
         """
         if config not in self._opened:
-            self._opened[config] = StoredModel(_open(config), self.store, self._account(config), self._replay)
+            self._opened[config] = StoredModel(self._placed(config), self.store, self._account(config), self._replay)
         return self._opened[config]
+
+    def _placed(self, config: ModelConfig) -> Model:
+        """Returns the model where it runs."""
+        model, execution = _open(config), self._execution
+        if isinstance(execution, LocalExecutionConfig):
+            return model
+        if self._workers is None:
+            self._workers = open_workers(execution)
+        return SpreadModel(model, config, self._workers, execution.workers)
 
     def _account(self, config: ModelConfig) -> Account:
         name = next((name for name, one in self._configs.items() if one == config), "")
@@ -69,11 +91,39 @@ class Models:
         """Gives every model's connections and memory back; call it outside an event loop."""
         opened, self._opened = list(self._opened.values()), {}
         asyncio.run(_close(opened))
+        if self._workers is not None:
+            self._workers.close()
 
 
-def open_models(configs: Mapping[str, ModelConfig], store: CallStore, replay: Replay | None = None) -> Models:
+def open_models(
+    configs: Mapping[str, ModelConfig],
+    store: CallStore,
+    replay: Replay | None = None,
+    execution: ExecutionConfig = HERE,
+) -> Models:
     """Returns the models of a configuration; none is opened yet, and in a replay none is ever asked."""
-    return Models(configs, store, replay)
+    return Models(configs, store, replay, execution)
+
+
+def open_workers(config: RayExecutionConfig) -> "RayWorkers[Copy, Sequence[Request], list[Reply]]":
+    """Returns the workers that models are asked in; they start with the first request.
+
+    Raises:
+        UserError: The `ray` extra is missing.
+    """
+    os.environ.update(config.environment)
+    try:
+        from spavl.execution.ray_workers import RayWorkers
+    except ImportError as error:
+        raise UserError(
+            f"execution.kind: ray needs packages that are not installed ({error.name}). Run `pip install "
+            "'spavl[ray]'`, or leave `execution` out."
+        ) from error
+    return RayWorkers(config, _open_copy)
+
+
+def _open_copy(copy: Copy) -> Model:
+    return copy.opened(_open)
 
 
 def local_folder(config: ModelConfig) -> Path:

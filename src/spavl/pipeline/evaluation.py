@@ -114,7 +114,7 @@ def open_evaluation(config: EvaluationConfig) -> Iterator[Evaluation]:
     run = RunDirectory(config.run, config.seed)
     with run.locked():
         store = CallStore(config.calls, str(config.run))
-        models = open_models(config.models, store)
+        models = open_models(config.models, store, execution=config.execution)
         try:
             yield Evaluation(config, run, ImageStore(config.run / "pictures"), models, sources)
         finally:

@@ -169,7 +169,7 @@ def open_road(config: RunConfig, replay: Replay | None = None, *, taking_down: b
                 "an id it ends what was begun."
             )
         store = CallStore(config.calls, str(config.run))
-        models = open_models(config.models, store, replay)
+        models = open_models(config.models, store, replay, config.execution)
         try:
             yield Road(config, run, taxonomy, ImageStore(config.run / "pictures", limits), models, replay)
         finally:
