@@ -10,8 +10,9 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -49,6 +50,8 @@ class TrainingState:
     optimizer: AdamW
     shift: RewardShift | None = None
     """BCO's running mean of rewards, where a loss has one."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """What else goes on, as JSON can hold it: reinforcement learning's controllers."""
 
 
 def save_checkpoint(root: Path, step: int, state: TrainingState, *, writes: bool = True) -> Path:
@@ -71,7 +74,7 @@ def save_checkpoint(root: Path, step: int, state: TrainingState, *, writes: bool
     with new_folder(target) as folder:
         write_tensors(folder / "trained.safetensors", trained)
         write_tensors(folder / "optimizer.safetensors", moments)
-        numbers = {"step": step, "reward_shift": _numbers(state.shift)}
+        numbers = {"step": step, "reward_shift": _numbers(state.shift), "others": state.others}
         write_atomically(folder / "state.json", json.dumps(numbers).encode())
         write_atomically(folder / SUMS, b"".join(_sum(folder / name) for name in FILES))
     for old in checkpoint_steps(root)[:-KEPT]:
@@ -96,6 +99,7 @@ def load_checkpoint(folder: Path, state: TrainingState) -> int:
             parameter.copy_(cut_like(trained[name], parameter))
     if state.shift is not None and numbers.reward_shift is not None:
         state.shift = RewardShift(*(torch.tensor(number, dtype=torch.float64) for number in numbers.reward_shift))
+    state.others = numbers.others
     slots = {
         index: {moment: cut_like(moments[f"{name}.{moment}"], parameter) for moment in MOMENTS}
         for index, (name, parameter) in enumerate(state.parameters.items())
@@ -115,6 +119,7 @@ class _Numbers(BaseModel):
 
     step: int
     reward_shift: tuple[float, float, float] | None
+    others: dict[str, Any] = {}
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], _Numbers]:

@@ -25,7 +25,7 @@ from spavl.train.render import Row
 from spavl.train.sharding import clip_gradients
 from spavl.train.trackers import open_trackers
 from spavl.train.tree import plan_epoch
-from spavl.train_config import PairSettings
+from spavl.train_config import PairSettings, WeightSettings
 
 TOLD = {"id", "read_from", "image_id", "question", "chosen", "rejected"}
 """What is kept of each pair of a batch that failed."""
@@ -121,7 +121,7 @@ def steps_per_epoch(config: PairSettings, pairs: int) -> int:
     return math.ceil(pairs / config.batch_size)
 
 
-def schedule(config: PairSettings, step: int, total: int) -> float:
+def schedule(config: WeightSettings, step: int, total: int) -> float:
     """Returns the factor of every learning rate at a step, counted from 1: a linear warm-up, then half a cosine."""
     if step <= config.warmup_steps:
         return step / config.warmup_steps

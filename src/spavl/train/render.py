@@ -97,7 +97,7 @@ class Renderer:
         """
         if not pair.chosen.strip() or not pair.rejected.strip():
             raise UserError(f"{pair.name}: an answer is empty. Leave the pair out of the training data.")
-        prompt = self._prompt(pair.question, picture)
+        prompt = self.prompt_at(pair.question, picture)
         chosen = self.answer(pair.chosen, ended=pair.chosen_finish == "stop")
         rejected = self.answer(pair.rejected, ended=pair.rejected_finish == "stop")
         return Row(pair.id, pair.image_id, prompt, (chosen, rejected))
@@ -109,7 +109,13 @@ class Renderer:
         """
         return self._process(render_prompt(self._processor, question, has_image=True), picture)[0]
 
-    def _prompt(self, question: str, path: Path) -> tuple[int, ...]:
+    def prompt_at(self, question: str, path: Path) -> tuple[int, ...]:
+        """Returns the same for a picture's file, made without opening it where its placeholder is kept.
+
+        Raises:
+            UserError: The picture cannot be opened.
+            RunError: The disk is full.
+        """
         text, digest = render_prompt(self._processor, question, has_image=True), picture_digest(path)
         kept = self._placeholders.read(digest)
         if kept is not None:

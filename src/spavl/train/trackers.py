@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from spavl.errors import UserError
 from spavl.store.files import disk_errors_named, write_atomically
 from spavl.tracker_config import TrackerName, check_trackers
-from spavl.train_config import PairSettings
+from spavl.train_config import WeightSettings
 
 PROJECT = "spavl"
 """Where trackio and W&B keep the runs."""
@@ -46,7 +46,7 @@ class TrackedRun(NamedTuple):
 
 @contextmanager
 def open_trackers(
-    config: PairSettings, output: Path, done: int, reached: int
+    config: WeightSettings, output: Path, done: int, reached: int
 ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Yields a function that gives a line of the training log to every tracker of `config.trackers`.
 
@@ -84,7 +84,7 @@ def flat_figures(line: Mapping[str, Any]) -> dict[str, float]:
     return flat
 
 
-def _tracked_run(config: PairSettings, output: Path, done: int, reached: int) -> TrackedRun:
+def _tracked_run(config: WeightSettings, output: Path, done: int, reached: int) -> TrackedRun:
     """Returns the run that an earlier attempt began, or a new one, and notes what has been sent."""
     path = output / "tracking.json"
     known: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {"id": secrets.token_hex(4), "sent": 0}

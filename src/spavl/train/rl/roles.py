@@ -1,0 +1,203 @@
+"""Who takes part: the policy, its reference, the critic, and reward models, over as few weights as they can share.
+
+With adapters all of them are one frozen base: the policy is one adapter, the critic another, and the reference is the
+base with all adapters off, so that each further role costs its adapter and a head. Without adapters each has weights of
+its own. Pictures of the frozen roles are computed before anything trains, and serve them all.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from torch import Tensor
+from torch.nn import Parameter
+
+from spavl.models.loading import Vlm, load_vlm
+from spavl.rl_config import RlConfig
+from spavl.train.engine import Engine
+from spavl.train.families import Family, family_of
+from spavl.train.policy import Policy, open_policy
+from spavl.train.rl.reading import Body, adapter_active
+from spavl.train.scalar_head import ScalarHead
+from spavl.train.vision_cache import Pictures, VisionTraining
+from spavl.train_config import LoraSettings
+
+POLICY, CRITIC = "default", "critic"
+"""What the adapters are called; the policy's name is PEFT's own, and stands in its live names."""
+
+
+class Start(NamedTuple):
+    """What a critic or a frozen role begins as: a reward model over the same base."""
+
+    model: Path
+    """Its merged model's folder."""
+    head: Tensor  # (H,)
+    lora: LoraSettings | None = None
+    adapter: Mapping[str, Tensor] | None = None
+    """Live name, as if it were the only adapter -> tensor; None where it is not made of adapters over this base."""
+
+
+class Roles(NamedTuple):
+    """All roles but the reward models."""
+
+    policy: Policy
+    actor: Body
+    reference: Body
+    critic: Body | None
+    """None without PPO, and where it shares the policy's weights."""
+    heads: dict[str, ScalarHead]
+    """What the critic expects: `reward`, and `cost` where harm has a price; empty without a critic."""
+    critic_weights: dict[str, Parameter]
+    """Live name -> what is trained beside the policy, heads included."""
+
+    def trainable(self) -> dict[str, Parameter]:
+        """Returns live name -> everything that is trained, in the optimiser's order."""
+        return {**self.policy.trainable(), **self.critic_weights}
+
+    def parameter_groups(self, config: RlConfig) -> list[dict[str, Any]]:
+        """Returns AdamW's groups: the policy's, and the critic's, which do not decay."""
+        groups = self.policy.parameter_groups(config)
+        if self.critic_weights:
+            rate = config.critic.learning_rate or config.learning_rate
+            shared = {"part": CRITIC, "lr": rate, "initial_lr": rate, "weight_decay": 0.0}
+            groups.append({"params": list(self.critic_weights.values()), **shared})
+        return groups
+
+
+class Base(NamedTuple):
+    """The model everything starts from."""
+
+    vlm: Vlm
+    family: Family
+    folder: Path
+    shown: Callable[[str], Path]
+    """Image id -> file."""
+    image_ids: Sequence[str]
+    """All pictures of the prompts."""
+
+
+def open_roles(base: Base, config: RlConfig, seed: int, start: Start | None) -> Roles:
+    """Opens the policy, its reference and its critic.
+
+    Args:
+        base: The model as it was loaded.
+        config: What is trained.
+        seed: Decides first weights.
+        start: What the critic begins as; None for the policy, and a head that expects nothing.
+
+    Raises:
+        UserError: The model has no such layers or blocks, or a model cannot be loaded.
+        RunError: The disk is full.
+    """
+    vlm, family = base.vlm, base.family
+    policy = open_policy(vlm, family, config, seed, base.folder)
+    trains = VisionTraining(config.projector, config.vision_blocks)
+    pictures = Pictures(vlm, family, base.shown, trains, config.cache / "vision")
+    pictures.fill(base.image_ids)
+    frozen = pictures
+    if trains != VisionTraining():  # once these weights have moved, what they first made comes from the files alone
+        frozen = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
+        frozen.fill(base.image_ids)
+    engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision)
+    still = engine._replace(pictures=frozen)
+    if policy.peft is None:
+        actor, reference = Body(engine), _copy(base, config)
+    else:
+        actor = Body(engine, partial(adapter_active, policy.peft, POLICY))
+        reference = Body(still, partial(adapter_active, policy.peft, None))
+    if config.method != "ppo":
+        return Roles(policy, actor, reference, None, {}, {})
+    heads = _heads(base, config, start)
+    critic, weights = None, dict[str, Parameter]()
+    if config.critic.kind == "own":
+        critic, weights = _own_critic(base, config, policy, still, start)
+    weights |= {f"{CRITIC}.{name}.weight": head.weight for name, head in heads.items()}
+    return Roles(policy, actor, reference, critic, heads, weights)
+
+
+def add_adapter(
+    policy: Policy, name: str, settings: LoraSettings, start: Mapping[str, Tensor] | None
+) -> dict[str, Parameter]:
+    """Puts one more adapter over a policy's base, and returns its weights by live name; what was trained stays so.
+
+    Args:
+        policy: It has adapters already.
+        name: What the new one is called.
+        settings: Its shape.
+        start: Live name, as if it were the policy's -> first weights; None for an adapter that changes nothing yet.
+    """
+    model = policy.model
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=_layers(policy, settings), bias="none")
+    policy.peft.add_adapter(name, lora)
+    added = {live: parameter for live, parameter in model.named_parameters() if f".{name}." in live}
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    with torch.no_grad():
+        for live, parameter in added.items():
+            parameter.data = parameter.data.float()
+            if start is not None:
+                parameter.copy_(start[live.replace(f".{name}.", f".{POLICY}.")])
+    return added
+
+
+def _layers(policy: Policy, settings: LoraSettings) -> list[str]:
+    """Returns the layers that get a further adapter: the policy's own, or those of them that are named."""
+    layers = [name for name, module in policy.model.named_modules() if isinstance(module, LoraLayer)]
+    if settings.targets == "all_linear":
+        return layers
+    return [layer for layer in layers if f".{layer}".endswith(tuple(f".{target}" for target in settings.targets))]
+
+
+def _copy(base: Base, config: RlConfig) -> Body:
+    """Returns the model as it is in its folder, frozen: what all weights are trained of cannot be its own reference.
+
+    Its weights are float32 as the policy's are, so that before the first step both say the same.
+    """
+    vlm = load_vlm(base.folder, config.dtype, config.device)
+    frozen = open_policy(vlm, base.family, _language_alone(config), 0, base.folder)
+    vlm.model.requires_grad_(False)
+    pictures = Pictures(vlm, base.family, base.shown, VisionTraining(), config.cache / "vision")
+    pictures.fill(base.image_ids)
+    return Body(Engine(vlm.model, base.family, pictures, config.tokens_per_forward, frozen.precision))
+
+
+def _own_critic(
+    base: Base, config: RlConfig, policy: Policy, still: Engine, start: Start | None
+) -> tuple[Body, dict[str, Parameter]]:
+    lora = (start.lora if start else None) or config.critic.lora or config.lora
+    if policy.peft is not None and lora is not None and (start is None or start.adapter is not None):
+        weights = add_adapter(policy, CRITIC, lora, start.adapter if start else None)
+        for parameter in weights.values():
+            parameter.requires_grad_(True)
+        return Body(still, partial(adapter_active, policy.peft, CRITIC)), weights
+    folder = start.model if start else base.folder
+    vlm = load_vlm(folder, config.dtype, config.device)
+    family = family_of(vlm.model)
+    own = open_policy(vlm, family, _language_alone(config), 0, folder)
+    pictures = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
+    pictures.fill(base.image_ids)
+    active = partial(adapter_active, own.peft, POLICY) if own.peft is not None else nullcontext
+    body = Body(Engine(vlm.model, family, pictures, config.tokens_per_forward, own.precision), active)
+    return body, {f"{CRITIC}.{name}": parameter for name, parameter in own.trainable().items()}
+
+
+def _language_alone(config: RlConfig) -> RlConfig:
+    return config.model_copy(update={"projector": False, "vision_blocks": 0})
+
+
+def _heads(base: Base, config: RlConfig, start: Start | None) -> dict[str, ScalarHead]:
+    """Returns the critic's heads: the reward's as the reward model's, or one that expects nothing."""
+    width = base.vlm.model.config.get_text_config().hidden_size
+    heads = {name: ScalarHead(width, zero=True) for name in ("reward", *(["cost"] if config.cost else []))}
+    if start is not None and config.critic.kind == "own":
+        with torch.no_grad():
+            heads["reward"].weight.copy_(start.head)
+    return {name: head.to(base.vlm.model.device) for name, head in heads.items()}
