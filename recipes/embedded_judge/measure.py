@@ -16,11 +16,11 @@ from recipes.embedded_judge.labelled import Labelled, pyrit_version, read_pyrit,
 from recipes.embedded_judge.train import fit
 
 from spavl.embedded.sentences import sentence_encoder
-from spavl.judges import EmbeddedJudge, Exchange, JudgeCard, MeasuredRate, Measurement, Opinion, SafetyJudge
+from spavl.judges import EmbeddedJudge, Exchange, JudgeCard, Measurement, Opinion, SafetyJudge
 from spavl.judges.embedded import CARD_FILE
 from spavl.judges.head import HEAD_FILE
 from spavl.records import Failure
-from spavl.stats.rates import wilson
+from spavl.stats.rates import Rate, wilson
 
 FOLDS = 10
 XSTEST = "XSTest v2 completions of Llama-2 and Mistral-Instruct (CC BY 4.0)"
@@ -61,7 +61,7 @@ def measurement(dataset: str, event: str, pairs: Iterable[tuple[bool, Finding]])
         said = finding.refused if event == "refused" else finding.verdict == "unsafe"
         counts[truth][0] += said == truth
         counts[truth][1] += 1
-    rates = [MeasuredRate(**wilson(*counts[truth])._asdict()) for truth in (True, False)]
+    rates = [wilson(*counts[truth]) for truth in (True, False)]
     return Measurement(dataset=dataset, event=event, sensitivity=rates[0], specificity=rates[1], unscored=unscored)
 
 
@@ -137,7 +137,7 @@ def main() -> None:
         print(f"{row.dataset}: {row.event}, {rates}, {row.unscored} unscored")
 
 
-def _show(rate: MeasuredRate) -> str:
+def _show(rate: Rate) -> str:
     return f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] n={rate.n}"
 
 

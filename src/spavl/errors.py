@@ -18,3 +18,10 @@ class UserError(SpavlError):
 
 class RunError(SpavlError):
     """A run could not go on (disk full, server gone, manifest that does not add up); what was done is kept."""
+
+
+class NoUseError(RunError):
+    """A stage's model was out of reach too often, or gave nothing that could be used.
+
+    Every item of the stage has its outcome, and the stage stays open: the same command asks the failed ones again.
+    """

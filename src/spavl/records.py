@@ -11,13 +11,24 @@ from enum import StrEnum
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, PlainSerializer, computed_field
 
 
 def content_id(prefix: str, *parts: object) -> str:
     """Returns `prefix-` and the first 16 hex digits of the SHA-256 of the canonical JSON of `parts`."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return f"{prefix}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
+
+
+def _named(value: object) -> object:
+    """Returns a NamedTuple as JSON's objects, those inside of it too."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: _named(one) for name, one in value._asdict().items()}
+    return value
+
+
+BY_NAME = PlainSerializer(_named)
+"""Writes a NamedTuple as an object with its fields' names, where pydantic would write a list."""
 
 
 class QuestionType(StrEnum):

@@ -10,8 +10,9 @@ from spavl.evaluate.measures import ModelChange, Part, Rules, measure, measure_a
 from spavl.evaluate.outcomes import Judged, Reading, Readings, read_outcomes
 from spavl.evaluate.verdicts import Scorers, rule_verdict
 from spavl.evaluate.win_figures import win_figures
-from spavl.judges.base import JudgeCard, MeasuredRate, Measurement
+from spavl.judges.base import JudgeCard, Measurement
 from spavl.records import Answer, Failure, Sample, Verdict
+from spavl.stats import Rate
 
 RULES = Rules("base", 0.95, 0.02, force=False, margin=0.1)
 MODELS = ("base", "aligned")
@@ -172,7 +173,7 @@ def test_a_win_rate_comes_with_its_consistency() -> None:
 
 def test_the_box_of_errors_spans_all_measurements_of_the_card() -> None:
     def measured(low: float, high: float) -> Measurement:
-        rate = MeasuredRate(value=(low + high) / 2, n=50, low=low, high=high)
+        rate = Rate(value=(low + high) / 2, n=50, low=low, high=high)
         return Measurement(dataset="labelled", event="unsafe", sensitivity=rate, specificity=rate, unscored=0)
 
     card = JudgeCard(name="j", version="1", description="", sees_image=False)

@@ -18,7 +18,6 @@ from spavl.judges.base import (
     Contest,
     Exchange,
     JudgeCard,
-    MeasuredRate,
     Measurement,
     Opinion,
     Preference,
@@ -46,6 +45,7 @@ from spavl.records import (
     SafetyLabel,
     Sample,
 )
+from spavl.stats import Rate
 from spavl.store import ImageStore, Outcome, RunDirectory, StageDirectory, Usage
 from spavl.taxonomy import Taxonomy, load_taxonomy
 
@@ -63,8 +63,8 @@ CARD = JudgeCard(
         Measurement(
             dataset="placeholder labels 1.0 (CC0)",
             event="refused",
-            sensitivity=MeasuredRate(value=0.93, n=214, low=0.888, high=0.957),
-            specificity=MeasuredRate(value=0.968, n=188, low=0.932, high=0.985),
+            sensitivity=Rate(value=0.93, n=214, low=0.888, high=0.957),
+            specificity=Rate(value=0.968, n=188, low=0.932, high=0.985),
             unscored=3,
         ),
     ),

@@ -35,6 +35,7 @@ def page(tmp_path: Path) -> str:
         ablations={},
         readings={"j": readings},
         judge_cards={"j": card},
+        unfinished={},
         contests={},
         people={},
         box=None,

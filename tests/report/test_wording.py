@@ -4,7 +4,6 @@ import pytest
 
 from spavl.evaluate.results import BeforeAfter, Change, EvaluationResults, MeasuredRate, Wins
 from spavl.judges import JudgeCard, Measurement
-from spavl.judges import MeasuredRate as JudgeRate
 from spavl.loss_config import SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.report.wording import (
     change_text,
@@ -142,7 +141,7 @@ def test_of_a_judges_measurements_the_weakest_of_each_event_is_named() -> None:
     """Unsafe: 0.9 + 0.6 is less than 0.7 + 0.9. Refused was measured once."""
 
     def measured(dataset: str, event: str, sensitivity: float, specificity: float) -> Measurement:
-        rates = [JudgeRate(value=value, n=10, low=0, high=1) for value in (sensitivity, specificity)]
+        rates = [Rate(value=value, n=10, low=0, high=1) for value in (sensitivity, specificity)]
         return Measurement(dataset=dataset, event=event, sensitivity=rates[0], specificity=rates[1], unscored=0)
 
     measurements = (

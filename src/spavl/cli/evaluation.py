@@ -1,12 +1,14 @@
 """What `spavl evaluate` does with an evaluation recipe: any models, public benchmarks, any judges."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from spavl.cli.options import counts_line, say
+from spavl.errors import NoUseError
 from spavl.evaluation_config import EvaluationConfig
 
 if TYPE_CHECKING:
@@ -30,7 +32,11 @@ class Wishes(NamedTuple):
 
 
 def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool) -> None:
-    """Evaluates, or writes a sheet for people to judge."""
+    """Evaluates, or writes a sheet for people to judge.
+
+    Raises:
+        Exit: With code 1, after the figures were written: a judge was of no use, and its failures are counted.
+    """
     from spavl.pipeline import evaluation  # the models' libraries load here, and not for `--help`
     from spavl.report.evaluation import write_evaluation_report
 
@@ -61,8 +67,13 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
         "counts": counts,
         "report": str(page),
         "results": done.figures.model_dump(mode="json"),
+        "unfinished": dict(done.unfinished),
     }
     say(result, lines, as_json)
+    if done.unfinished:
+        why = " ".join(done.unfinished.values())
+        print(f"spavl: {why} These failures are counted in the figures.", file=sys.stderr)
+        raise typer.Exit(NoUseError.exit_code)
 
 
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
@@ -77,7 +88,7 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
             f"picture{f'; skipped: {skipped}' if skipped else ''}"
         )
     for judge, found in figures.judges.items():
-        yield f"\nby {judge} ({found.card.name}, sees {found.card.sight})"
+        yield f"\nby {judge} ({found.card.name}, sees {found.card.sight}){' NOT THROUGH' if found.unfinished else ''}"
         for measure in found.measures.whole:
             yield f"  {measure.benchmark}, {measure.metric}"
             for model, figure in measure.models.items():

@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict
 
 from spavl.evaluate.outcomes import Readings
-from spavl.evaluate.rates import BY_NAME
-from spavl.records import Sample
+from spavl.records import BY_NAME, Sample
 from spavl.stats import Agreement, NotMeasured, alpha_among, gwet_ac1, kappa_between
 
 Label = bool | None

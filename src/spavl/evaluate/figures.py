@@ -51,6 +51,9 @@ class JudgeFigures(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     card: JudgeCard
+    unfinished: str | None
+    """Why its failures are asked again by the same command: it was out of reach too often, or gave no verdict. None
+    where it is through."""
     measures: Measures
     ablations: tuple[AblationFigure, ...]
 
@@ -110,6 +113,8 @@ class Material(NamedTuple):
     readings: Mapping[str, Readings]
     """Judge -> readings, the deciding one first."""
     judge_cards: Mapping[str, JudgeCard]
+    unfinished: Mapping[str, str]
+    """Judge -> why it is not through."""
     contests: Mapping[str, Sequence[ContestResult]]
     """Compared model -> contests against the baseline."""
     people: LabelledPairs
@@ -147,6 +152,7 @@ def _judge(material: Material, judge: str, models: Sequence[str], rules: Rules) 
     ]
     return JudgeFigures(
         card=card,
+        unfinished=material.unfinished.get(judge),
         measures=measure_all(material.cards, material.samples, readings, models, rules),
         ablations=tuple(ablations),
     )

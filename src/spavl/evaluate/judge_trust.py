@@ -7,10 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 from spavl.evaluate.measures import Part, Rules, model_change
 from spavl.evaluate.outcomes import Readings
-from spavl.evaluate.rates import BY_NAME
 from spavl.evaluation_config import ErrorBoxConfig
 from spavl.judges.base import JudgeCard
-from spavl.records import Sample
+from spavl.records import BY_NAME, Sample
 from spavl.stats import ErrorBox, NotMeasured, PoweredMean, change_band, powered_change
 from spavl.stats.rates import Interval
 

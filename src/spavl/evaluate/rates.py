@@ -7,22 +7,11 @@ alone and the scores are events it is Wilson's.
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict
 
 from spavl.stats import NotMeasured, cluster_bootstrap_rate, mcnemar_exact, wilson
 from spavl.stats.bootstrap import Resampling, bootstrap_mean
 from spavl.stats.rates import Interval
-
-
-def _named(value: object) -> object:
-    """Returns a NamedTuple as JSON's objects, those inside of it too."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _named(one) for name, one in value._asdict().items()}
-    return value
-
-
-BY_NAME = PlainSerializer(_named)
-"""Writes a NamedTuple as an object with its fields' names, where pydantic would write a list."""
 
 
 class MeasuredRate(BaseModel):

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.measures import Part, Rules
 from spavl.evaluate.outcomes import Readings
-from spavl.evaluate.rates import BY_NAME
 from spavl.evaluate.results import Wins, count_wins
+from spavl.records import BY_NAME
 from spavl.stats import Rate, length_controlled_win_rate, outcome_of_orders, wilson
 
 

@@ -1,12 +1,13 @@
 """What a judge is given, what it says, and the card that travels with every number it made."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from spavl.models.base import ImageInput
-from spavl.records import Failure, OrderVerdict, SafetyVerdict
+from spavl.records import BY_NAME, Failure, OrderVerdict, SafetyVerdict
+from spavl.stats import Rate
 from spavl.store import Usage
 
 
@@ -49,17 +50,6 @@ class Preference(NamedTuple):
     rationale: str
 
 
-class MeasuredRate(BaseModel):
-    """A rate measured against human labels, with its Wilson 95 % interval."""
-
-    model_config = ConfigDict(frozen=True)
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-
 class Measurement(BaseModel):
     """One judge against one human-labelled set."""
 
@@ -69,8 +59,9 @@ class Measurement(BaseModel):
     """Name, version and licence of the labelled set."""
     event: str
     """What counts as positive: `refused` or `unsafe`."""
-    sensitivity: MeasuredRate
-    specificity: MeasuredRate
+    sensitivity: Annotated[Rate, BY_NAME]
+    """With its Wilson 95 % interval, as the specificity."""
+    specificity: Annotated[Rate, BY_NAME]
     unscored: int
     """Rows on which the judge could not tell; they are in neither rate."""
 

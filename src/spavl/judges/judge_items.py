@@ -47,7 +47,7 @@ async def judge_items(
         record: Makes the record of an item and the judge's finding; a failure is kept as it is.
 
     Raises:
-        RunError: The judge's model was out of reach too often.
+        NoUseError: The judge's model was out of reach too often, or gave no verdict at all.
     """
     await hear_items(stage, items, judge, case, hear, record)
     check_reached(stage, len(items))

@@ -62,7 +62,7 @@ class RubricJudge:
         """The judge's card: nothing was measured."""
         return JudgeCard(
             name=f"rubric:{self._name}",
-            version=f"{SAFETY} {rubric_digest(SAFETY)}, {self._pairwise} {rubric_digest(self._pairwise)}",
+            version=", ".join(f"{one} {rubric_digest(one)}" for one in (SAFETY, SAFETY_NOTED, self._pairwise)),
             description=f"The model '{self._name}' reads picture, question and answers under a written rubric and "
             "gives its reasons before its verdict. Its sensitivity and specificity have not been measured.",
             sees_image=True,

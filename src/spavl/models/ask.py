@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
-from spavl.errors import RunError
+from spavl.errors import NoUseError
 from spavl.execution import map_items
 from spavl.models.base import Completion, Request
 from spavl.models.call_store import StoredModel
@@ -57,14 +57,14 @@ def check_reached(stage: StageDirectory, items: int) -> None:
     The stage stays open, so the same command asks those items again, and only those.
 
     Raises:
-        RunError: The model was out of reach too often, or no item has a record and at least one failed; or a replay
-            lacks calls.
+        NoUseError: The model was out of reach too often, or no item has a record and at least one failed.
+        RunError: A replay lacks calls.
     """
     check_replayed(stage, items)
     failures = [failure for failure in stage.failures().values() if failure.transient]
     if len(failures) > MAX_UNREACHED * items:
         reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(one.reason for one in failures).items())
-        raise RunError(
+        raise NoUseError(
             f"Stage {stage.name}: the model was out of reach for {len(failures)} of {items} items ({reasons}; "
             f"{failures[-1].message}). Start the server, or raise the budget, and run the same command again: only "
             "these are asked again."
@@ -87,13 +87,14 @@ def check_answered(stage: StageDirectory, items: int) -> None:
     A judge that cannot tell, and what a rule left out, are no sign of a model that does not work.
 
     Raises:
-        RunError: It is so, or a replay lacks calls.
+        NoUseError: It is so.
+        RunError: A replay lacks calls.
     """
     check_replayed(stage, items)
     failures = stage.failures().values()
     broken = [one for one in failures if not one.dropped and one.reason != "unscored"]
     if broken and len(failures) == items:
-        raise RunError(
+        raise NoUseError(
             f"Stage {stage.name}: none of {items} items has a result, and {len(broken)} failed; the commonest reason "
             f"is {commonest(broken)}. Mend the server or its settings in `models`, and run the same command again: "
             "they are asked again."

@@ -1,12 +1,13 @@
 """An evaluation recipe's road: list samples, answer them, judge the answers, compare them, work out the figures."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from spavl.errors import UserError
+from spavl.errors import NoUseError, UserError
 from spavl.evaluate import Condition, Decoding, answer_samples, hold_contests, judge_answers
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
@@ -61,6 +62,8 @@ class Evaluated(NamedTuple):
     answers: tuple[Answer, ...]
     readings: Readings
     """By the deciding judge."""
+    unfinished: Mapping[str, str] = MappingProxyType({})
+    """Stage of a judge that was of no use -> why; its failures are counted, and the same command asks them again."""
 
 
 def evaluation_stages(config: EvaluationConfig) -> tuple[str, ...]:
@@ -138,15 +141,18 @@ def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None
 async def evaluate_models(evaluation: Evaluation) -> Evaluated:
     """Runs every stage that is not finished, and writes `results.json`.
 
+    A judge that is out of reach or gives no verdict ends nothing: its failures are counted, and the others' figures
+    come out all the same.
+
     Raises:
         UserError: A benchmark's files or the sheet of labels are damaged.
-        RunError: A model or a judge was out of reach too often, or the disk is full.
+        RunError: A measured model was out of reach too often, or the disk is full.
     """
     samples, listed = await list_all(evaluation)
     conditions = _conditions(evaluation, samples)
     answers = await answer_all(evaluation, conditions)
-    judged = {name: await _judge(evaluation, name, samples, answers) for name in _judges(evaluation.config)}
-    contests = {name: await _contest(evaluation, name, samples, answers) for name in _contested(evaluation)}
+    heard = {name: await _judge(evaluation, name, samples, answers) for name in _judges(evaluation.config)}
+    held = {name: await _contest(evaluation, name, samples, answers) for name in _contested(evaluation)}
     config, sheet = evaluation.config, evaluation.config.human_labels
     asked = [
         (one.id, f"{model}{condition.name}")
@@ -154,15 +160,16 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
         for condition in conditions
         for one in condition.samples
     ]
-    cards = {name: card for name, (_, card) in judged.items()}
+    cards = {name: one.card for name, one in heard.items()}
     material = Material(
         cards={source.config.name: source.benchmark.card for source in evaluation.sources},
         samples=samples,
         coverage={name: Coverage.model_validate(one) for name, one in listed.facts["coverage"].items()},
         ablations={one.ablation: one.condition.samples for one in _ablations(evaluation, samples)},
-        readings={name: read_outcomes(samples, asked, answers, one) for name, (one, _) in judged.items()},
+        readings={name: read_outcomes(samples, asked, answers, one.judged) for name, one in heard.items()},
         judge_cards=cards,
-        contests=contests,
+        unfinished={name: one.trouble for name, one in heard.items() if one.trouble},
+        contests={name: one.results for name, one in held.items()},
         people=read_sheet(sheet, _pairs(evaluation, samples, answers), config.seed) if sheet else {},
         box=config.judge_error,
         met=None if config.training is None else overlap(config.training, samples, evaluation.pictures),
@@ -174,7 +181,9 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
     write_atomically(path, figures.model_dump_json(indent=1).encode() + b"\n")
     manifests = evaluation.run.manifests(evaluation_stages(config))
     deciding = material.readings[config.deciding]
-    return Evaluated(figures, manifests, path, tuple(samples), tuple(answers), deciding)
+    troubles = {verdict_stage(name): one.trouble for name, one in heard.items() if one.trouble}
+    troubles |= {_contest_stage(name): one.trouble for name, one in held.items() if one.trouble}
+    return Evaluated(figures, manifests, path, tuple(samples), tuple(answers), deciding, troubles)
 
 
 async def sample_for_people(evaluation: Evaluation, number: int) -> tuple[Path, int]:
@@ -268,19 +277,33 @@ def _judges(config: EvaluationConfig) -> tuple[str, ...]:
     return (config.deciding, *(name for name in config.judges if name != config.deciding))
 
 
-async def _judge(
-    evaluation: Evaluation, name: str, samples: Sequence[Sample], answers: Sequence[Answer]
-) -> tuple[Judged, JudgeCard]:
-    config, by_id = evaluation.config, {sample.id: sample for sample in samples}
+class _Heard(NamedTuple):
+    """What a judge said, and why its stage stays open, where it does."""
+
+    judged: Judged
+    card: JudgeCard
+    trouble: str = ""
+
+
+class _Held(NamedTuple):
+    """The contests of a model, and why their stage stays open, where it does."""
+
+    results: Sequence[ContestResult]
+    trouble: str = ""
+
+
+async def _judge(evaluation: Evaluation, name: str, samples: Sequence[Sample], answers: Sequence[Answer]) -> _Heard:
+    by_id = {sample.id: sample for sample in samples}
     stage = evaluation.stage(verdict_stage(name), _judge_settings(evaluation, name), "samples", "answers")
-
-    async def station() -> Manifest:
-        judge = open_safety_judge(config.judges[name], evaluation.models)
-        return await judge_answers(judge, by_id, answers, evaluation.show, stage, _scorers(evaluation))
-
-    manifest = await once(stage, station)
-    card = JudgeCard.model_validate(manifest.facts["judge"])
-    return Judged(stage.records(Verdict), stage.failures()), card
+    manifest, trouble = stage.manifest(), ""
+    if manifest is None:
+        judge = open_safety_judge(evaluation.config.judges[name], evaluation.models)
+        try:
+            manifest = await judge_answers(judge, by_id, answers, evaluation.show, stage, _scorers(evaluation))
+        except NoUseError as error:
+            trouble = str(error)
+    card = judge.card if manifest is None else JudgeCard.model_validate(manifest.facts["judge"])
+    return _Heard(Judged(stage.records(Verdict), stage.failures()), card, trouble)
 
 
 def _scorers(evaluation: Evaluation) -> Scorers:
@@ -297,14 +320,12 @@ def _contested(evaluation: Evaluation) -> tuple[str, ...]:
     return evaluation.config.measured[1:] if helpful else ()
 
 
-async def _contest(
-    evaluation: Evaluation, model: str, samples: Sequence[Sample], answers: Sequence[Answer]
-) -> list[ContestResult]:
+async def _contest(evaluation: Evaluation, model: str, samples: Sequence[Sample], answers: Sequence[Answer]) -> _Held:
     config, kinds = evaluation.config, {one.config.name: one.benchmark.card.kind for one in evaluation.sources}
     name = config.comparing
     compares = None if name is None else config.judges[name]
     if name is None or compares is None or not can_compare(compares):
-        return []
+        return _Held(())
     stage = evaluation.stage(_contest_stage(model), _judge_settings(evaluation, name), "samples", "answers")
     helpful = [sample for sample in samples if kinds[sample.benchmark] == "helpfulness"]
     by_model = [{one.sample_id: one for one in answers if one.model == which} for which in (config.measured[0], model)]
@@ -313,5 +334,9 @@ async def _contest(
         judge = open_judge(compares, evaluation.models)
         return await hold_contests(judge, helpful, by_model[0], by_model[1], evaluation.show, stage)
 
-    await once(stage, station)
-    return stage.records(ContestResult)
+    trouble = ""
+    try:
+        await once(stage, station)
+    except NoUseError as error:
+        trouble = str(error)
+    return _Held(stage.records(ContestResult), trouble)

@@ -4,13 +4,12 @@ A model can answer such a question with its eyes shut, so it teaches and tests n
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from spavl.judges.base import MeasuredRate
-from spavl.records import Question, QuestionType, Relevance
-from spavl.stats import NotMeasured, cluster_bootstrap_rate
+from spavl.records import BY_NAME, Question, QuestionType, Relevance
+from spavl.stats import NotMeasured, Rate, cluster_bootstrap_rate
 from spavl.texts.mentions import mention
 
 
@@ -28,9 +27,9 @@ class Leakage(BaseModel):
     """Questions that speak of the picture, or of what is shown."""
     points: int
     """Others that say "this ..." of something."""
-    unmentioned: MeasuredRate | None
+    unmentioned: Annotated[Rate, BY_NAME] | None
     """Share of the rest, which do neither."""
-    unneeded: MeasuredRate | None
+    unneeded: Annotated[Rate, BY_NAME] | None
     """Share, of those with a verdict, that could be understood without the picture or are not about it."""
 
 
@@ -71,8 +70,8 @@ def _measure(
     )
 
 
-def _rate(events: Sequence[bool], questions: Sequence[Question]) -> MeasuredRate | None:
+def _rate(events: Sequence[bool], questions: Sequence[Question]) -> Rate | None:
     try:
-        return MeasuredRate(**cluster_bootstrap_rate(events, [one.image_id for one in questions])._asdict())
+        return cluster_bootstrap_rate(events, [one.image_id for one in questions])
     except NotMeasured:
         return None
