@@ -78,6 +78,36 @@ class ErrorBoxConfig(Config):
         return self
 
 
+class ImportedConfig(Config):
+    """What another harness measured of one model on one benchmark; it stands beside our figures as theirs."""
+
+    harness: Literal["vlmevalkit", "lmms_eval"]
+    model: str
+    """The measured model that it is about."""
+    benchmark: str
+    """The benchmark as the harness calls it, such as `MMBench_DEV_EN`, or the task `pope`."""
+    rows: NamedPath | None = None
+    """Its scored rows, of which figures with intervals and paired changes are made. VLMEvalKit: the table with `hit`
+    (`..._result`), `score` (`..._auxmatch`) or `eval_score` (`..._results`), as xlsx, tsv or json. lmms-eval:
+    `TIME_samples_TASK.jsonl`, of `--log_samples`."""
+    scores: NamedPath | None = None
+    """The harness's own figures. VLMEvalKit: `..._acc` or `..._score`, as csv, xlsx or json. lmms-eval:
+    `TIME_results.json`."""
+    metric: str | None = None
+    """The score of `rows` that is taken, where they have several: a column of VLMEvalKit's, a metric of lmms-eval's."""
+    figure: str | None = None
+    """The figure of `scores` that is taken: a column of VLMEvalKit's, `Overall` unless another is named; a metric of
+    lmms-eval's, that of `rows` unless another is named."""
+    split: str | None = None
+    """The line of VLMEvalKit's `scores` that is taken, by its `split`, where there are several."""
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> "ImportedConfig":
+        if self.rows is None and self.scores is None:
+            raise ValueError("give `rows`, `scores`, or both")
+        return self
+
+
 class EvaluationConfig(Config):
     """An evaluation and nothing else: models, judges, benchmarks."""
 
@@ -99,6 +129,8 @@ class EvaluationConfig(Config):
     judge: str | None = None
     """The judge whose figures are the headline; `null` for the first."""
     benchmarks: tuple[BenchmarkConfig, ...] = Field(min_length=1)
+    imported: tuple[ImportedConfig, ...] = ()
+    """What other harnesses measured of these models, so that it need not be measured again."""
     ablations: tuple[Ablation, ...] = ()
     """What safety benchmarks are asked with in place of their pictures, beside the pictures themselves."""
     max_tokens: int = Field(512, ge=1)
@@ -125,6 +157,7 @@ class EvaluationConfig(Config):
         named: list[tuple[str, str, Collection[str]]] = [("compare", one, self.models) for one in self.compare]
         named += [("baseline", self.baseline, self.measured)] if self.baseline else []
         named += [("judge", self.judge, self.judges)] if self.judge else []
+        named += [(f"imported.{place}.model", one.model, self.measured) for place, one in enumerate(self.imported)]
         asked = {f"judges.{name}.model": judges_model(judge) for name, judge in self.judges.items()}
         named += [(field, model, self.models) for field, model in asked.items() if model is not None]
         for field, name, known in named:
@@ -143,6 +176,14 @@ class EvaluationConfig(Config):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"benchmarks: {twice[0]} stands there {names.count(twice[0])} times; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _each_import_once(self) -> "EvaluationConfig":
+        keys = [(one.harness, one.benchmark, one.metric or one.figure, one.model) for one in self.imported]
+        twice = [" ".join(filter(None, key)) for key in keys if keys.count(key) > 1]
+        if twice:
+            raise ValueError(f"imported: {twice[0]} stands there twice; name each once")
         return self
 
     @property

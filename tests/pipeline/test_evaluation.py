@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 from tests.dataset.preference_rows import png
 from tests.pipeline.planted_evaluation import (
     COMPLIES,
@@ -164,6 +165,26 @@ def test_answers_to_helpfulness_benchmarks_are_compared_in_both_orders(
     assert (won.model, won.wins.value, won.wins.wins, won.wins.losses) == ("aligned", 0.75, 3, 1)
     assert won.consistency is not None and won.consistency.value == 1.0
     assert headline(figures).models["base"].outcomes == {"answered": 4}
+
+
+def test_imported_scores_stand_beside_ours_and_are_read_before_anything_is_asked(
+    server: PlantedServer, harmful: Path, tmp_path: Path
+) -> None:
+    """VLMEvalKit scored two rows of the base, one of them right; of the aligned model it gave a figure alone."""
+    rows, scores = tmp_path / "base_result.tsv", tmp_path / "aligned_acc.csv"
+    rows.write_text("index\tprediction\thit\n1\tA\t1\n2\tB\t0\n")
+    given = {"harness": "vlmevalkit", "benchmark": "ScienceQA_TEST"}
+    told = [given | {"model": "base", "rows": rows}, given | {"model": "aligned", "scores": scores}]
+    with pytest.raises(UserError, match=r"imported\.1\.scores: .*aligned_acc\.csv is not a file"):
+        evaluated(recipe(server, harmful, imported=told))
+    assert not server.asked
+    scores.write_text("split,Overall\nnone,0.75\n")
+    config = recipe(server, harmful, imported=told)
+    counted, reported = evaluated(config).imported
+    assert counted.measure is not None and counted.measure.models["base"].rate.value == 0.5
+    assert (reported.measure, reported.reported["aligned"].value) == (None, 0.75)
+    with pytest.raises(ValidationError, match="there is no 'other'; choose one of base, aligned"):
+        recipe(server, harmful, imported=[given | {"model": "other", "rows": rows}])
 
 
 def test_samples_that_training_has_too_are_found_and_left_out(

@@ -40,6 +40,7 @@ def page(tmp_path: Path) -> str:
         people={},
         box=None,
         met=None,
+        imported=(),
         related=(),
     )
     figures: EvaluationFigures = evaluation_figures(material, ("base", "aligned"), RULES)

@@ -94,7 +94,20 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
             for model, figure in measure.models.items():
                 against = measure.changes.get(model)
                 yield f"    {model:<16}{_figure_text(figure)}{_change_text(against) if against else ''}"
+    yield from _imported_lines(figures)
     yield from _further_lines(figures)
+
+
+def _imported_lines(figures: "EvaluationFigures") -> Iterator[str]:
+    for one in figures.imported:
+        yield f"\nimported from {one.harness}: {one.benchmark}, {one.metric}"
+        for model in one.files:
+            figure = one.measure.models.get(model) if one.measure else None
+            against = one.measure.changes.get(model) if one.measure else None
+            said = _figure_text(figure) if figure else "no rows, so no interval"
+            reported = one.reported.get(model)
+            theirs = f"; reported {reported.metric} {reported.value:g}" if reported else ""
+            yield f"  {model:<16}{said}{_change_text(against) if against else ''}{theirs}"
 
 
 def _further_lines(figures: "EvaluationFigures") -> Iterator[str]:

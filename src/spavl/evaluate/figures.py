@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from spavl.evaluate.agreement import JudgesAgreement, judges_agreement
 from spavl.evaluate.benchmarks import BenchmarkCard
 from spavl.evaluate.contests import ContestResult
+from spavl.evaluate.imported import ImportedMeasure, ImportedScores, imported_measures
 from spavl.evaluate.judge_trust import LabelledPairs, Trust, judge_errors, trust_in
 from spavl.evaluate.list_samples import Coverage
 from spavl.evaluate.measures import (
@@ -89,6 +90,8 @@ class EvaluationFigures(BaseModel):
     wins: tuple[WinFigures, ...]
     agreement: JudgesAgreement | None
     contamination: Contaminated | None
+    imported: tuple[ImportedMeasure, ...]
+    """What other harnesses measured."""
     related: tuple[str, ...]
     """Judges that also labelled the training data."""
 
@@ -120,6 +123,7 @@ class Material(NamedTuple):
     people: LabelledPairs
     box: ErrorBoxConfig | None
     met: Met | None
+    imported: Sequence[ImportedScores]
     related: tuple[str, ...]
 
 
@@ -138,6 +142,7 @@ def evaluation_figures(material: Material, models: Sequence[str], rules: Rules) 
         wins=tuple(_wins(material, rules)),
         agreement=judges_agreement(material.samples, material.readings, models),
         contamination=_contaminated(material, models, rules),
+        imported=imported_measures(material.imported, rules),
         related=material.related,
     )
 

@@ -12,6 +12,7 @@ from spavl.evaluate import Condition, Decoding, answer_samples, hold_contests, j
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
 from spavl.evaluate.human_labels import Compared, compared, draw_for_people, read_sheet, write_sheet
+from spavl.evaluate.imported import ImportedScores, read_imported
 from spavl.evaluate.list_samples import FIXTURE, Coverage, Source, find_benchmark, list_samples
 from spavl.evaluate.measures import Rules
 from spavl.evaluate.outcomes import Judged, Readings, read_outcomes
@@ -42,6 +43,7 @@ class Evaluation(NamedTuple):
     pictures: ImageStore
     models: Models
     sources: tuple[Source, ...]
+    imported: tuple[ImportedScores, ...]
 
     def stage(self, name: str, settings: dict[str, object], *upstream: str) -> StageDirectory:
         """Opens a stage; its identity is `settings` and the results of the stages upstream."""
@@ -111,15 +113,17 @@ def open_evaluation(config: EvaluationConfig) -> Iterator[Evaluation]:
     """Opens an evaluation run for this process alone, and closes its models at the end.
 
     Raises:
-        UserError: As `find_sources`; or another process is at work in the run.
+        UserError: As `find_sources`; imported files are missing or not as their harness writes them; or another
+            process is at work in the run.
     """
     sources = find_sources(config)
+    imported = tuple(read_imported(f"imported.{place}", one) for place, one in enumerate(config.imported))
     run = RunDirectory(config.run, config.seed)
     with run.locked():
         store = CallStore(config.calls, str(config.run))
         models = open_models(config.models, store, execution=config.execution)
         try:
-            yield Evaluation(config, run, ImageStore(config.run / "pictures"), models, sources)
+            yield Evaluation(config, run, ImageStore(config.run / "pictures"), models, sources, imported)
         finally:
             models.close()
             store.close()
@@ -173,6 +177,7 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
         people=read_sheet(sheet, _pairs(evaluation, samples, answers), config.seed) if sheet else {},
         box=config.judge_error,
         met=None if config.training is None else overlap(config.training, samples, evaluation.pictures),
+        imported=evaluation.imported,
         related=() if config.training is None else related_judges(config.training, cards),
     )
     rules = Rules(config.measured[0], config.confidence, config.max_failed, config.force, config.margin)

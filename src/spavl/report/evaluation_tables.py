@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.measures import Measure, ModelFigure
+from spavl.report.imported_table import imported_table
 from spavl.report.tables import Cell, Table
 from spavl.report.wording import NOT_MEASURED, bounds_text, change_text, p_text, rate_text
 
@@ -204,5 +205,6 @@ OPTIONAL: tuple[Callable[[EvaluationFigures], Table | None], ...] = (
     ablations_table,
     trust_table,
     agreement_table,
+    imported_table,
 )
 """Tables that are there only where there is something to say."""
