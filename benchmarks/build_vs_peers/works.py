@@ -40,6 +40,7 @@ TAIL = Conditions(delay="tail", mean_s=0.29)
 WORKS = (
     Work("W1", "text", 2000, 0, 64),
     Work("W2", "a picture a row", 2000, 1, 64),
+    Work("W2-slow", "the same, half a second each", 2000, 1, 64, Conditions(mean_s=0.5)),
     Work("W2-50k", "50,000 rows", 50_000, 25, 64, peers=False),
     Work("W3", "twelve rows a picture", 2400, 12, 64),
     Work("W5", "heavy tail, a picture a row", 1280, 1, 64, TAIL),

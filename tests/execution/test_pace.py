@@ -109,3 +109,28 @@ def test_slots_hold_as_many_as_the_limit_says_now(cut: bool) -> None:
     asyncio.run(run())
     assert max(seen) == 8
     assert max(seen[8:]) == (4 if cut else 8)
+
+
+@pytest.mark.parametrize("woken", [False, True])
+def test_a_task_that_is_cancelled_while_it_waits_for_a_slot_leaves_it_to_the_next(woken: bool) -> None:
+    """One slot: the second task waits and is cancelled, before or after the slot was given to it; the third gets it."""
+
+    async def run() -> bool:
+        slots = Slots(InFlightLimit(1))
+
+        async def task() -> bool:
+            async with slots:
+                return True
+
+        await slots.__aenter__()
+        second, third = asyncio.create_task(task()), asyncio.create_task(task())
+        await asyncio.sleep(0)
+        if woken:
+            await slots.__aexit__(None, None, None)
+        second.cancel()
+        if not woken:
+            await asyncio.sleep(0)
+            await slots.__aexit__(None, None, None)
+        return await asyncio.wait_for(third, 5)
+
+    assert asyncio.run(run())

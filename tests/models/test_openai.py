@@ -332,6 +332,7 @@ def test_a_server_that_comes_back_is_not_given_up() -> None:
         before = [await one(), await one()]
         async with ChatServer(says("back")).running(port):
             during = [await one()]
+        await asyncio.sleep(0.01)  # until the client has seen that its connection was closed
         return before + during + [await one(), await one(), await one(), await one()]
 
     gone = "server_error"

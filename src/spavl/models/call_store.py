@@ -175,7 +175,7 @@ class StoredModel:
         self._account = account or Account("")
         self._replay = replay
         self._usage = Usage()
-        self._on_their_way: dict[str, asyncio.Task[dict[str, Reply]]] = {}
+        self._on_their_way: dict[str, asyncio.Future[dict[str, Reply]]] = {}
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -208,17 +208,31 @@ class StoredModel:
             for key, request in zip(keys, requests, strict=True)
             if key not in known and key not in self._on_their_way
         }
-        self._usage += Usage(stored_calls=len(keys) - len(missing))
+        if len(missing) < len(keys):
+            self._usage += Usage(stored_calls=len(keys) - len(missing))
         if missing and self._replay is not None:
             known |= dict.fromkeys(missing, self._replay.failure(f"a call of model '{self._account.name}'"))
         elif missing:
-            task = asyncio.create_task(self._ask(missing))
-            task.add_done_callback(lambda _: [self._on_their_way.pop(key) for key in missing])
-            self._on_their_way |= dict.fromkeys(missing, task)
-            asked.add(task)
-        for task in asked:
-            known |= await task
+            known |= await self._ask_for_all(missing)
+        for others in asked:
+            known |= await others
         return [known[key] for key in keys]
+
+    async def _ask_for_all(self, missing: dict[str, Request]) -> dict[str, Reply]:
+        """Asks, while others who want the same wait for it."""
+        answered: asyncio.Future[dict[str, Reply]] = asyncio.get_running_loop().create_future()
+        self._on_their_way |= dict.fromkeys(missing, answered)
+        try:
+            replies = await self._ask(missing)
+            answered.set_result(replies)
+        except BaseException as error:
+            answered.set_exception(error)
+            answered.exception()  # nobody else may have waited
+            raise
+        finally:
+            for key in missing:
+                del self._on_their_way[key]
+        return replies
 
     async def _ask(self, missing: dict[str, Request]) -> dict[str, Reply]:
         """Asks the model for a group, if its budget allows it, and stores what is answered."""

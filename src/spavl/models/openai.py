@@ -8,6 +8,7 @@ is given up for this process, so that one dead responder does not hold up a run.
 """
 
 import asyncio
+import functools
 import os
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -86,7 +87,7 @@ class OpenAIModel:
         self._keeper: AsyncGenerator[_Line, None] = self._keep_line()
         self._line: _Line | None = None
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
         """Whose answers they are: identity or address, and the model's name there.
 
@@ -112,6 +113,8 @@ class OpenAIModel:
         """
         if any(request.answer_prefix for request in requests) and not self._config.prefill:
             raise UserError(f"{self._server}: a request begins its answer, and `prefill` is not set. Set it {MEANING}.")
+        if len(requests) == 1:  # a group of this model; it needs no task of its own
+            return [await self._answer(requests[0])]
         return list(await asyncio.gather(*(self._answer(request) for request in requests)))
 
     async def close(self) -> None:
@@ -204,7 +207,8 @@ class OpenAIModel:
             headers["Authorization"] = f"Bearer {self._key()}"
         timeout = aiohttp.ClientTimeout(total=self._config.timeout_s)
         connector = aiohttp.TCPConnector(limit=self._config.concurrency)
-        async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session:
+        options: dict[str, Any] = {"headers": headers, "timeout": timeout, "cookie_jar": aiohttp.DummyCookieJar()}
+        async with aiohttp.ClientSession(connector=connector, **options) as session:
             yield _Line(session, Slots(self._limit))
 
     def _key(self) -> str:
