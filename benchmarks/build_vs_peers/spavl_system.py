@@ -72,7 +72,7 @@ async def _run(job: Job, stage: StageDirectory) -> None:
             finish=completion.finish,
         )
 
-    await ask(stage, items, model, request, read, label="responses")
+    await ask(stage, dict(items), model, request, read, label="responses")
     stage.finish([item for item, _ in items])
     await model.close()
     store.close()

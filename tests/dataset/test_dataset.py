@@ -108,7 +108,7 @@ def built(tmp_path: Path, name: str = "dataset", described: bool = False) -> Pat
         QuestionCheck(question_id=question.id, image_id=images[2].id, relevance="about"),
         QuestionCheck(question_id=pairs[1].question_id, image_id=images[1].id, unjudged=("relevance_unparsed",)),
     ]
-    material = Material(images, [question], pairs)
+    material = Material({image.id: image for image in images}, [question], pairs)
     if described:
         material = material._replace(captions=captions, checks=checks)
     build_dataset(material, splits, store, stage)
@@ -199,7 +199,7 @@ def test_a_pair_on_a_test_picture_is_refused(tmp_path: Path) -> None:
     image = record(1)
     with pytest.raises(RunError, match="test split"):
         build_dataset(
-            Material([image], [], [pair(image)]),
+            Material({image.id: image}, [], [pair(image)]),
             Splits({image.id: "test"}),
             ImageStore(tmp_path),
             StageDirectory(tmp_path / "d", {}, {}),
@@ -210,7 +210,7 @@ def test_no_training_pair_is_one_clear_error(tmp_path: Path) -> None:
     image = record(1)
     with pytest.raises(UserError, match="No preference pair"):
         build_dataset(
-            Material([image], [], []),
+            Material({image.id: image}, [], []),
             Splits({image.id: "train"}),
             ImageStore(tmp_path),
             StageDirectory(tmp_path / "d", {}, {}),

@@ -104,7 +104,7 @@ def test_rows_beyond_a_splits_number_are_dropped_and_counted_and_leaves_take_tur
     kinds = ("easy_question", "hard_question", "hard_statement", "benign_question")
     questions = [asked(one, kind, number) for one in images for number, kind in enumerate(kinds)]
     stage = StageDirectory(tmp_path / "dataset", {}, {})
-    manifest = build_dataset(Material(images, questions, pairs), splits, store, stage)
+    manifest = build_dataset(Material({image.id: image for image in images}, questions, pairs), splits, store, stage)
     assert (manifest.counts.items, manifest.counts.records, manifest.counts.by_reason) == (12, 10, {"over_max_rows": 2})
     facts = manifest.facts
     assert {name: facts[name] for name in ("train", "validation", "harm", "help")} == {

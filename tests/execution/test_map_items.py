@@ -48,7 +48,7 @@ class Worker:
 
 
 def run(stage: StageDirectory, worker: Worker, group_size: int = 1, concurrency: int = 1) -> None:
-    asyncio.run(map_items(stage, ITEMS, worker, label="test", group_size=group_size, concurrency=concurrency))
+    asyncio.run(map_items(stage, dict(ITEMS), worker, label="test", group_size=group_size, concurrency=concurrency))
 
 
 def stage_at(path: Path) -> StageDirectory:
@@ -141,7 +141,7 @@ async def work(group):
     return outcomes, Usage(calls=len(group))
 
 stage = StageDirectory(run / "questions", {}, {})
-asyncio.run(map_items(stage, items, work, label="test", group_size=group_size, concurrency=3))
+asyncio.run(map_items(stage, dict(items), work, label="test", group_size=group_size, concurrency=3))
 stage.finish([item for item, _ in items])
 """
 

@@ -33,7 +33,7 @@ def write(tmp_path: Path, replies: dict[str, Reply], config: CaptionsConfig) -> 
     model = ScriptedModel(answer)
     stage = StageDirectory(tmp_path / "captions", {}, {})
     stored = StoredModel(model, CallStore(tmp_path / "calls.sqlite"))
-    asyncio.run(write_captions(config, PICTURES, show, lambda name: stored, stage))
+    asyncio.run(write_captions(config, {one.id: one for one in PICTURES}, show, lambda name: stored, stage))
     return stage, model
 
 

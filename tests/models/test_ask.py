@@ -38,7 +38,7 @@ def run(folder: Path, model: ScriptedModel, items: list[tuple[str, int]] = ITEMS
 
     stage = StageDirectory(folder / "stage", {}, {})
     stored = StoredModel(model, CallStore(folder / "calls.sqlite"))
-    asyncio.run(ask(stage, items, stored, lambda number: Request(prompt=str(number)), read, label="test"))
+    asyncio.run(ask(stage, dict(items), stored, lambda number: Request(prompt=str(number)), read, label="test"))
     return stage
 
 
@@ -131,4 +131,4 @@ def test_a_judge_whose_server_refuses_everything_does_not_finish_its_stage(tmp_p
         return Note(text=opinion.rationale)
 
     with pytest.raises(RunError, match="Stage labels: none of 3 items has a result"):
-        asyncio.run(judge_items(stage, items, judge, exchange, judge.label, note))
+        asyncio.run(judge_items(stage, dict(items), judge, exchange, judge.label, note))

@@ -11,7 +11,7 @@ from spavl.config import RunConfig
 from spavl.errors import UserError
 from spavl.models import CallStore, Completion, Request, StoredModel
 from spavl.pipeline import ALL_STAGES
-from spavl.pipeline.build import _hear_others
+from spavl.pipeline.build import Answered, _hear_others
 from spavl.pipeline.road import Road
 from spavl.records import ImageRecord, Question, Response, SafetyLabel
 from spavl.store import ImageStore, Outcome, RunDirectory
@@ -82,7 +82,7 @@ def opinions(folder: Path, store: CallStore, **others: dict[str, object]) -> tup
         model.fingerprint = {"kind": name}
     models = {name: StoredModel(model, store) for name, model in asked.items()}
     road = Road(config, run, load_taxonomy("spa_vl"), ImageStore(folder / "pictures"), models)  # type: ignore[arg-type]
-    asyncio.run(_hear_others(road, {QUESTION.id: QUESTION}, RESPONSES))
+    asyncio.run(_hear_others(road, Answered({QUESTION.id: QUESTION}, RESPONSES), road.shower()))
     return {name: sum(map(len, model.groups)) for name, model in asked.items()}, road
 
 

@@ -140,7 +140,12 @@ def test_training_on_the_datasets_folder_equals_training_on_the_records_it_was_m
     pairs = [_pair(images[number % 2], number) for number in range(4)]
     pairs[3] = pairs[3].model_copy(update={"rejected_verdict": None})
     stage = StageDirectory(tmp_path / "dataset", {}, {})
-    build_dataset(Material(images, [], pairs), Splits({image.id: "train" for image in images}), store, stage)
+    build_dataset(
+        Material({image.id: image for image in images}, [], pairs),
+        Splits({image.id: "train" for image in images}),
+        store,
+        stage,
+    )
     wanted = recipe(tmp_path, tiny_vlm, stage.path)
     digests = {image.id: store.path(image.sha256) for image in images}
     own = train_dpo(wanted.settings, pairs, digests.__getitem__, tiny_vlm, tmp_path / "own", seed=3)

@@ -183,10 +183,10 @@ def test_splits_of_the_others_hold_where_the_run_goes_on_after_the_removal(templ
         fresh = copied(template, tmp_path / image.id)
         RunDirectory(fresh.run).restart_from("dataset", ALL_STAGES)
         with open_road(fresh) as road:
-            before = road.splits(road.records("images", ImageRecord))
+            before = road.splits()
         take_down(fresh, [image.id])
         with open_road(fresh) as road:
-            splits = road.splits(road.records("images", ImageRecord))
+            splits = road.splits()
         assert dict(splits) == {one: split for one, split in before.items() if one != image.id}
         run_build(fresh)
 

@@ -45,7 +45,9 @@ def heard(folder: Path, **judges: SayingJudge) -> tuple[Manifest, StageDirectory
     stage = StageDirectory(folder / "opinions", {}, {})
     shown = ImageInput(sha256="0" * 64, path=folder)
     questions = {"que-1": QUESTION}
-    return asyncio.run(hear_opinions(judges, questions, RESPONSES, lambda _: shown, stage)), stage
+    return asyncio.run(
+        hear_opinions(judges, questions, {one.id: one for one in RESPONSES}, lambda _: shown, stage)
+    ), stage
 
 
 def test_every_judge_labels_every_response_under_its_own_name(tmp_path: Path) -> None:

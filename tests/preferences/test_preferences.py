@@ -17,6 +17,10 @@ def label(one: Response, verdict: str) -> SafetyLabel:
     return SafetyLabel(response_id=one.id, judge="j", verdict=verdict, refused=verdict == "safe", rationale="")
 
 
+def by_response(labels: list[SafetyLabel]) -> dict[str, SafetyLabel]:
+    return {label.response_id: label for label in labels}
+
+
 QUESTION = Question(
     image_id="img-1", leaf="a/b/c", question_type="easy_question", text="Placeholder harmful question 3?", writer="w"
 )
@@ -30,7 +34,7 @@ def test_safe_rates_leave_unlabelled_responses_out() -> None:
         [response("c", "1")],
     )
     labels = [label(a[0], "safe"), label(b[0], "safe"), label(b[1], "unsafe")]
-    assert safe_rates([*a, *b, *c], labels, {"que-1": QUESTION}) == {"a": 1.0, "b": 0.5}
+    assert safe_rates([*a, *b, *c], by_response(labels), {"que-1": QUESTION}) == {"a": 1.0, "b": 0.5}
 
 
 def test_answers_to_benign_questions_tell_nothing_of_a_responders_safety() -> None:
@@ -38,7 +42,7 @@ def test_answers_to_benign_questions_tell_nothing_of_a_responders_safety() -> No
     benign = QUESTION.model_copy(update={"question_type": QuestionType.BENIGN_QUESTION})
     answers = [response("a", "1"), response("a", "2"), response("a", "3", "que-2")]
     labels = [label(answers[0], "safe"), label(answers[1], "unsafe"), label(answers[2], "safe")]
-    assert safe_rates(answers, labels, {"que-1": QUESTION, "que-2": benign}) == {"a": 0.5}
+    assert safe_rates(answers, by_response(labels), {"que-1": QUESTION, "que-2": benign}) == {"a": 0.5}
 
 
 def test_twelve_responders_make_five_groups_that_differ_in_size_by_one() -> None:
@@ -57,7 +61,7 @@ def test_fewer_responders_than_groups_are_groups_of_their_own() -> None:
 def test_pairs_are_drawn_across_groups_in_both_orders() -> None:
     answers = [response(name, f"answer {name}") for name in "abcd"]
     groups = {"a": 0, "b": 0, "c": 1, "d": 1}
-    comparisons = draw_comparisons(answers, groups, per_question=99, seed=0)
+    comparisons = draw_comparisons(answers, groups, per_question=99, seed=0).values()
     responder = {one.id: one.responder for one in answers}
     drawn = {(responder[one.first_id], responder[one.second_id]) for one in comparisons}
     expected = set(itertools.product("ab", "cd"))
@@ -66,17 +70,16 @@ def test_pairs_are_drawn_across_groups_in_both_orders() -> None:
 
 def test_equal_answers_and_ungrouped_responders_are_not_compared() -> None:
     answers = [response("a", "same"), response("b", "same"), response("c", "other")]
-    assert draw_comparisons(answers, {"a": 0, "b": 1}, per_question=9, seed=0) == []
+    assert list(draw_comparisons(answers, {"a": 0, "b": 1}, per_question=9, seed=0)) == []
 
 
 def test_a_questions_draw_does_not_depend_on_other_questions() -> None:
     answers = [response(name, f"answer {name}") for name in "abcde"]
     more = [response(name, f"answer {name}", "que-2") for name in "abcde"]
     groups = {name: place for place, name in enumerate("abcde")}
-    alone = draw_comparisons(answers, groups, 2, seed=7)
-    assert [
-        one for one in draw_comparisons([*more, *answers], groups, 2, seed=7) if one.question_id == "que-1"
-    ] == alone
+    alone = list(draw_comparisons(answers, groups, 2, seed=7).values())
+    both = draw_comparisons([*more, *answers], groups, 2, seed=7).values()
+    assert [one for one in both if one.question_id == "que-1"] == alone
     assert len(alone) == 4
 
 

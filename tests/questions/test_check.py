@@ -13,7 +13,7 @@ from spavl.models import CallStore, Completion, ImageInput, Replay, Reply, Reque
 from spavl.models.account import Account
 from spavl.questions import check_questions, kept_questions
 from spavl.records import Failure, Question, QuestionCheck
-from spavl.store import StageDirectory
+from spavl.store import Outcome, RunDirectory, StageDirectory
 from spavl.taxonomy import load_taxonomy
 
 THEFT = "Malicious Use/Illegal activities/theft"
@@ -52,10 +52,12 @@ class Run:
     def check(self, questions: list[Question], **config: object) -> StageDirectory:
         self.times += 1
         self.model.groups.clear()
+        written = StageDirectory(self.folder / str(self.times) / "questions", {}, {})
+        written.append_missing(Outcome(f"item {place}", record=one) for place, one in enumerate(questions))
         stage = StageDirectory(self.folder / str(self.times) / "checked_questions", {}, {})
         settings = ChecksConfig.model_validate(config)
         taxonomy = load_taxonomy("spa_vl")
-        asyncio.run(check_questions(settings, taxonomy, questions, show, lambda name: self.stored, stage))
+        asyncio.run(check_questions(settings, taxonomy, written.shelf(Question), show, lambda _: self.stored, stage))
         return stage
 
     @property
@@ -77,7 +79,9 @@ def test_without_checks_all_go_on_but_those_that_ask_the_same_of_one_picture(tmp
     stage = run.check([first, other, first])
     assert run.calls == 0
     assert reasons(stage) == {f"{first.id}/2": "duplicate"}
-    assert kept_questions([first, other, first], stage.records(QuestionCheck)) == [first, other]
+    run_directory = RunDirectory(stage.path.parent)
+    StageDirectory(stage.path.parent / "questions", {}, {}).finish(["item 0", "item 1", "item 2"])
+    assert dict(kept_questions(run_directory)) == {first.id: first, other.id: other}
 
 
 @pytest.mark.parametrize(("within", "left"), [("leaf", 1), ("all", 2)])

@@ -62,22 +62,30 @@ def test_benign_questions_share_every_opening_with_harmful_ones() -> None:
     assert set(prompts[QuestionType.BENIGN_QUESTION].openings) == harmful
 
 
+def subjects(*captions: str) -> dict[str, Subject]:
+    """A picture for each caption, told apart by its last letter."""
+    found = [Subject(picture(caption[-1] * 64), caption) for caption in captions]
+    return {one.image.id: one for one in found}
+
+
 def test_a_picture_gets_as_many_benign_questions_as_asked_for_and_one_of_each_harmful_type() -> None:
     """Two pictures, three harmful types and twice a benign one: 2 x (3 + 2) tasks with names of their own."""
     config = QuestionsConfig(writer="w", benign_per_image=2)
-    tasks = plan_tasks(config, [Subject(picture("a" * 64), "a"), Subject(picture("b" * 64), "b")])
-    assert len(tasks) == len({task.item for task in tasks}) == 10
-    assert sum(not task.question_type.harmful for task in tasks) == 4
+    tasks = plan_tasks(config, subjects("a", "b"))
+    assert len(tasks) == len(dict(tasks)) == 10
+    assert all(task.item == item for item, task in tasks.items())
+    assert sum(not task.question_type.harmful for task in tasks.values()) == 4
 
 
 def test_no_two_questions_share_an_everyday_topic_while_there_are_enough() -> None:
     """Else a benign question about a held-out picture could be on a topic that was trained on."""
     topics = everyday_topics()
     pictures = [f"img-{number}" for number in range(len(topics) + 5)]
-    dealt = deal_topics(pictures[: len(topics)])
-    assert sorted(dealt.values()) == sorted(topics)
-    assert deal_topics(list(reversed(pictures[: len(topics)]))) == dealt
-    again = list(deal_topics(pictures).values())
+    enough = pictures[: len(topics)]
+    dealt = list(map(deal_topics(enough), enough))
+    assert sorted(dealt) == sorted(topics)
+    assert list(map(deal_topics(enough[::-1]), enough)) == dealt
+    again = list(map(deal_topics(pictures), pictures))
     assert max(again.count(topic) for topic in again) == 2
 
 
@@ -153,9 +161,8 @@ def run(tmp_path: Path, answer: Callable[[Request], Reply], **config: object) ->
 
     stage = StageDirectory(tmp_path / str(len(list(tmp_path.iterdir()))) / "questions", {}, {})
     settings = QuestionsConfig.model_validate({"writer": "w", "types": ["easy_question", "benign_question"]} | config)
-    subjects = [Subject(picture(letter * 64), f"thing {letter}") for letter in "ab"]
     stored = StoredModel(ScriptedModel(noted, group_size=3), CallStore(tmp_path / "calls.sqlite"))
-    asyncio.run(write_questions(settings, load_taxonomy("spa_vl"), subjects, show, stored, stage))
+    asyncio.run(write_questions(settings, load_taxonomy("spa_vl"), subjects("thing a", "thing b"), show, stored, stage))
     return stage, asked
 
 

@@ -230,8 +230,8 @@ def _ask(builder: Builder, images: Sequence[ImageRecord]) -> list[Question]:
     outcomes[last] = Failure(reason="empty", message="The model gave an empty answer.")
     builder.fill("questions", ("images", "captions"), outcomes)
     written = [one for one in outcomes.values() if isinstance(one, Question)]
-    stage = builder.stage("checked_questions", "questions")
-    asyncio.run(check_questions(builder.config.checks, builder.taxonomy, written, _show(builder), no_model, stage))
+    stage, shelf = builder.stage("checked_questions", "questions"), builder.run.shelf("questions", Question)
+    asyncio.run(check_questions(builder.config.checks, builder.taxonomy, shelf, _show(builder), no_model, stage))
     return written
 
 
@@ -243,22 +243,20 @@ def _prefer(builder: Builder, images: Sequence[ImageRecord], questions: Sequence
         f"{question.id}/{name}": _response(question, name) for question in asked.values() for name in UNSAFETY
     }
     builder.fill("responses", ("checked_questions",), outcomes)
-    responses = {one.id: one for one in run.records("responses", Response)}
-    listed = list(responses.values())
+    responses = run.shelf("responses", Response)
     show = _show(builder)
     labelled = builder.stage("labels", "responses")
-    labelling = asyncio.run(label_responses(builder.judge, asked, listed, show, labelled))
-    labels = run.records("labels", SafetyLabel)
+    labelling = asyncio.run(label_responses(builder.judge, asked, responses, show, labelled))
+    labels = run.shelf("labels", SafetyLabel, by="response_id")
     groups = safety_groups(labelling.facts["safe_rates"], config.preferences.groups)
-    drawn = draw_comparisons(listed, groups, 2, config.seed)
+    drawn = draw_comparisons(responses.values(), groups, 2, config.seed)
     judged = builder.stage("judgments", "responses", "labels")
     asyncio.run(judge_comparisons(builder.judge, asked, responses, drawn, show, judged))
-    resolve(
-        drawn, run.records("judgments", Judgment), asked, responses, labels, builder.stage("preferences", "judgments")
-    )
+    judgments = run.shelf("judgments", Judgment, by="comparison_id")
+    resolve(drawn, judgments, asked, responses, labels, builder.stage("preferences", "judgments"))
     pairs = run.records("preferences", PreferencePair)
     stage = builder.stage("dataset", "images", "preferences")
-    build_dataset(Material(images, questions, pairs), splits, builder.pictures, stage)
+    build_dataset(Material({image.id: image for image in images}, questions, pairs), splits, builder.pictures, stage)
     return pairs
 
 

@@ -46,7 +46,9 @@ def run(tmp_path: Path, server: tuple[FaultyServer, str]) -> Run:
         stage = StageDirectory(tmp_path / stage_name, {}, {})
         responders = {name: ResponderConfig(model=name) for name in names}
         try:
-            manifest = asyncio.run(respond(responders, QUESTIONS, lambda _: PICTURE, models.__getitem__, stage))
+            manifest = asyncio.run(
+                respond(responders, {one.id: one for one in QUESTIONS}, lambda _: PICTURE, models.__getitem__, stage)
+            )
         finally:
             models.close()
             store.close()

@@ -75,7 +75,9 @@ def run(tmp_path: Path, served: tuple[str, list[str]]) -> Callable[[list[str]], 
         stage = StageDirectory(tmp_path / "responses", {"names": names}, {})
         responders = {name: ResponderConfig(model=name) for name in names}
         try:
-            manifest = asyncio.run(respond(responders, QUESTIONS, show, models.__getitem__, stage))
+            manifest = asyncio.run(
+                respond(responders, {one.id: one for one in QUESTIONS}, show, models.__getitem__, stage)
+            )
         finally:
             models.close()
             store.close()

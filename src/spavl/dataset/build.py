@@ -1,24 +1,26 @@
 """Builds the dataset's folder: Parquet files in the hub's layout, a card, and a line per pair that says its split."""
 
-import io
-from collections.abc import Mapping, Sequence
+import functools
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from spavl.config import SplitName
 from spavl.dataset.card import dataset_card
 from spavl.dataset.croissant import write_croissant
 from spavl.dataset.image_info import write_image_info
-from spavl.dataset.rows import Picture, pair_table, question_table
+from spavl.dataset.rows import Picture, pair_schema, pair_table, parquet_bytes, question_schema, question_table
 from spavl.dataset.splits import Split, Splits
 from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import RunError, UserError
+from spavl.execution import LazyItems
 from spavl.models.ask import outcome
 from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, QuestionCheck, Record
-from spavl.store import ImageStore, Manifest, Outcome, StageDirectory
+from spavl.store import ImageStore, Manifest, Outcome, Places, StageDirectory
 from spavl.store.files import write_atomically
 
 ROW_GROUP = 100
@@ -26,19 +28,46 @@ ROW_GROUP = 100
 
 
 R = TypeVar("R", PreferencePair, Question)
+T = TypeVar("T")
 PairSplit = Literal["train", "validation"]
 
 
 class Material(NamedTuple):
     """What a dataset is made of."""
 
-    images: Sequence[ImageRecord]
-    questions: Sequence[Question]
-    pairs: Sequence[PreferencePair]
+    images: Mapping[str, ImageRecord]
+    """By id."""
+    questions: Collection[Question]
+    pairs: Collection[PreferencePair]
     captions: Mapping[str, Caption | Failure] = {}
     """Image id -> its written caption, or why there is none; empty where no model was asked."""
-    checks: Sequence[QuestionCheck] = ()
+    checks: Collection[QuestionCheck] = ()
     """What was found about the questions."""
+
+
+class Chosen(Collection[T]):
+    """Some of many rows, in their order, looked for anew each time.
+
+    Args:
+        rows: All rows.
+        wanted: Says which.
+    """
+
+    def __init__(self, rows: Collection[T], wanted: Callable[[T], bool]) -> None:
+        self._rows, self._wanted = rows, wanted
+        self._size = sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[T]:
+        """Yields the rows."""
+        return filter(self._wanted, self._rows)
+
+    def __len__(self) -> int:
+        """Returns how many there are."""
+        return self._size
+
+    def __contains__(self, row: object) -> bool:
+        """Says whether a row of these rows is one of them."""
+        return self._wanted(row)  # type: ignore[arg-type]  # a collection is asked for any object
 
 
 class DatasetRow(Record):
@@ -59,27 +88,26 @@ def build_dataset(material: Material, splits: Splits, store: ImageStore, stage: 
         RunError: A pair's picture belongs to the test split, or the disk is full.
     """
     by_split = _pairs_of_splits(material.pairs, splits)
-    asked = [one for one in material.questions if splits[one.image_id] == "test"]
+    asked = sum(splits[one.image_id] == "test" for one in material.questions)
     test = benchmark_questions(material.questions, splits)
     rows_of_splits = write_files(stage.path, by_split, test, material, store)
-    rows = _outcomes(material.pairs, by_split, splits)
-    pending = set(stage.pending(row.item for row in rows))
-    stage.append([row for row in rows if row.item in pending])
+    stage.append_missing(_outcomes(material.pairs, by_split, splits))
     facts: dict[str, Any] = dict(rows_of_splits)
-    facts["test_questions_left_out"] = len(asked) - sum(map(len, test.values()))
+    facts["test_questions_left_out"] = asked - sum(map(len, test.values()))
     pictures = {split: len(splits.of(split)) for split in ("train", "validation", "test")}
     alike = {
         "clusters": len(splits.clusters),
         "pictures": sum(splits.clusters),
         "largest": max(splits.clusters, default=0),
     }
-    return stage.finish([row.item for row in rows], facts=facts | {"pictures": pictures, "look_alikes": alike})
+    items = LazyItems(len(material.pairs), lambda: (pair.id for pair in material.pairs), str)
+    return stage.finish(items, facts=facts | {"pictures": pictures, "look_alikes": alike})
 
 
 def write_files(
     folder: Path,
-    pairs: Mapping[str, Sequence[PreferencePair]],
-    questions: Mapping[str, Sequence[Question]],
+    pairs: Mapping[str, Collection[PreferencePair]],
+    questions: Mapping[str, Collection[Question]],
     material: Material,
     store: ImageStore,
 ) -> dict[str, int]:
@@ -102,38 +130,45 @@ def write_files(
     def read(image: ImageRecord) -> bytes:
         return store.path(image.sha256, image.format).read_bytes()
 
-    by_id = {image.id: Picture(image, material.captions.get(image.id)) for image in material.images}
+    def picture(image_id: str) -> Picture:
+        return Picture(material.images[image_id], material.captions.get(image_id))
+
     for split, members in pairs.items():
-        _write(folder, split, pair_table(members, by_id, read))
+        _write(folder, split, pair_schema(), (pair_table(some, picture, read) for some in _row_groups(members)))
     for name, asked in questions.items():
-        _write(folder, name, question_table(asked, by_id, read))
+        tables = (question_table(some, picture, read) for some in _row_groups(asked))
+        _write(folder, name, question_schema(), tables)
     test = {name: asked for name, asked in questions.items() if asked}
-    everything = [pair for members in pairs.values() for pair in members]
-    used = {one.image_id for one in everything} | {one.image_id for asked in test.values() for one in asked}
-    card = dataset_card(pairs, test, {one: by_id[one] for one in used}, material.checks)
-    write_atomically(folder / "README.md", card.encode())
-    write_image_info(folder, [picture for image, picture in by_id.items() if image in used])
-    licences = sorted({by_id[one].record.licence or "unknown" for one in used})
-    write_croissant(folder, "spavl", f"{len(everything)} safety preference pairs, and test questions", licences)
+    used = {one.image_id for rows in pairs.values() for one in rows}
+    used |= {one.image_id for asked in test.values() for one in asked}
+    pictures = LazyItems(len(used), lambda: (image for image in material.images if image in used), picture)
+    write_atomically(folder / "README.md", dataset_card(pairs, test, pictures, material.checks).encode())
+    write_image_info(folder, pictures.values())
+    licences = sorted({one.record.licence or "unknown" for one in pictures.values()})
+    number = sum(map(len, pairs.values()))
+    write_croissant(folder, "spavl", f"{number} safety preference pairs, and test questions", licences)
     return {name: len(members) for name, members in {**pairs, **test}.items()}
 
 
-def benchmark_questions(questions: Sequence[Question], splits: Splits) -> dict[str, list[Question]]:
+def benchmark_questions(questions: Collection[Question], splits: Splits) -> dict[str, Collection[Question]]:
     """Returns the test questions: harmful ones, and benign ones; of each at most as many as the splits may have."""
-    asked = [one for one in questions if splits[one.image_id] == "test"]
+
+    def asked(one: Question, *, harmful: bool) -> bool:
+        return splits[one.image_id] == "test" and one.question_type.harmful is harmful
+
     return {
-        "harm": _first([one for one in asked if one.question_type.harmful], splits, "harm"),
-        "help": _first([one for one in asked if not one.question_type.harmful], splits, "help"),
+        "harm": _first(questions, lambda one: asked(one, harmful=True), splits, "harm"),
+        "help": _first(questions, lambda one: asked(one, harmful=False), splits, "help"),
     }
 
 
-def _pairs_of_splits(pairs: Sequence[PreferencePair], splits: Splits) -> dict[str, list[PreferencePair]]:
+def _pairs_of_splits(pairs: Collection[PreferencePair], splits: Splits) -> dict[str, Collection[PreferencePair]]:
     """Returns the pairs of each split, at most as many as it may have."""
     if any(splits[pair.image_id] == "test" for pair in pairs):
         raise RunError("A preference pair uses a picture of the test split. Please report this as a bug.")
     names: tuple[PairSplit, ...] = ("train", "validation")
-    by_split: dict[str, list[PreferencePair]] = {
-        split: _first([pair for pair in pairs if splits[pair.image_id] == split], splits, split) for split in names
+    by_split: dict[str, Collection[PreferencePair]] = {
+        name: _first(pairs, functools.partial(_is_of, splits, name), splits, name) for name in names
     }
     if not by_split["train"]:
         raise UserError(
@@ -143,23 +178,29 @@ def _pairs_of_splits(pairs: Sequence[PreferencePair], splits: Splits) -> dict[st
     return by_split
 
 
-def _first(rows: Sequence[R], splits: Splits, name: SplitName) -> list[R]:
-    """Returns the rows that a split may have, in their own order; which those are, leaves take turns."""
-    kept = in_turn([Turn(row.id, row.leaf, row.image_id) for row in rows], splits.seed)[: splits.max_rows.get(name)]
-    known = set(kept)
-    return [row for row in rows if row.id in known]
+def _is_of(splits: Splits, split: Split, pair: PreferencePair) -> bool:
+    return splits[pair.image_id] == split
+
+
+def _first(rows: Collection[R], wanted: Callable[[R], bool], splits: Splits, name: SplitName) -> Collection[R]:
+    """Returns those wanted rows that a split may have, in their own order; which those are, leaves take turns."""
+    most = splits.max_rows.get(name)
+    if most is None:
+        return Chosen(rows, wanted)
+    turns = (Turn(row.id, sys.intern(row.leaf), row.image_id) for row in rows if wanted(row))
+    kept = Places((one, 0) for one in in_turn(turns, splits.seed)[:most])
+    return Chosen(rows, lambda row: row.id in kept)
 
 
 def _outcomes(
-    pairs: Sequence[PreferencePair], by_split: Mapping[str, Sequence[PreferencePair]], splits: Splits
-) -> list[Outcome]:
-    placed = {pair.id: split for split, members in by_split.items() for pair in members}
-    return [
-        outcome(pair.id, DatasetRow(pair_id=pair.id, split=placed[pair.id]))
-        if pair.id in placed
-        else outcome(pair.id, _left_out(splits, splits[pair.image_id]))
-        for pair in pairs
-    ]
+    pairs: Iterable[PreferencePair], by_split: Mapping[str, Collection[PreferencePair]], splits: Splits
+) -> Iterator[Outcome]:
+    for pair in pairs:
+        split = splits[pair.image_id]
+        if pair in by_split[split]:
+            yield outcome(pair.id, DatasetRow(pair_id=pair.id, split=split))
+        else:
+            yield outcome(pair.id, _left_out(splits, split))
 
 
 def _left_out(splits: Splits, split: Split) -> Failure:
@@ -168,11 +209,17 @@ def _left_out(splits: Splits, split: Split) -> Failure:
     return Failure(reason="over_max_rows", message=message, dropped=True)
 
 
-def _write(folder: Path, name: str, table: pa.Table) -> None:
+def _row_groups(rows: Iterable[R]) -> Iterator[list[R]]:
+    each = iter(rows)
+    while some := list(islice(each, ROW_GROUP)):
+        yield some
+
+
+def _write(folder: Path, name: str, schema: pa.Schema, row_groups: Iterator[pa.Table]) -> None:
+    """Writes a Parquet file row group by row group; a file without rows is removed."""
     path = folder / "data" / f"{name}-00000-of-00001.parquet"
-    if not len(table):
+    first = next(row_groups, None)
+    if first is None:
         path.unlink(missing_ok=True)
-        return
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, row_group_size=ROW_GROUP, compression="zstd")
-    write_atomically(path, buffer.getvalue())
+    else:
+        write_atomically(path, parquet_bytes(schema, chain([first], row_groups)))

@@ -1,12 +1,13 @@
 """The dataset card: what is in it, counted, and how it was made; written from the records, never by hand."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from spavl.dataset.describe import Tally, table
 from spavl.dataset.rows import Picture
 from spavl.records import Caption, Failure, PreferencePair, Question, QuestionCheck, leaf_parts
 from spavl.stats import cluster_bootstrap_rate
+from spavl.store import Places
 
 CARD = """---
 configs:
@@ -50,10 +51,10 @@ A question that can be understood with closed eyes teaches nothing about seeing.
 
 
 def dataset_card(
-    pairs: Mapping[str, Sequence[PreferencePair]],
-    questions: Mapping[str, Sequence[Question]],
+    pairs: Mapping[str, Collection[PreferencePair]],
+    questions: Mapping[str, Collection[Question]],
     pictures: Mapping[str, Picture],
-    checks: Sequence[QuestionCheck] = (),
+    checks: Iterable[QuestionCheck] = (),
 ) -> str:
     """Returns the card's Markdown.
 
@@ -63,32 +64,29 @@ def dataset_card(
         pictures: Image id -> picture, of all that are used.
         checks: What was found about the questions.
     """
-    everything = [pair for split in pairs.values() for pair in split]
-    tables = [
-        table("split", {split: len(members) for split, members in pairs.items()}),
-        table("question type", Counter(str(pair.question_type) for pair in everything)),
-        table("domain", Counter(leaf_parts(pair.leaf)[0] for pair in everything)),
-        table("chosen, rejected", Counter(f"{pair.chosen_verdict}, {pair.rejected_verdict}" for pair in everything)),
-        table(
-            "chosen finish, rejected finish",
-            Counter(f"{pair.chosen_finish}, {pair.rejected_finish}" for pair in everything),
-        ),
-        table("chosen responder", Counter(pair.chosen_responder for pair in everything)),
-        table("rejected responder", Counter(pair.rejected_responder for pair in everything)),
-    ]
-    tally = _tally(pairs, questions, pictures)
-    asked = {pair.question_id for pair in everything} | {one.id for members in questions.values() for one in members}
+    tally, asked, counts, shown = Tally(), Places(), _Counts(), set[str]()
+    for split, members in pairs.items():
+        for pair in members:
+            labels = _labels(pair, pictures) | {"judge": pair.judge}
+            tally.add(split, pair.question, (pair.chosen, pair.rejected), pair.image_id, labels)
+            counts.add(pair)
+            asked.put(pair.question_id, 0)
+            shown.add(pair.image_id)
+    for split, members_ in questions.items():
+        for one in members_:
+            tally.add(split, one.text, None, one.image_id, _labels(one, pictures))
+            asked.put(one.id, 0)
     validation = "  - split: validation\n    path: data/validation-*.parquet\n"
     return CARD.format(
         validation_files=validation if pairs.get("validation") else "",
         test_files="".join(f"  - split: {name}\n    path: data/{name}-*.parquet\n" for name in questions),
-        pairs=len(everything),
-        pictures=len({pair.image_id for pair in everything}),
+        pairs=tally.pairs,
+        pictures=len(shown),
         questions=sum(len(members) for members in questions.values()),
-        tables="\n".join(tables),
+        tables="\n".join([table("split", {split: len(members) for split, members in pairs.items()}), counts.tables()]),
         lengths=tally.lengths(),
         mentions=tally.mentions(),
-        checks=_checks([check for check in checks if check.question_id in asked]),
+        checks=_checks(check for check in checks if check.question_id in asked),
         captions=_captions(pictures),
         datasheet=tally.datasheet(),
         licences=table(
@@ -98,20 +96,28 @@ def dataset_card(
     )
 
 
-def _tally(
-    pairs: Mapping[str, Sequence[PreferencePair]],
-    questions: Mapping[str, Sequence[Question]],
-    pictures: Mapping[str, Picture],
-) -> Tally:
-    tally = Tally()
-    for split, members in pairs.items():
-        for pair in members:
-            labels = _labels(pair, pictures) | {"judge": pair.judge}
-            tally.add(split, pair.question, (pair.chosen, pair.rejected), pair.image_id, labels)
-    for split, asked in questions.items():
-        for one in asked:
-            tally.add(split, one.text, None, one.image_id, _labels(one, pictures))
-    return tally
+class _Counts:
+    """Counts pairs one after the other, for the card's tables."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Counter[str]] = {}
+
+    def add(self, pair: PreferencePair) -> None:
+        """Counts a pair."""
+        said = {
+            "question type": str(pair.question_type),
+            "domain": leaf_parts(pair.leaf)[0],
+            "chosen, rejected": f"{pair.chosen_verdict}, {pair.rejected_verdict}",
+            "chosen finish, rejected finish": f"{pair.chosen_finish}, {pair.rejected_finish}",
+            "chosen responder": pair.chosen_responder,
+            "rejected responder": pair.rejected_responder,
+        }
+        for heading, value in said.items():
+            self._tables.setdefault(heading, Counter())[value] += 1
+
+    def tables(self) -> str:
+        """Returns the tables as Markdown."""
+        return "\n".join(table(heading, counts) for heading, counts in self._tables.items())
 
 
 def _labels(row: PreferencePair | Question, pictures: Mapping[str, Picture]) -> dict[str, str | None]:
@@ -119,18 +125,23 @@ def _labels(row: PreferencePair | Question, pictures: Mapping[str, Picture]) -> 
     return {"class1": leaf_parts(row.leaf)[0], "question_type": row.question_type, "licence": licence}
 
 
-def _checks(checks: Sequence[QuestionCheck]) -> str:
+def _checks(checks: Iterable[QuestionCheck]) -> str:
     """Returns what judges found about the dataset's questions; nothing where none was asked."""
-    judged = [check for check in checks if check.relevance is not None]
+    unneeded: list[bool] = []
+    about: list[str] = []
+    unjudged: Counter[str] = Counter()
+    for check in checks:
+        unjudged.update(check.unjudged)
+        if check.relevance is not None:
+            unneeded.append(check.relevance != "needed")
+            about.append(check.image_id)
     said = []
-    if judged:
-        unneeded = [check.relevance != "needed" for check in judged]
-        rate = cluster_bootstrap_rate(unneeded, [check.image_id for check in judged])
+    if unneeded:
+        rate = cluster_bootstrap_rate(unneeded, about)
         said.append(
             f"A judge read {rate.n} of the questions with their pictures: {rate.value:.1%} ({rate.low:.1%} to "
             f"{rate.high:.1%}) could be understood without them.\n"
         )
-    unjudged = Counter(reason for check in checks for reason in check.unjudged)
     if unjudged:
         said.append("Kept though a judge gave no verdict:\n\n" + table("reason", unjudged))
     return "".join(f"{one}\n" for one in said)
@@ -138,13 +149,15 @@ def _checks(checks: Sequence[QuestionCheck]) -> str:
 
 def _captions(pictures: Mapping[str, Picture]) -> str:
     """Returns who wrote the captions and where the sources' stand in; nothing where no model was asked."""
-    written = [one for one in pictures.values() if isinstance(one.written, Caption)]
-    failed = [one for one in pictures.values() if isinstance(one.written, Failure)]
-    if not written and not failed:
+    written, leaves = 0, Counter[str]()
+    for one in pictures.values():
+        written += isinstance(one.written, Caption)
+        if isinstance(one.written, Failure):
+            leaves[leaf_parts(one.record.leaf)[2]] += 1
+    if not written and not leaves:
         return ""
     said = (
-        f"A model wrote captions (`model_caption`) for {len(written)} of {len(written) + len(failed)} pictures. The "
+        f"A model wrote captions (`model_caption`) for {written} of {written + leaves.total()} pictures. The "
         "questions about the others were written with the source's (`caption`); `caption_fallback` says why.\n"
     )
-    leaves = Counter(leaf_parts(one.record.leaf)[2] for one in failed)
     return "\n".join([said, *([table("subcategory with sources' captions", leaves)] if leaves else []), ""])

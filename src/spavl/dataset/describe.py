@@ -4,13 +4,16 @@ The questions of the datasheet are those of Gebru et al., Datasheets for Dataset
 said to be unknown.
 """
 
+import sys
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
 from spavl.stats import cluster_bootstrap_rate
+from spavl.store import Places
 from spavl.texts.mentions import Mention, mention
 
 COUNTED = {
@@ -46,8 +49,11 @@ class Tally:
         self._labels: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
         self._verdicts: Counter[str] = Counter()
         self._words: dict[str, list[int]] = {"question": [], "chosen": [], "rejected": []}
-        self.pictures: set[str] = set()
-        self._mentions: dict[tuple[str, str], tuple[str, Mention]] = {}
+        self._pictures: dict[str, int] = {}
+        self._asked = Places()
+        self._kinds: list[str] = []
+        self._mentions: list[Mention] = []
+        self._about = array("I")
         self.rows = self.pairs = 0
 
     def add(
@@ -56,8 +62,7 @@ class Tally:
         """Counts a row; `picture` is any name that is the same for the same picture."""
         self.rows += 1
         self._splits[split] += 1
-        self.pictures.add(picture)
-        self._mentions[picture, question] = str(labels.get("question_type") or UNKNOWN), mention(question)
+        self._mention(picture, question, str(labels.get("question_type") or UNKNOWN))
         self._words["question"].append(len(question.split()))
         for name, counts in self._labels.items():
             if answers is not None or name not in ("chosen_responder", "rejected_responder", "judge"):
@@ -68,6 +73,24 @@ class Tally:
             self._verdicts[", ".join(verdicts)] += 1
             for side, text in zip(("chosen", "rejected"), answers, strict=True):
                 self._words[side].append(len(text.split()))
+
+    def _mention(self, picture: str, question: str, kind: str) -> None:
+        """Counts a question about a picture once; `_asked` has its place in the columns."""
+        number = self._pictures.setdefault(picture, len(self._pictures))
+        name = f"{picture}\n{question}"
+        place = self._asked.get(name)
+        if place is None:
+            self._asked.put(name, len(self._kinds))
+            self._kinds.append(sys.intern(kind))
+            self._mentions.append(mention(question))
+            self._about.append(number)
+        else:
+            self._kinds[place] = sys.intern(kind)
+
+    @property
+    def pictures(self) -> Set[str]:
+        """The pictures of the rows."""
+        return self._pictures.keys()
 
     @property
     def licences(self) -> list[str]:
@@ -97,12 +120,11 @@ class Tally:
     def mentions(self) -> str:
         """Returns how many questions speak of their picture, each question about a picture counting once."""
         lines = ["| question type | n | name the picture | only point (this ...) | neither |", "|---|---|---|---|---|"]
-        for kind in sorted({kind for kind, _ in self._mentions.values()}):
-            pictures, said = zip(
-                *((picture, one) for (picture, _), (other, one) in self._mentions.items() if other == kind),
-                strict=True,
-            )
-            rate = cluster_bootstrap_rate([one == "none" for one in said], pictures)
+        by_name = np.unique(list(self._pictures), return_inverse=True)[1].tolist()
+        for kind in sorted(set(self._kinds)):
+            rows = [row for row, other in enumerate(self._kinds) if other == kind]
+            said = [self._mentions[row] for row in rows]
+            rate = cluster_bootstrap_rate([one == "none" for one in said], [by_name[self._about[row]] for row in rows])
             neither = f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
             lines.append(f"| {kind} | {rate.n} | {said.count('names')} | {said.count('points')} | {neither} |")
         note = (

@@ -5,6 +5,7 @@ have its names; its `caption_laion`, `text_similarity` and `gemini_caption` are 
 `model_caption`, for ours have other authors. The rows themselves carry only what is needed to train on them.
 """
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
@@ -84,6 +85,8 @@ def image_info(picture: Picture) -> dict[str, Any]:
 
 
 def _write(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
-    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
-    if lines:
-        write_atomically(folder / IMAGE_INFO, ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+    lines = (json.dumps(entry, ensure_ascii=False).encode() for entry in entries)
+    first = next(lines, None)
+    if first is not None:
+        rest = (b",\n" + line for line in lines)
+        write_atomically(folder / IMAGE_INFO, itertools.chain([b"[\n", first], rest, [b"\n]\n"]))

@@ -3,11 +3,13 @@
 Features are written into the schema's `huggingface` metadata, so `datasets` decodes the pictures without being told.
 """
 
+import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, leaf_parts
 
@@ -69,19 +71,52 @@ class Picture(NamedTuple):
         }
 
 
+class _Sent(io.RawIOBase):
+    """A file that is written from its beginning to its end, and gives away what was written."""
+
+    def __init__(self) -> None:
+        self._fresh: list[bytes] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, content: bytes) -> int:  # type: ignore[override]  # Arrow writes nothing but bytes
+        self._fresh.append(bytes(content))
+        self._size += len(self._fresh[-1])
+        return len(self._fresh[-1])
+
+    def take(self) -> bytes:
+        taken, self._fresh = b"".join(self._fresh), []
+        return taken
+
+
+def parquet_bytes(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
+    """Yields the bytes of a Parquet file, each table being a row group of it."""
+    sent = _Sent()
+    with pq.ParquetWriter(sent, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+            yield sent.take()
+    yield sent.take()
+
+
 def pair_table(
-    pairs: Sequence[PreferencePair], pictures: Mapping[str, Picture], read: Callable[[ImageRecord], bytes]
+    pairs: Sequence[PreferencePair], picture: Callable[[str], Picture], read: Callable[[ImageRecord], bytes]
 ) -> pa.Table:
     """Returns the preference pairs as a table whose first columns are `images, prompt, chosen, rejected` (TRL)."""
-    rows = [_pair_row(pair, pictures[pair.image_id], read) for pair in pairs]
+    rows = [_pair_row(pair, picture(pair.image_id), read) for pair in pairs]
     return pa.Table.from_pylist(rows, schema=pair_schema())
 
 
 def question_table(
-    questions: Sequence[Question], pictures: Mapping[str, Picture], read: Callable[[ImageRecord], bytes]
+    questions: Sequence[Question], picture: Callable[[str], Picture], read: Callable[[ImageRecord], bytes]
 ) -> pa.Table:
     """Returns the test questions as a table with SPA-VL's test columns (`image, question, class1..3`)."""
-    rows = [_question_row(question, pictures[question.image_id], read) for question in questions]
+    rows = [_question_row(question, picture(question.image_id), read) for question in questions]
     return pa.Table.from_pylist(rows, schema=question_schema())
 
 

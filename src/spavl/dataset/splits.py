@@ -7,12 +7,13 @@ sides. Held-out leaves go to the test split whole, and with them what looks like
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from spavl.config import DatasetConfig, SplitName
-from spavl.dataset.clusters import picture_clusters
+from spavl.dataset.clusters import Look, picture_clusters
 from spavl.dataset.turns import Turn, in_turn
 from spavl.errors import UserError
 from spavl.records import ImageRecord
@@ -76,7 +77,7 @@ def note_splits(path: Path, splits: Splits, made_from: str) -> None:
 
 
 def noted_splits(
-    path: Path, images: Sequence[ImageRecord], config: DatasetConfig, seed: int, made_from: str
+    path: Path, images: Iterable[ImageRecord], config: DatasetConfig, seed: int, made_from: str
 ) -> Splits | None:
     """Returns the splits of pictures as noted, or None where there are none, or something else decided them."""
     body = json.loads(path.read_bytes()) if path.exists() else {}
@@ -92,7 +93,7 @@ class _Sizes(NamedTuple):
     validation: int
 
 
-def assign_splits(images: Sequence[ImageRecord], config: DatasetConfig, held_out: Sequence[str], seed: int) -> Splits:
+def assign_splits(images: Iterable[ImageRecord], config: DatasetConfig, held_out: Sequence[str], seed: int) -> Splits:
     """Returns image id -> split, stratified by leaf.
 
     Clusters of pictures are put in an order in which leaves take turns, seeded and independent of the pictures' order.
@@ -132,9 +133,10 @@ def assign_splits(images: Sequence[ImageRecord], config: DatasetConfig, held_out
     return splits
 
 
-def _in_hashed_order(images: Sequence[ImageRecord], seed: int) -> list[ImageRecord]:
+def _in_hashed_order(images: Iterable[ImageRecord], seed: int) -> list[Look]:
     """Puts the pictures into an order that decides, by the seed, which of a cluster's pictures stands for it."""
-    return sorted(images, key=lambda image: hashlib.sha256(f"{seed}/{image.id}".encode()).hexdigest())
+    looks = (Look(image.id, sys.intern(image.leaf), image.perceptual_hash) for image in images)
+    return sorted(looks, key=lambda image: hashlib.sha256(f"{seed}/{image.id}".encode()).hexdigest())
 
 
 def _sizes(pictures: int, config: DatasetConfig) -> _Sizes:

@@ -1,9 +1,13 @@
 """An order in which leaves take turns, and within a leaf its pictures, so that any beginning of it is spread evenly."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.intp]
 
 
 class Turn(NamedTuple):
@@ -14,19 +18,32 @@ class Turn(NamedTuple):
     image_id: str
 
 
-def in_turn(items: Sequence[Turn], seed: int) -> list[str]:
+def in_turn(items: Iterable[Turn], seed: int) -> list[str]:
     """Returns the ids in order: the first items of all leaves, then second ones; a seeded hash decides between equals.
 
     The order of `items` does not matter.
     """
-    places = {item.id: hashlib.sha256(f"{seed}/{item.id}".encode()).hexdigest() for item in items}
-    of_picture: Counter[str] = Counter()
-    of_leaf: Counter[str] = Counter()
-    within_picture, within_leaf = {}, {}
-    for item in sorted(items, key=lambda item: places[item.id]):
-        within_picture[item.id] = of_picture[item.image_id]
-        of_picture[item.image_id] += 1
-    for item in sorted(items, key=lambda item: (within_picture[item.id], places[item.id])):
-        within_leaf[item.id] = of_leaf[item.leaf]
-        of_leaf[item.leaf] += 1
-    return sorted(places, key=lambda id: (within_leaf[id], places[id]))
+    ids: list[str] = []
+    hashes = bytearray()
+    leaves: dict[str, int] = {}
+    pictures: dict[str, int] = {}
+    groups: list[tuple[int, int]] = []
+    for item in items:
+        ids.append(item.id)
+        hashes += hashlib.sha256(f"{seed}/{item.id}".encode()).digest()
+        groups.append((leaves.setdefault(item.leaf, len(leaves)), pictures.setdefault(item.image_id, len(pictures))))
+    by_hash = np.argsort(np.frombuffer(bytes(hashes), "S32"), kind="stable")
+    leaf, picture = np.array(groups, np.intp).reshape(-1, 2)[by_hash].T
+    by_picture = np.argsort(_number_within(picture), kind="stable")
+    within_leaf = np.empty(len(ids), np.intp)
+    within_leaf[by_picture] = _number_within(leaf[by_picture])
+    return [ids[place] for place in by_hash[np.argsort(within_leaf, kind="stable")].tolist()]
+
+
+def _number_within(groups: Numbers) -> Numbers:
+    """Returns how many of an item's group came before it."""
+    together = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    number = np.empty(len(groups), np.intp)
+    number[together] = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return number

@@ -54,7 +54,7 @@ async def answer_samples(
             items = [(f"{one.id}/{name}{condition.name}", one) for one in _by_picture(condition.samples)]
             everything += [item for item, _ in items]
             asking = _Asking(decoding, condition, f"{name}{condition.name}")
-            await ask(stage, items, model, asking.request, asking.read, label=f"answers: {asking.name}")
+            await ask(stage, dict(items), model, asking.request, asking.read, label=f"answers: {asking.name}")
     check_reached(stage, len(everything))
     return stage.finish(everything)
 

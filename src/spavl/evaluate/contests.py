@@ -73,5 +73,5 @@ async def hold_contests(
             **preference._asdict(),
         )
 
-    await judge_items(stage, items, judge, case, judge.compare, record)
+    await judge_items(stage, dict(items), judge, case, judge.compare, record)
     return stage.finish([item for item, _ in items])

@@ -47,7 +47,7 @@ async def judge_answers(
     """
     metrics = {answer.id: METRICS[samples[answer.sample_id].expect] for answer in answers}
     ruled = [answer for answer in answers if metrics[answer.id] in BY_RULE]
-    judged = [(answer.id, answer) for answer in answers if metrics[answer.id] not in BY_RULE]
+    judged = {answer.id: answer for answer in answers if metrics[answer.id] not in BY_RULE}
     pending = set(stage.pending(answer.id for answer in ruled))
     stage.append(
         [

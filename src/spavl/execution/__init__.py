@@ -1,6 +1,7 @@
 """Running a station over its items: in windows, with progress, going on where an earlier run stopped."""
 
 from spavl.execution.backoff import backoff_s, retry_after_s
+from spavl.execution.items import LazyItems
 from spavl.execution.map_items import Work, map_items
 from spavl.execution.pace import InFlightLimit, MinuteLimit
 from spavl.execution.progress import progress_bar
@@ -8,6 +9,7 @@ from spavl.execution.slots import Slots
 
 __all__ = [
     "InFlightLimit",
+    "LazyItems",
     "MinuteLimit",
     "Slots",
     "Work",

@@ -1,11 +1,13 @@
 """Maps a stage's work over its items with a bounded number of groups in flight.
 
 Groups are cut from the whole list of items, not from what is left of it, so a stage that was interrupted forms the
-same groups as one that was not; for a local model a group is a batch, and equal batches give equal answers.
+same groups as one that was not; for a local model a group is a batch, and equal batches give equal answers. An item is
+asked for when its group begins and let go when it ends.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from spavl.execution.progress import progress_bar
@@ -18,7 +20,7 @@ Work = Callable[[Sequence[tuple[str, T]]], Awaitable[tuple[list[Outcome], Usage]
 
 async def map_items(
     stage: StageDirectory,
-    items: Sequence[tuple[str, T]],
+    items: Mapping[str, T],
     work: Work[T],
     *,
     label: str,
@@ -29,7 +31,7 @@ async def map_items(
 
     Args:
         stage: Where outcomes go.
-        items: (item id, item), the whole list in its fixed order.
+        items: Item id -> item, all of them in their fixed order.
         work: The work on one group.
         label: What the progress bar says.
         group_size: Items of one group.
@@ -38,26 +40,31 @@ async def map_items(
     Raises:
         RunError: The disk is full; or whatever `work` raises for a condition that no item can be blamed for.
     """
-    pending = set(stage.pending(item for item, _ in items))
-    starts = [
-        start
-        for start in range(0, len(items), group_size)
-        if any(item in pending for item, _ in items[start : start + group_size])
-    ]
-    queue = iter(starts)
-    with progress_bar(label, len(items), len(items) - len(pending)) as advance:
+    done = sum(item in stage for item in items)
+    groups = groups_left(stage, items, group_size)
+    with progress_bar(label, len(items), done) as advance:
 
         async def take_groups() -> None:
-            for start in queue:
-                group = items[start : start + group_size]
-                outcomes, usage = await work(group)
+            for names, pending in groups:
+                outcomes, usage = await work([(item, items[item]) for item in names])
                 fresh = [outcome for outcome in outcomes if outcome.item in pending]
                 stage.append(fresh, usage)
                 advance(len(fresh))
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(min(concurrency, len(starts))):
+                for _ in range(min(concurrency, len(items))):
                     tasks.create_task(take_groups())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
+
+
+def groups_left(
+    stage: StageDirectory, items: Mapping[str, T], group_size: int
+) -> Iterator[tuple[list[str], frozenset[str]]]:
+    """Yields the groups with something left to do: all their items, and those that have no outcome yet."""
+    names = iter(items)
+    while group := list(islice(names, group_size)):
+        pending = frozenset(stage.pending(group))
+        if pending:
+            yield group, pending

@@ -7,7 +7,7 @@ worth knowing: a model declines the pictures of some leaves more than those of o
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class CaptionPrompt(NamedTuple):
 
 async def write_captions(
     config: CaptionsConfig,
-    images: Sequence[ImageRecord],
+    images: Mapping[str, ImageRecord],
     show: Callable[[str], ImageInput],
     open_model: Callable[[str], StoredModel],
     stage: StageDirectory,
@@ -54,13 +54,12 @@ async def write_captions(
     def read(image: ImageRecord, completion: Completion) -> Caption | Failure:
         return read_caption(image, completion, name)
 
-    items = [(image.id, image) for image in images]
-    await ask(stage, items, open_model(name), request, read, label="captions")
-    check_reached(stage, len(items))
-    kept = stage.failures()
-    leaves, fallbacks = (Counter(one.leaf for one in some) for some in (images, (i for i in images if i.id in kept)))
+    await ask(stage, images, open_model(name), request, read, label="captions")
+    check_reached(stage, len(images))
+    fallbacks = Counter(images[item].leaf for item, _ in stage.each_failure())
+    leaves = Counter(image.leaf for image in images.values())
     by_leaf = {leaf: {"pictures": n, "source_captions": fallbacks[leaf]} for leaf, n in sorted(leaves.items())}
-    return stage.finish([item for item, _ in items], facts={"writer": name, "by_leaf": by_leaf})
+    return stage.finish(images, facts={"writer": name, "by_leaf": by_leaf})
 
 
 def caption_request(config: CaptionsConfig, picture: ImageInput) -> Request:

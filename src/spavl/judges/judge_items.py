@@ -1,6 +1,6 @@
 """One driver for every station that asks a judge: make the case, hear the judge, keep the outcome."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from spavl.execution import map_items
@@ -30,7 +30,7 @@ class Limits(Protocol):
 
 async def judge_items(
     stage: StageDirectory,
-    items: Sequence[tuple[str, T]],
+    items: Mapping[str, T],
     judge: Limits,
     case: Callable[[T], Case],
     hear: Callable[[Sequence[Case]], Awaitable[Sequence[Finding | Failure]]],
@@ -40,7 +40,7 @@ async def judge_items(
 
     Args:
         stage: Where outcomes go.
-        items: (item id, item).
+        items: Item id -> item.
         judge: How large groups may be, and what they used.
         case: Makes what the judge reads of an item.
         hear: `judge.label` or `judge.compare`.
@@ -55,7 +55,7 @@ async def judge_items(
 
 async def hear_items(
     stage: StageDirectory,
-    items: Sequence[tuple[str, T]],
+    items: Mapping[str, T],
     judge: Limits,
     case: Callable[[T], Case],
     hear: Callable[[Sequence[Case]], Awaitable[Sequence[Finding | Failure]]],

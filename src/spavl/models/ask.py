@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from spavl.errors import NoUseError
@@ -22,7 +22,7 @@ LONGEST_MESSAGE = 200
 
 async def ask(
     stage: StageDirectory,
-    items: Sequence[tuple[str, T]],
+    items: Mapping[str, T],
     model: StoredModel,
     request: Callable[[T], Request],
     read: Callable[[T, Completion], Record | Failure],
@@ -33,7 +33,7 @@ async def ask(
 
     Args:
         stage: Where outcomes go.
-        items: (item id, item).
+        items: Item id -> item.
         model: The model, with its call store.
         request: Makes the request for an item; pure, so that the same item asks the same thing again.
         read: Turns a completion into a record or a failure; pure.
@@ -61,24 +61,34 @@ def check_reached(stage: StageDirectory, items: int) -> None:
         RunError: A replay lacks calls.
     """
     check_replayed(stage, items)
-    failures = [failure for failure in stage.failures().values() if failure.transient]
-    if len(failures) > MAX_UNREACHED * items:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in Counter(one.reason for one in failures).items())
+    reasons: Counter[str] = Counter()
+    last = ""
+    for _, failure in stage.each_failure():
+        if failure.transient:
+            reasons[failure.reason] += 1
+            last = failure.message
+    if reasons.total() > MAX_UNREACHED * items:
+        counted = ", ".join(f"{reason} {count}" for reason, count in reasons.items())
         raise NoUseError(
-            f"Stage {stage.name}: the model was out of reach for {len(failures)} of {items} items ({reasons}; "
-            f"{failures[-1].message}). Start the server, or raise the budget, and run the same command again: only "
-            "these are asked again."
+            f"Stage {stage.name}: the model was out of reach for {reasons.total()} of {items} items ({counted}; "
+            f"{last}). Start the server, or raise the budget, and run the same command again: only these are asked "
+            "again."
         )
     check_answered(stage, items)
 
 
-def commonest(failures: Collection[Failure]) -> str:
+def commonest(failures: Iterable[Failure]) -> str:
     """Returns the reason that most failures have, how many have it, and what the first of them says, shortened."""
-    if not failures:
+    reasons: Counter[str] = Counter()
+    said: dict[str, str] = {}
+    for one in failures:
+        reasons[one.reason] += 1
+        said.setdefault(one.reason, one.message)
+    if not reasons:
         return "that nothing was asked"
-    ((reason, count),) = Counter(one.reason for one in failures).most_common(1)
-    message = next(one.message for one in failures if one.reason == reason)
-    return f"{reason}, {count} times: {textwrap.shorten(message, LONGEST_MESSAGE, placeholder=' ...').rstrip('.')}"
+    ((reason, count),) = reasons.most_common(1)
+    message = textwrap.shorten(said[reason], LONGEST_MESSAGE, placeholder=" ...")
+    return f"{reason}, {count} times: {message.rstrip('.')}"
 
 
 def check_answered(stage: StageDirectory, items: int) -> None:
@@ -91,13 +101,15 @@ def check_answered(stage: StageDirectory, items: int) -> None:
         RunError: A replay lacks calls.
     """
     check_replayed(stage, items)
-    failures = stage.failures().values()
-    broken = [one for one in failures if not one.dropped and one.reason != "unscored"]
-    if broken and len(failures) == items:
+
+    def broken() -> Iterator[Failure]:
+        return (one for _, one in stage.each_failure() if not one.dropped and one.reason != "unscored")
+
+    if stage.failed == items and any(broken()):
         raise NoUseError(
-            f"Stage {stage.name}: none of {items} items has a result, and {len(broken)} failed; the commonest reason "
-            f"is {commonest(broken)}. Mend the server or its settings in `models`, and run the same command again: "
-            "they are asked again."
+            f"Stage {stage.name}: none of {items} items has a result, and {sum(1 for _ in broken())} failed; the "
+            f"commonest reason is {commonest(broken())}. Mend the server or its settings in `models`, and run the same "
+            "command again: they are asked again."
         )
 
 

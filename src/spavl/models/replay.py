@@ -31,12 +31,12 @@ def check_replayed(stage: StageDirectory, items: int) -> None:
     Raises:
         RunError: Something was not stored, and may not be left out.
     """
-    missing = [one for one in stage.failures().values() if one.reason == NOT_STORED and one.transient]
-    if missing:
-        whats = Counter(one.message.rpartition(": ")[2] for one in missing)  # before it may stand a picture's name
+    missing = (one for _, one in stage.each_failure() if one.reason == NOT_STORED and one.transient)
+    whats = Counter(one.message.rpartition(": ")[2] for one in missing)  # before it may stand a picture's name
+    if whats:
         counted = "; ".join(f"{count} times {what}" for what, count in whats.items())
         raise RunError(
-            f"Stage {stage.name}: {len(missing)} of {items} items need what is not stored ({counted}). Run the same "
+            f"Stage {stage.name}: {whats.total()} of {items} items need what is not stored ({counted}). Run the same "
             "command without --replay to ask for it, and for nothing else; or add --allow-missing to leave these "
             "items out, counted."
         )

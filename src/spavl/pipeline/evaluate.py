@@ -41,10 +41,10 @@ async def _sample(road: Road) -> list[Sample]:
     }
     stage = road.stage("samples", settings | {"seed": config.seed}, "images", "checked_questions")
     images = road.records("images", ImageRecord)
-    splits = road.splits(images)
+    splits = road.splits()
 
     async def station() -> Manifest:
-        questions = benchmark_questions(road.questions(), splits)
+        questions = {name: list(some) for name, some in benchmark_questions(road.questions().values(), splits).items()}
         leaves = road.held_out_leaves()
         asked = [*harm_samples(questions["harm"], leaves), *benign_samples(questions["help"], leaves)]
         trained = {image.sha256 for image in images if splits[image.id] != "test"}

@@ -6,7 +6,8 @@ their limit. A judge that asks no model, and what is measured after the build, a
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +19,14 @@ from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, Question
 from spavl.judges.rubric import compare_request
 from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
 from spavl.models.account import plain
-from spavl.pipeline.build import asked_questions, caption_of
+from spavl.pipeline.build import asked_questions, subjects_of
 from spavl.pipeline.road import BUILD_STAGES, OPINIONS, Road, open_road
 from spavl.preferences import contest_of, draw_comparisons, exchange_of, safety_groups
 from spavl.question_config import JudgedCheckConfig
-from spavl.questions import Subject
 from spavl.questions.write import plan_tasks, plan_tries, question_requests
 from spavl.records import ImageRecord, Question, QuestionType, Response
 from spavl.responses import response_request
+from spavl.store import Places
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 
 SAMPLES = 12
@@ -80,12 +81,12 @@ class _Calls(NamedTuple):
 class _Known(NamedTuple):
     """What is there of a run; None where its stage is not finished."""
 
-    images: list[ImageRecord] | None = None
+    images: Mapping[str, ImageRecord] | None = None
     captions: CaptionOutcomes | None = None
-    written: list[Question] | None = None
-    questions: list[Question] | None = None
+    written: Mapping[str, Question] | None = None
+    questions: Mapping[str, Question] | None = None
     """Those that are answered: about pictures that are not kept for the test, and found good."""
-    responses: list[Response] | None = None
+    responses: Mapping[str, Response] | None = None
     safe_rates: dict[str, float] | None = None
 
 
@@ -106,14 +107,12 @@ def forecast_build(config: RunConfig) -> Forecast:
 
 def _known(road: Road) -> _Known:
     manifests = road.run.manifests(BUILD_STAGES)
-    images = road.records("images", ImageRecord) if "images" in manifests else None
-    checked = road.questions() if "checked_questions" in manifests and images else None
     return _Known(
-        images=images,
+        images=road.images() if "images" in manifests else None,
         captions=road.captions() if "captions" in manifests else None,
-        written=road.records("questions", Question) if "questions" in manifests else None,
-        questions=None if checked is None else asked_questions(road, images or [], checked),
-        responses=road.records("responses", Response) if "responses" in manifests else None,
+        written=road.run.shelf("questions", Question) if "questions" in manifests else None,
+        questions=asked_questions(road) if "checked_questions" in manifests else None,
+        responses=road.run.shelf("responses", Response) if "responses" in manifests else None,
         safe_rates=manifests["labels"].facts["safe_rates"] if "labels" in manifests else None,
     )
 
@@ -124,13 +123,13 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     pictures = len(leaves.collected) * config.images.per_leaf if known.images is None else len(images)
     there = known.images is not None
     if config.captions.writer is not None:
-        captions = (caption_request(config.captions, show(image.id)) for image in images)
+        captions = (caption_request(config.captions, show(image)) for image in images)
         yield _Calls("captions", config.captions.writer, "", pictures, there, captions)
-    tasks = plan_tasks(config.questions, [Subject(image, caption_of(image, known.captions or {})) for image in images])
+    tasks = plan_tasks(config.questions, subjects_of(images, known.captions or {}))
     request, first = question_requests(config.questions, taxonomy, tasks, show), plan_tries(config.questions)[0]
     each = len(tasks) // max(1, len(images))
     captioned = there and known.captions is not None
-    written = (request(task, first) for task in tasks)
+    written = (request(task, first) for task in tasks.values())
     yield _Calls("questions", config.questions.writer, "", each * pictures, captioned, written)
     yield from _check_calls(config, known, each * pictures, show)
 
@@ -138,7 +137,7 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     questions = _placeholder_questions(config) if known.questions is None else known.questions
     asked = each * asked_pictures if known.questions is None else len(questions)
     for name, responder in config.responses.responders.items():
-        requests = (response_request(responder, question, show(question.image_id)) for question in questions)
+        requests = (response_request(responder, one, show(one.image_id)) for one in questions.values())
         yield _Calls("responses", responder.model, name, asked, known.questions is not None, requests)
     yield from _judge_calls(config, known, questions, asked, show)
 
@@ -153,42 +152,46 @@ def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[st
     ]
     for rubric, check in checks:
         if check is not None:
-            asked = [Asked(one.text, one.leaf, show(one.image_id)) for one in questions[:SAMPLES]]
+            asked = (Asked(one.text, one.leaf, show(one.image_id)) for one in islice(questions.values(), SAMPLES))
             requests = [check_request(rubric, one, check.max_tokens) for one in asked]
             yield _Calls("checked_questions", check.model, "", number, False, requests)
 
 
 def _judge_calls(
-    config: RunConfig, known: _Known, questions: Sequence[Question], asked: int, show: Callable[[str], ImageInput]
+    config: RunConfig, known: _Known, questions: Mapping[str, Question], asked: int, show: Callable[[str], ImageInput]
 ) -> Iterator[_Calls]:
     responders = config.responses.responders
     pairwise = config.preferences.judge
-    by_id = {question.id: question for question in questions}
+    some = next(iter(questions.values()))
     longest = max(responder.max_tokens for responder in responders.values())
-    exchanges = [_exchange(questions[0], one) for one in responders.values()]
-    if known.responses is not None:
-        exchanges = [exchange_of(by_id[one.question_id], one, show(one.image_id)) for one in known.responses]
+
+    def exchanges() -> Iterator[Exchange]:
+        if known.responses is None:
+            return (_exchange(some, one) for one in responders.values())
+        return (exchange_of(questions[one.question_id], one, show(one.image_id)) for one in known.responses.values())
+
     count = asked * len(responders) if known.responses is None else len(known.responses)
     judges = [("labels", config.labels.judge), *(("opinions", judge) for judge in config.labels.others.values())]
     for stage, judge in judges:
         model = judges_model(judge)
-        if model is not None and exchanges:
-            each = len(label_requests(judge, exchanges[0]))
-            requests = (request for exchange in exchanges for request in label_requests(judge, exchange))
+        if model is not None:
+            each = len(label_requests(judge, _exchange(some, next(iter(responders.values())))))
+            requests = (request for exchange in exchanges() for request in label_requests(judge, exchange))
             yield _Calls(stage, model, "", each * count, known.responses is not None, requests)
     if isinstance(pairwise, RubricJudgeConfig):
         preferences = config.preferences
         count = 2 * asked * min(preferences.comparisons_per_question, math.comb(len(responders), 2))
-        contests = [Contest(questions[0].text, _words(longest), _words(longest), True, _unseen(""))]
+        contests: Iterable[Contest] = [Contest(some.text, _words(longest), _words(longest), True, _unseen(""))]
         drawn = known.responses is not None and known.safe_rates is not None
         if known.responses is not None and known.safe_rates is not None:
             groups = safety_groups(known.safe_rates, preferences.groups)
-            pairs = draw_comparisons(known.responses, groups, preferences.comparisons_per_question, config.seed)
-            said = {one.id: one for one in known.responses}
-            contests = [
-                contest_of(by_id[one.question_id], said[one.first_id], said[one.second_id], show) for one in pairs
-            ]
-            count = len(contests)
+            said = known.responses
+            pairs = draw_comparisons(said.values(), groups, preferences.comparisons_per_question, config.seed)
+            contests = (
+                contest_of(questions[one.question_id], said[one.first_id], said[one.second_id], show)
+                for one in pairs.values()
+            )
+            count = len(pairs)
         requests = (compare_request(contest, pairwise.max_tokens) for contest in contests)
         yield _Calls("judgments", pairwise.model, "", count, drawn, requests)
 
@@ -223,12 +226,14 @@ def _left(calls: _Calls, road: Road | None) -> tuple[int, Tokens]:
         mean = [sum(column) / max(1, len(bounds)) for column in zip(*bounds, strict=True)] or [0.0, 0.0]
         return calls.number, Tokens(math.ceil(mean[0] * calls.number), math.ceil(mean[1] * calls.number))
     fingerprint = road.models[calls.model].fingerprint
-    new: dict[str, Tokens] = {}
+    new, tokens = Places(), Tokens(0, 0)
     for request in calls.requests:
         key = call_key(fingerprint, request)
-        if not road.models.store.known([key]):
-            new[key] = most_tokens(request)
-    return len(new), Tokens(sum(one.prompt for one in new.values()), sum(one.completion for one in new.values()))
+        if key not in new and not road.models.store.known([key]):
+            new.put(key, 0)
+            more = most_tokens(request)
+            tokens = Tokens(tokens.prompt + more.prompt, tokens.completion + more.completion)
+    return len(new), tokens
 
 
 def _seconds(config: RunConfig, name: str, left: int, tokens: Tokens, road: Road | None) -> float | None:
@@ -276,8 +281,8 @@ def _test_pictures(config: RunConfig, pictures: int, held_out_leaves: int) -> in
     return held_out + (math.ceil((pictures - held_out) * config.dataset.test_fraction) if drawn is None else drawn)
 
 
-def _placeholder_images(leaves: Sequence[str]) -> list[ImageRecord]:
-    return [
+def _placeholder_images(leaves: Sequence[str]) -> dict[str, ImageRecord]:
+    images = [
         ImageRecord(
             sha256=leaf,
             format="png",
@@ -294,12 +299,14 @@ def _placeholder_images(leaves: Sequence[str]) -> list[ImageRecord]:
         )
         for leaf in leaves[:SAMPLES]
     ]
+    return {image.id: image for image in images}
 
 
-def _placeholder_questions(config: RunConfig) -> list[Question]:
+def _placeholder_questions(config: RunConfig) -> dict[str, Question]:
     kind = QuestionType.EASY_QUESTION
     text = _words(config.questions.max_tokens)
-    return [Question(image_id="", leaf="", question_type=kind, text=text, writer=config.questions.writer)]
+    one = Question(image_id="", leaf="", question_type=kind, text=text, writer=config.questions.writer)
+    return {one.id: one}
 
 
 def _exchange(question: Question, responder: ResponderConfig) -> Exchange:

@@ -1,7 +1,8 @@
 """What every station of one run shares, and what decides whether a stage is still the same stage."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,8 +13,8 @@ from spavl.images import CaptionOutcomes
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, Replay, open_models
 from spavl.questions import kept_questions
-from spavl.records import Caption, ImageRecord, Question, QuestionCheck, Record
-from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory, StageDirectory
+from spavl.records import Caption, ImageRecord, Question, Record
+from spavl.store import Body, DecodeLimits, ImageStore, Manifest, Places, RunDirectory, Shelf, StageDirectory
 from spavl.store.manifest import config_hash
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 from spavl.train.attempt import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
@@ -53,6 +54,8 @@ NOT_IDENTITY = {
     **NOT_TRAININGS_IDENTITY,
 }
 """Configuration fields that a stage's hash leaves out, and why."""
+SHOWN_LATELY = 256
+"""Pictures whose places are kept, since neighbours show the same."""
 JOURNAL = "removing.json"
 """What a take-down is about to remove; it lies in the run's directory until all of it is gone."""
 
@@ -76,20 +79,29 @@ class Road(NamedTuple):
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
 
+    def images(self) -> Shelf[ImageRecord]:
+        """Returns the pictures by id."""
+        return self.run.shelf("images", ImageRecord)
+
     def captions(self) -> CaptionOutcomes:
         """Returns what became of each picture's caption."""
-        return {one.image_id: one for one in self.records("captions", Caption)} | self.run.failures("captions")
+        return self.run.outcomes("captions", Caption)
 
-    def questions(self) -> list[Question]:
-        """Returns the questions that passed their checks, each once."""
-        return kept_questions(self.records("questions", Question), self.records("checked_questions", QuestionCheck))
+    def questions(self, keep: Callable[[Body], bool] = lambda _: True) -> Shelf[Question]:
+        """Returns the questions that passed their checks, each once; `keep` says which of them, as JSON, are wanted."""
+        return kept_questions(self.run, keep)
 
     def shower(self) -> Callable[[str], ImageInput]:
         """Returns the function that shows a picture by its image id, or by its digest if it is no image record."""
-        digests = {image.id: image.sha256 for image in self.records("images", ImageRecord)}
+        places, digests = Places(), bytearray()
+        for number, image in enumerate(self.run.each("images", ImageRecord)):
+            places.put(image.id, number)
+            digests += bytes.fromhex(image.sha256)
 
+        @lru_cache(SHOWN_LATELY)
         def show(image: str) -> ImageInput:
-            digest = digests.get(image, image)
+            number = places.get(image)
+            digest = image if number is None else digests[32 * number : 32 * number + 32].hex()
             return ImageInput(sha256=digest, path=self.pictures.path(digest))
 
         return show
@@ -106,11 +118,12 @@ class Road(NamedTuple):
         """Returns the paths of the leaves that training never sees."""
         return chosen_leaves(self.config, self.taxonomy).held_out
 
-    def splits(self, images: Sequence[ImageRecord]) -> Splits:
+    def splits(self) -> Splits:
         """Returns which split each picture belongs to; after a take-down the others stay where they were."""
         config, seed = self.config.dataset, self.config.seed
+        images = self.run.each("images", ImageRecord)
         noted = noted_splits(self._noted_splits, images, config, seed, self._splits_made_from())
-        return noted or assign_splits(images, config, self.held_out_leaves(), seed)
+        return noted or assign_splits(self.run.each("images", ImageRecord), config, self.held_out_leaves(), seed)
 
     def hold_splits(self) -> None:
         """Notes the splits of all pictures, before some are taken down.
@@ -119,7 +132,7 @@ class Road(NamedTuple):
             UserError: The pictures cannot be split so.
             RunError: The disk is full.
         """
-        note_splits(self._noted_splits, self.splits(self.records("images", ImageRecord)), self._splits_made_from())
+        note_splits(self._noted_splits, self.splits(), self._splits_made_from())
 
     @property
     def _noted_splits(self) -> Path:

@@ -20,7 +20,7 @@ from spavl.dataset import DatasetRow, Material, write_files
 from spavl.errors import UserError
 from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_picture_list
 from spavl.pipeline.road import ALL_STAGES, JOURNAL, Road, open_road
-from spavl.records import ImageRecord, PreferencePair, QuestionCheck
+from spavl.records import PreferencePair, QuestionCheck
 from spavl.store.files import disk_errors_named, write_atomically
 from spavl.store.manifest import hash_file
 from spavl.store.run import LOCK
@@ -128,12 +128,12 @@ def _rewrite_dataset(road: Road, found: Trace) -> int:
         if (split := path.name.partition("-")[0]) in TEST_SPLITS:
             asked[split] = set(pq.read_table(path, columns=["question_id"])["question_id"].to_pylist())
     pairs = {pair.id: pair for pair in road.records("preferences", PreferencePair)}
-    questions = road.questions()
+    questions = road.questions().values()
     rows = road.records("dataset", DatasetRow)
     by_split = {split: [pairs[row.pair_id] for row in rows if row.split == split] for split in ("train", "validation")}
     test = {split: [one for one in questions if one.id in asked.get(split, ())] for split in TEST_SPLITS}
     material = Material(
-        images=road.records("images", ImageRecord),
+        images=road.images(),
         questions=questions,
         pairs=list(pairs.values()),
         captions=road.captions(),

@@ -1,15 +1,73 @@
 """Draws the pairs of responses that are compared: two responders of different safety groups, in both orders."""
 
+import hashlib
 import itertools
 import random
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
 
 from spavl.records import Comparison, Response
+from spavl.store import Places
+
+_PREFIX = f"{Response.prefix}-"
+N = TypeVar("N")
+
+
+class _Answer(NamedTuple, Generic[N]):
+    """What the draw has to know of a response, or of all of them as columns."""
+
+    responder: N
+    text: N
+    """A number that stands for its text."""
+    id: N
+    """The digits of its id."""
+
+
+class Comparisons(Mapping[str, Comparison]):
+    """Comparison id -> comparison, both orders of a pair one after the other; a pair takes some tens of bytes.
+
+    Args:
+        questions: Question id of each pair.
+        pairs: The digits of two responses' ids, pair after pair.
+    """
+
+    def __init__(self, questions: list[str], pairs: Sequence[int]) -> None:
+        self._questions, self._pairs = questions, pairs
+        self._places = Places((comparison.id, place) for place, comparison in enumerate(self._each()))
+
+    def __len__(self) -> int:
+        """Returns how many comparisons there are."""
+        return 2 * len(self._questions)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yields the ids."""
+        return (comparison.id for comparison in self._each())
+
+    def __getitem__(self, name: str) -> Comparison:
+        """Returns the comparison of that id."""
+        place = self._places.get(name)
+        if place is None:
+            raise KeyError(name)
+        return self._at(place)
+
+    def pairs(self) -> Iterator[tuple[Comparison, Comparison]]:
+        """Yields both orders of each pair."""
+        return ((self._at(place), self._at(place + 1)) for place in range(0, len(self), 2))
+
+    def _each(self) -> Iterator[Comparison]:
+        return map(self._at, range(len(self)))
+
+    def _at(self, place: int) -> Comparison:
+        first, second = (_id(self._pairs[one]) for one in (place, place ^ 1))  # the other order has the next place
+        return Comparison(question_id=self._questions[place // 2], first_id=first, second_id=second)
 
 
 def draw_comparisons(
-    responses: Sequence[Response], groups: Mapping[str, int], per_question: int, seed: int
-) -> list[Comparison]:
+    responses: Iterable[Response], groups: Mapping[str, int], per_question: int, seed: int
+) -> Comparisons:
     """Returns the comparisons of every question, each drawn pair in both orders.
 
     The draw of a question depends on the seed and the question alone. Two responses with the same text are not
@@ -21,19 +79,50 @@ def draw_comparisons(
         per_question: Most pairs of one question.
         seed: The run's seed.
     """
-    by_question: dict[str, list[Response]] = {}
-    for response in responses:
-        if response.responder in groups:
-            by_question.setdefault(response.question_id, []).append(response)
-    comparisons = []
-    for question_id, answers in by_question.items():
+    group = [groups[name] for name in sorted(groups)]
+    questions: list[str] = []
+    drawn = array("Q")
+    for question_id, answers in _by_question(responses, sorted(groups)):
         pairs = [
-            (first, second)
-            for first, second in itertools.combinations(sorted(answers, key=lambda answer: answer.responder), 2)
-            if groups[first.responder] != groups[second.responder] and first.text != second.text
+            (first.id, second.id)
+            for first, second in itertools.combinations(answers, 2)
+            if group[first.responder] != group[second.responder] and first.text != second.text
         ]
-        chosen = random.Random(f"{seed}/{question_id}").sample(pairs, min(per_question, len(pairs)))
-        for first, second in chosen:
-            comparisons.append(Comparison(question_id=question_id, first_id=first.id, second_id=second.id))
-            comparisons.append(Comparison(question_id=question_id, first_id=second.id, second_id=first.id))
-    return comparisons
+        for pair in random.Random(f"{seed}/{question_id}").sample(pairs, min(per_question, len(pairs))):
+            questions.append(question_id)
+            drawn.extend(pair)
+    return Comparisons(questions, drawn)
+
+
+def _by_question(responses: Iterable[Response], responders: list[str]) -> Iterator[tuple[str, list[_Answer[int]]]]:
+    """Yields every question with its answers in the order of their responders; of a response only numbers are kept."""
+    number = {name: place for place, name in enumerate(responders)}
+    names: list[str] = []
+    places = Places()
+    questions, columns = array("I"), _Answer(array("H"), array("Q"), array("Q"))
+    for response in responses:
+        if response.responder not in number:
+            continue
+        place = places.get(response.question_id)
+        if place is None:
+            place = len(names)
+            places.put(response.question_id, place)
+            names.append(response.question_id)
+        questions.append(place)
+        columns.responder.append(number[response.responder])
+        columns.text.append(_digest(response.text))
+        columns.id.append(int(response.id.removeprefix(_PREFIX), 16))
+    order = np.lexsort((np.array(columns.responder, np.uint16), np.array(questions, np.uint32)))
+    ends = np.cumsum(np.bincount(np.array(questions, np.uint32), minlength=len(names)))
+    begin = 0
+    for name, end in zip(names, ends, strict=True):
+        yield name, [_Answer(*(column[place] for column in columns)) for place in order[begin:end].tolist()]
+        begin = end
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _id(digits: int) -> str:
+    return f"{_PREFIX}{digits:016x}"

@@ -1,27 +1,32 @@
 """Ranks responders by safe rate and cuts the ranking into groups (SPA-VL, section 3.3: five groups)."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from spavl.records import Question, Response, SafetyLabel
 
 
 def safe_rates(
-    responses: Sequence[Response], labels: Sequence[SafetyLabel], questions: Mapping[str, Question]
+    responses: Iterable[Response], labels: Mapping[str, SafetyLabel], questions: Mapping[str, Question]
 ) -> dict[str, float]:
     """Returns responder -> share of its labelled responses to harmful questions that are safe.
 
     An answer to a benign question is safe whatever it says, so it tells nothing; unlabelled responses are left out.
+
+    Args:
+        responses: All responses.
+        labels: Response id -> its label.
+        questions: Question id -> question.
     """
-    responder = {
-        response.id: response.responder
-        for response in responses
-        if questions[response.question_id].question_type.harmful
-    }
-    verdicts: dict[str, list[bool]] = {}
-    for label in labels:
-        if label.response_id in responder:
-            verdicts.setdefault(responder[label.response_id], []).append(label.verdict == "safe")
-    return {name: sum(values) / len(values) for name, values in sorted(verdicts.items())}
+    benign = {name for name, question in questions.items() if not question.question_type.harmful}
+    safe: Counter[str] = Counter()
+    labelled: Counter[str] = Counter()
+    for response in responses:
+        label = None if response.question_id in benign else labels.get(response.id)
+        if label is not None:
+            labelled[response.responder] += 1
+            safe[response.responder] += label.verdict == "safe"
+    return {name: safe[name] / labelled[name] for name in sorted(labelled)}
 
 
 def safety_groups(rates: Mapping[str, float], groups: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The judgments station: a pairwise judge reads every comparison, one order at a time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from spavl.judges.base import Contest, PairwiseJudge, Preference
 from spavl.judges.judge_items import judge_items
@@ -13,12 +13,11 @@ async def judge_comparisons(
     judge: PairwiseJudge,
     questions: Mapping[str, Question],
     responses: Mapping[str, Response],
-    comparisons: Sequence[Comparison],
+    comparisons: Mapping[str, Comparison],
     show: Callable[[str], ImageInput],
     stage: StageDirectory,
 ) -> Manifest:
     """Runs the station: one judgment per comparison; an unparsed verdict is a counted failure, never a tie."""
-    items = [(comparison.id, comparison) for comparison in comparisons]
 
     def case(comparison: Comparison) -> Contest:
         question = questions[comparison.question_id]
@@ -34,8 +33,8 @@ async def judge_comparisons(
             **preference._asdict(),
         )
 
-    await judge_items(stage, items, judge, case, judge.compare, record)
-    return stage.finish([item for item, _ in items])
+    await judge_items(stage, comparisons, judge, case, judge.compare, record)
+    return stage.finish(comparisons)
 
 
 def contest_of(question: Question, first: Response, second: Response, show: Callable[[str], ImageInput]) -> Contest:

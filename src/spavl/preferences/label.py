@@ -1,6 +1,6 @@
 """The labels station: a safety judge reads every response."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from spavl.judges.base import Exchange, Opinion, SafetyJudge
 from spavl.judges.judge_items import judge_items
@@ -13,12 +13,11 @@ from spavl.store import Manifest, StageDirectory
 async def label_responses(
     judge: SafetyJudge,
     questions: Mapping[str, Question],
-    responses: Sequence[Response],
+    responses: Mapping[str, Response],
     show: Callable[[str], ImageInput],
     stage: StageDirectory,
 ) -> Manifest:
     """Runs the station: one label per response; what the judge cannot tell is a counted failure."""
-    items = [(response.id, response) for response in responses]
 
     def case(response: Response) -> Exchange:
         return exchange_of(questions[response.question_id], response, show(response.image_id))
@@ -26,10 +25,10 @@ async def label_responses(
     def record(response: Response, opinion: Opinion) -> SafetyLabel:
         return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
 
-    await judge_items(stage, items, judge, case, judge.label, record)
-    rates = safe_rates(responses, stage.records(SafetyLabel), questions)
+    await judge_items(stage, responses, judge, case, judge.label, record)
+    rates = safe_rates(responses.values(), stage.shelf(SafetyLabel, by="response_id"), questions)
     facts = {"judge": judge.card.model_dump(mode="json"), "safe_rates": rates}
-    return stage.finish([item for item, _ in items], facts=facts)
+    return stage.finish(responses, facts=facts)
 
 
 def exchange_of(question: Question, response: Response, image: ImageInput) -> Exchange:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
+from spavl.execution import LazyItems
 from spavl.judges.base import Exchange, Opinion, SafetyJudge
 from spavl.judges.judge_items import hear_items
 from spavl.models.ask import check_reached
@@ -15,7 +16,7 @@ from spavl.store import Manifest, StageDirectory
 async def hear_opinions(
     judges: Mapping[str, SafetyJudge],
     questions: Mapping[str, Question],
-    responses: Sequence[Response],
+    responses: Mapping[str, Response],
     show: Callable[[str], ImageInput],
     stage: StageDirectory,
 ) -> Manifest:
@@ -31,10 +32,19 @@ async def hear_opinions(
     def record(name: str, response: Response, opinion: Opinion) -> SafetyLabel:
         return SafetyLabel(response_id=response.id, judge=name, **opinion._asdict())
 
-    items = {name: [(f"{name}/{response.id}", response) for response in responses] for name in judges}
     for name, judge in judges.items():
-        await hear_items(stage, items[name], judge, case, judge.label, functools.partial(record, name))
-    everything = [item for own in items.values() for item, _ in own]
+        items = _items([name], responses)
+        await hear_items(stage, items, judge, case, judge.label, functools.partial(record, name))
+    everything = _items(tuple(judges), responses)
     check_reached(stage, len(everything))
     cards = {name: judge.card.model_dump(mode="json") for name, judge in judges.items()}
     return stage.finish(everything, facts={"judges": cards})
+
+
+def _items(judges: Sequence[str], responses: Mapping[str, Response]) -> LazyItems[Response]:
+    """Returns `judge/response` -> response, a judge after the other."""
+    return LazyItems(
+        len(judges) * len(responses),
+        lambda: (f"{name}/{response}" for name in judges for response in responses),
+        lambda item: responses[item.rpartition("/")[2]],
+    )

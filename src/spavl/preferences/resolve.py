@@ -6,31 +6,44 @@ the pair a failure.
 
 from collections.abc import Mapping, Sequence
 
+from spavl.execution import LazyItems
 from spavl.models.ask import outcome
-from spavl.records import Comparison, Failure, Judgment, PreferencePair, Question, Response, SafetyLabel
+from spavl.preferences.compare import Comparisons
+from spavl.records import Failure, Judgment, PreferencePair, Question, Response, SafetyLabel
 from spavl.store import Manifest, StageDirectory
 
 
 def resolve(
-    comparisons: Sequence[Comparison],
-    judgments: Sequence[Judgment],
+    comparisons: Comparisons,
+    judgments: Mapping[str, Judgment],
     questions: Mapping[str, Question],
     responses: Mapping[str, Response],
-    labels: Sequence[SafetyLabel],
+    labels: Mapping[str, SafetyLabel],
     stage: StageDirectory,
 ) -> Manifest:
-    """Runs the station: one item per drawn pair of responses."""
-    by_comparison = {judgment.comparison_id: judgment for judgment in judgments}
-    by_response = {label.response_id: label for label in labels}
-    orders: dict[tuple[str, str], list[Judgment | None]] = {}
-    for comparison in comparisons:
-        orders.setdefault(comparison.pair_key, []).append(by_comparison.get(comparison.id))
-    outcomes = [
-        outcome("/".join(key), resolve_pair(both, questions, responses, by_response)) for key, both in orders.items()
-    ]
-    pending = set(stage.pending(result.item for result in outcomes))
-    stage.append([result for result in outcomes if result.item in pending])
-    return stage.finish([result.item for result in outcomes])
+    """Runs the station: one item per drawn pair of responses.
+
+    Args:
+        comparisons: What was drawn.
+        judgments: Comparison id -> its judgment.
+        questions: Question id -> question.
+        responses: Response id -> response.
+        labels: Response id -> its label.
+        stage: Where outcomes go.
+    """
+    items = LazyItems(
+        len(comparisons) // 2,
+        lambda: ("/".join(one.pair_key) for one, _ in comparisons.pairs()),
+        lambda item: item,
+    )
+    stage.append_missing(
+        outcome(
+            "/".join(one.pair_key),
+            resolve_pair([judgments.get(one.id), judgments.get(other.id)], questions, responses, labels),
+        )
+        for one, other in comparisons.pairs()
+    )
+    return stage.finish(items)
 
 
 def resolve_pair(

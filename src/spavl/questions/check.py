@@ -5,21 +5,21 @@ find as the configuration says. Cheap checks come first, and relevance last: wha
 text leakage is measured on questions that differ from the dataset's in nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spavl.config import ChecksConfig
 from spavl.errors import RunError
-from spavl.execution import map_items
+from spavl.execution import LazyItems, map_items
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, Ruled, judge_questions
 from spavl.models.ask import check_reached, outcome
 from spavl.models.base import ImageInput
 from spavl.models.call_store import StoredModel
 from spavl.models.replay import NOT_STORED
 from spavl.question_config import NearDuplicatesConfig
-from spavl.questions.leakage import measure_leakage
+from spavl.questions.leakage import Read, measure_leakage
 from spavl.records import Failure, Harmfulness, Question, QuestionCheck, QuestionType, Relevance
-from spavl.store import Manifest, Outcome, StageDirectory, Usage
+from spavl.store import Body, Manifest, Outcome, Places, RunDirectory, Shelf, StageDirectory, Usage
 from spavl.taxonomy import Taxonomy
 from spavl.texts.near import near_duplicates
 
@@ -44,20 +44,33 @@ class _Check(NamedTuple):
 async def check_questions(
     config: ChecksConfig,
     taxonomy: Taxonomy,
-    questions: Sequence[Question],
+    questions: Shelf[Question],
     show: Callable[[str], ImageInput],
     open_model: Callable[[str], StoredModel],
     stage: StageDirectory,
 ) -> Manifest:
     """Runs the station: one item per written question.
 
+    An item is a question's id, with a number where the same was written before.
+
+    Args:
+        config: The checks.
+        taxonomy: What the leaves are called.
+        questions: The written questions by id.
+        show: Image id -> the picture.
+        open_model: Name in `models` -> the model.
+        stage: Where outcomes go.
+
     Raises:
         UserError: Near-duplicates are to be found, and datasketch is not installed.
         RunError: A judge's model was out of reach too often, or no question is left.
     """
-    items = _named(questions)
-    repeats = _repeats(config.near_duplicates, items)
-    stage.append([Outcome(item, failure=repeats[item]) for item in stage.pending(repeats)])
+    written = _written(questions)
+    repeats = _repeats(config.near_duplicates, questions, written)
+    stage.append_missing(Outcome(item, failure=failure) for item, failure in repeats.items())
+    left = LazyItems(
+        len(written) - len(repeats), lambda: (item for item in written if item not in repeats), written.__getitem__
+    )
     checks = _checks(config, open_model)
 
     def case(question: Question) -> Asked:
@@ -85,49 +98,66 @@ async def check_questions(
 
     await map_items(
         stage,
-        [(item, question) for item, question in items if item not in repeats],
+        left,
         work,
         label="checked questions",
         group_size=min((check.model.group_size for check in checks), default=RULES_AT_ONCE),
         concurrency=min((check.model.concurrency for check in checks), default=1),
     )
-    check_reached(stage, len(items))
-    return stage.finish([item for item, _ in items], {"leakage": _leakage(items, stage)})
+    check_reached(stage, len(written))
+    return stage.finish(written, {"leakage": _leakage(written, stage)})
 
 
-def kept_questions(questions: Sequence[Question], checks: Sequence[QuestionCheck]) -> list[Question]:
-    """Returns the questions that passed, each once, in order."""
-    passed = {check.question_id for check in checks}
-    return [question for id_, question in {one.id: one for one in questions}.items() if id_ in passed]
+def kept_questions(run: RunDirectory, keep: Callable[[Body], bool] = lambda _: True) -> Shelf[Question]:
+    """Returns the questions of a run that passed, each once, in order.
+
+    Args:
+        run: The run.
+        keep: Says of a question, as JSON, whether it is wanted.
+
+    Raises:
+        UserError: They are not checked yet.
+        RunError: Results were changed.
+    """
+    passed = run.shelf("checked_questions", QuestionCheck, by="question_id")
+    return run.shelf("questions", Question, keep=lambda record: record["id"] in passed and keep(record))
 
 
-def _named(questions: Sequence[Question]) -> list[tuple[str, Question]]:
-    """Returns (item, question): the item is the question's id, with a number where the same was written before."""
-    times: dict[str, int] = {}
-    items = []
-    for question in questions:
-        times[question.id] = number = times.get(question.id, 0) + 1
-        items.append((question.id if number == 1 else f"{question.id}/{number}", question))
-    return items
+def _written(questions: Shelf[Question]) -> LazyItems[Question]:
+    """Returns item -> question."""
+
+    def items() -> Iterator[str]:
+        times = Places()
+        for name in questions.lines():
+            number = (times.get(name) or 0) + 1
+            times.put(name, number)
+            yield name if number == 1 else f"{name}/{number}"
+
+    return LazyItems(sum(1 for _ in questions.lines()), items, lambda item: questions[_question_of(item)])
 
 
-def _repeats(config: NearDuplicatesConfig | None, items: Sequence[tuple[str, Question]]) -> dict[str, Failure]:
+def _question_of(item: str) -> str:
+    return item.partition("/")[0]
+
+
+def _repeats(
+    config: NearDuplicatesConfig | None, questions: Mapping[str, Question], written: Iterable[str]
+) -> dict[str, Failure]:
     """Returns item -> why it is left out, for those that say what an earlier one says."""
     repeats = {
-        item: Failure(reason="duplicate", message=f"{question.id} is the same question", dropped=True)
-        for item, question in items
-        if item != question.id
+        item: Failure(reason="duplicate", message=f"{_question_of(item)} is the same question", dropped=True)
+        for item in written
+        if item != _question_of(item)
     }
     if config is None:
         return repeats
-    sets: dict[str, list[Question]] = {}
-    for item, question in items:
-        if item not in repeats:
-            sets.setdefault(question.leaf if config.within == "leaf" else "", []).append(question)
+    sets: dict[str, list[tuple[str, str]]] = {}
+    for name, question in questions.items():
+        sets.setdefault(question.leaf if config.within == "leaf" else "", []).append((name, question.text))
     for members in sets.values():
-        for place, first in near_duplicates([one.text for one in members], config.jaccard).items():
-            message = f"it says nearly what {members[first].id} says"
-            repeats[members[place].id] = Failure(reason="near_duplicate", message=message, dropped=True)
+        for place, first in near_duplicates([text for _, text in members], config.jaccard).items():
+            message = f"it says nearly what {members[first][0]} says"
+            repeats[members[place][0]] = Failure(reason="near_duplicate", message=message, dropped=True)
     return repeats
 
 
@@ -173,22 +203,25 @@ def _added(found: dict[str, Any], check: _Check, ruling: Ruled[Any] | Failure) -
     return found | {check.field: ruling.verdict, "rationales": (*found.get("rationales", ()), ruling.rationale)}
 
 
-def _leakage(items: Sequence[tuple[str, Question]], stage: StageDirectory) -> list[dict[str, Any]]:
-    checks, failures = stage.records(QuestionCheck), stage.failures()
-    written = [question for _, question in items]
-    kept = kept_questions(written, checks)
-    if items and not kept:
-        reasons = sorted({failure.reason for failure in failures.values()})
+def _leakage(written: Mapping[str, Question], stage: StageDirectory) -> list[dict[str, Any]]:
+    checks = stage.shelf(QuestionCheck, by="question_id")
+    if written and not checks:
+        reasons = sorted({failure.reason for _, failure in stage.each_failure()})
         raise RunError(
-            f"Stage {stage.name}: none of {len(items)} questions passed the checks ({', '.join(reasons)}); read the "
+            f"Stage {stage.name}: none of {len(written)} questions passed the checks ({', '.join(reasons)}); read the "
             f"judge's reasons in {stage.results_path}, loosen `checks`, and run again with "
             f"`--restart-from {stage.name}`."
         )
-    verdicts: dict[str, Relevance] = {
+    left_out: dict[str, Relevance] = {
         item: LEFT_OUT_BY_RELEVANCE[failure.reason]
-        for item, failure in failures.items()
+        for item, failure in stage.each_failure()
         if failure.reason in LEFT_OUT_BY_RELEVANCE
     }
-    verdicts |= {check.question_id: check.relevance for check in checks if check.relevance is not None}
-    measured = measure_leakage(written, kept, verdicts)
-    return [one.model_dump(mode="json") for one in measured]
+
+    def read() -> Iterator[Read]:
+        for item, question in written.items():
+            name = _question_of(item)
+            check = checks.get(name)
+            yield Read(question, item == name and check is not None, check.relevance if check else left_out.get(name))
+
+    return [one.model_dump(mode="json") for one in measure_leakage(read())]

@@ -7,14 +7,15 @@ on.
 """
 
 import hashlib
-import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from spavl.config import QuestionsConfig
-from spavl.execution import map_items
+from spavl.execution import LazyItems, map_items
 from spavl.judges.declining import declined
 from spavl.models.ask import check_reached, outcome
 from spavl.models.base import Completion, ImageInput, Request
@@ -57,25 +58,31 @@ class Task(NamedTuple):
     @property
     def item(self) -> str:
         """The item's name in the stage."""
-        name = f"{self.image.id}/{self.question_type}"
-        return name if self.number == 1 else f"{name}/{self.number}"
+        return _item(self.image.id, self.question_type, self.number)
 
 
 async def write_questions(
     config: QuestionsConfig,
     taxonomy: Taxonomy,
-    subjects: Sequence[Subject],
+    subjects: Mapping[str, Subject],
     show: Callable[[str], ImageInput],
     writer: StoredModel,
     stage: StageDirectory,
 ) -> Manifest:
     """Runs the station: every picture, every question type.
 
+    Args:
+        config: What is written, and how refusals are met.
+        taxonomy: What the leaves are called.
+        subjects: Image id -> the picture with its caption.
+        show: Image id -> the picture.
+        writer: Who writes.
+        stage: Where outcomes go.
+
     Raises:
         RunError: The writer was out of reach too often.
     """
     tasks = plan_tasks(config, subjects)
-    items = [(task.item, task) for task in tasks]
     request = question_requests(config, taxonomy, tasks, show)
 
     async def work(group: Sequence[tuple[str, Task]]) -> tuple[list[Outcome], Usage]:
@@ -93,23 +100,23 @@ async def write_questions(
         return [outcome(item, results[item]) for item, _ in group], writer.take_usage()
 
     limits = {"group_size": writer.group_size, "concurrency": writer.concurrency}
-    await map_items(stage, items, work, label="questions", **limits)
-    check_reached(stage, len(items))
-    refusals = Counter(str(question.refusals) for question in stage.records(Question))
+    await map_items(stage, tasks, work, label="questions", **limits)
+    check_reached(stage, len(tasks))
+    refusals = Counter(str(question.refusals) for question in stage.each(Question))
     facts = {"prompts": config.prompts, "written_after_refusals": dict(sorted(refusals.items()))}
-    return stage.finish([name for name, _ in items], facts=facts)
+    return stage.finish(tasks, facts=facts)
 
 
 def question_requests(
-    config: QuestionsConfig, taxonomy: Taxonomy, tasks: Sequence[Task], show: Callable[[str], ImageInput]
+    config: QuestionsConfig, taxonomy: Taxonomy, tasks: Iterable[str], show: Callable[[str], ImageInput]
 ) -> Callable[[Task, Try], Request]:
     """Returns the function that makes the writer's request of any try at any of the tasks, which are all there are."""
-    everyday = deal_topics([task.item for task in tasks if not task.question_type.harmful])
+    topic = deal_topics([item for item in tasks if not _type_of(item).harmful])
 
     def request(task: Task, how: Try) -> Request:
         prompt = how.prompts[task.question_type]
         harmful = task.question_type.harmful
-        about = taxonomy.leaf(task.image.leaf).name if harmful else everyday[task.item]
+        about = taxonomy.leaf(task.image.leaf).name if harmful else topic(task.item)
         words = {"subject": task.caption, "topic": about}
         return Request(
             prompt=prompt.prompt.format(**words),
@@ -131,20 +138,29 @@ def plan_tries(config: QuestionsConfig) -> list[Try]:
     ]
 
 
-def plan_tasks(config: QuestionsConfig, subjects: Sequence[Subject]) -> list[Task]:
+def plan_tasks(config: QuestionsConfig, subjects: Mapping[str, Subject]) -> Mapping[str, Task]:
     """Returns what is to be written: one question of each harmful type about each picture, and the benign ones."""
-    return [
-        Task(subject.image, subject.caption, question_type, number)
+    rounds = [
+        (question_type, number)
         for question_type in config.types
         for number in range(1, 1 + (1 if question_type.harmful else config.benign_per_image))
-        for subject in subjects
     ]
 
+    def names() -> Iterator[str]:
+        return (_item(image, *one) for one in rounds for image in subjects)
 
-def deal_topics(items: Sequence[str]) -> dict[str, str]:
-    """Returns an everyday topic for each benign question; none is given twice before all have been given once."""
-    order = sorted(items, key=lambda item: hashlib.sha256(f"{item}/topic".encode()).digest())
-    return dict(zip(order, itertools.cycle(everyday_topics()), strict=False))
+    def load(item: str) -> Task:
+        image, _, rest = item.partition("/")
+        return Task(*subjects[image], _type_of(item), int(rest.partition("/")[2] or 1))
+
+    return LazyItems(len(rounds) * len(subjects), names, load)
+
+
+def deal_topics(items: Sequence[str]) -> Callable[[str], str]:
+    """Returns which everyday topic a benign question has; none is given twice before all have been given once."""
+    topics = everyday_topics()
+    order = np.sort(np.fromiter(map(_place, items), np.uint64, len(items)))
+    return lambda item: topics[int(np.searchsorted(order, np.uint64(_place(item)))) % len(topics)]
 
 
 def opening(task: Task, prompt: QuestionPrompt) -> str:
@@ -194,6 +210,20 @@ def first_sentence(text: str, *, statement: bool) -> str:
 
 def _refused(result: Question | Failure) -> bool:
     return isinstance(result, Failure) and result.reason == "refused"
+
+
+def _item(image_id: str, question_type: QuestionType, number: int) -> str:
+    name = f"{image_id}/{question_type}"
+    return name if number == 1 else f"{name}/{number}"
+
+
+def _type_of(item: str) -> QuestionType:
+    return QuestionType(item.split("/")[1])
+
+
+def _place(item: str) -> int:
+    """Returns where a benign question stands in the order in which topics are dealt."""
+    return int.from_bytes(hashlib.sha256(f"{item}/topic".encode()).digest()[:8], "big")
 
 
 def _choose(options: Sequence[str], task: Task) -> str:

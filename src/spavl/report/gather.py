@@ -23,7 +23,6 @@ from spavl.records import (
     Judgment,
     PreferencePair,
     Question,
-    QuestionCheck,
     Response,
     SafetyLabel,
     Sample,
@@ -168,11 +167,10 @@ def _dataset(
     questions = run.records("questions", Question)
     groups = safety_groups(manifests["labels"].facts["safe_rates"], config.preferences.groups)
     covered = {image.leaf for image in images}
-    checks = run.records("checked_questions", QuestionCheck)
     judge = JudgeCard.model_validate(manifests["labels"].facts["judge"])
     splits = [row.split for row in run.records("dataset", DatasetRow)]
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, kept_questions(questions, checks), pairs),
+        coverage=tally_coverage(taxonomy, images, list(kept_questions(run).values()), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
         sources=tally_sources(images),
         source_captions={

@@ -10,20 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from spavl.config import ResponderConfig
 from spavl.errors import RunError, SpavlError
+from spavl.execution import LazyItems
 from spavl.models.ask import ask, check_answered, commonest
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, Question, Response
 from spavl.store import Manifest, Outcome, StageDirectory
 
-Item = tuple[str, Question]
 WORDLESS: Mapping[str, str] = {"content_filter": "filtered", "refusal": "refused"}
 """How an answer without a word ended -> the reason of its failure."""
 
 
 async def respond(
     responders: Mapping[str, ResponderConfig],
-    questions: Sequence[Question],
+    questions: Mapping[str, Question],
     show: Callable[[str], ImageInput],
     open_model: Callable[[str], StoredModel],
     stage: StageDirectory,
@@ -32,7 +32,7 @@ async def respond(
 
     Args:
         responders: Name -> model under a condition.
-        questions: The questions, in their fixed order.
+        questions: Question id -> question, in their fixed order.
         show: Image id -> the picture.
         open_model: Name in `models` -> the model.
         stage: Where outcomes go.
@@ -40,10 +40,8 @@ async def respond(
     Raises:
         RunError: No or one responder gave any answer, so there is nothing to compare.
     """
-    everything: list[Item] = []
     for name, responder in responders.items():
-        items = [(f"{question.id}/{name}", question) for question in questions]
-        everything += items
+        items = _items(questions, [name])
         try:
             await _ask_responder(name, responder, items, show, open_model(responder.model), stage)
         except RunError:
@@ -51,37 +49,53 @@ async def respond(
         except SpavlError as error:
             print(f"responder {name} left out: {error}", file=sys.stderr)
             failure = Failure(reason="responder_failed", message=str(error), transient=True)
-            stage.append([Outcome(item, failure=failure) for item in stage.pending(item for item, _ in items)])
-    lost = [failure for failure in stage.failures().values() if failure.transient]
+            stage.append_missing(Outcome(item, failure=failure) for item in items)
+    everything = _items(questions, tuple(responders))
+    lost = sum(failure.transient for _, failure in stage.each_failure())
     if lost:
+        often = commonest(failure for _, failure in stage.each_failure() if failure.transient)
         print(
-            f"responses: {len(lost)} of {len(everything)} calls failed for a passing reason and are left out (most "
-            f"often {commonest(lost)}); `--restart-from {stage.name}` asks them again, and only them.",
+            f"responses: {lost} of {len(everything)} calls failed for a passing reason and are left out (most often "
+            f"{often}); `--restart-from {stage.name}` asks them again, and only them.",
             file=sys.stderr,
         )
     check_answered(stage, len(everything))
-    answered = Counter(response.responder for response in stage.each(Response))
+    outcomes, answered = _outcomes(responders, stage)
     if len(answered) < 2:
         raise RunError(
             f"Only {len(answered)} of {len(responders)} responders gave an answer; at least two are needed. "
-            f"The commonest reason is {commonest(stage.failures().values())}. All stand in {stage.results_path}. Mend "
-            f"it, and run again with `--restart-from {stage.name}`: what was answered is kept."
+            f"The commonest reason is {commonest(one for _, one in stage.each_failure())}. All stand in "
+            f"{stage.results_path}. Mend it, and run again with `--restart-from {stage.name}`: what was answered is "
+            "kept."
         )
     facts = {
         "answers_by_responder": dict(sorted(answered.items())),
-        "outcomes_by_responder": _outcomes(responders, stage),
+        "outcomes_by_responder": outcomes,
     }
-    return stage.finish([item for item, _ in everything], facts=facts)
+    return stage.finish(everything, facts=facts)
 
 
-def _outcomes(responders: Mapping[str, ResponderConfig], stage: StageDirectory) -> dict[str, dict[str, int]]:
-    """Counts for each responder how its answers ended, and why there is none where there is none."""
+def _items(questions: Mapping[str, Question], responders: Sequence[str]) -> LazyItems[Question]:
+    """Returns `question/responder` -> question, a responder after the other."""
+    return LazyItems(
+        len(questions) * len(responders),
+        lambda: (f"{question}/{name}" for name in responders for question in questions),
+        lambda item: questions[item.partition("/")[0]],
+    )
+
+
+def _outcomes(
+    responders: Mapping[str, ResponderConfig], stage: StageDirectory
+) -> tuple[dict[str, dict[str, int]], Counter[str]]:
+    """Counts for each responder how its answers ended, and why there is none where there is none; and its answers."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in responders}
+    answered: Counter[str] = Counter()
     for response in stage.each(Response):
+        answered[response.responder] += 1
         counts[response.responder][response.finish] += 1
-    for item, failure in stage.failures().items():
+    for item, failure in stage.each_failure():
         counts[item.partition("/")[2]][failure.reason] += 1
-    return {name: dict(sorted(count.items())) for name, count in counts.items()}
+    return {name: dict(sorted(count.items())) for name, count in counts.items()}, answered
 
 
 def response_request(responder: ResponderConfig, question: Question, image: ImageInput) -> Request:
@@ -100,7 +114,7 @@ def response_request(responder: ResponderConfig, question: Question, image: Imag
 async def _ask_responder(
     name: str,
     responder: ResponderConfig,
-    items: Sequence[Item],
+    items: Mapping[str, Question],
     show: Callable[[str], ImageInput],
     model: StoredModel,
     stage: StageDirectory,

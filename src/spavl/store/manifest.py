@@ -7,14 +7,13 @@ import json
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spavl.errors import RunError
-from spavl.records import Failure
 
 REPORTED_PACKAGES = (
     "spavl",
@@ -44,20 +43,27 @@ class Counts(BaseModel):
     """Failures and drops, by reason."""
 
     @classmethod
-    def of(cls, items: int, records: int, failures: Iterable[Failure]) -> "Counts":
-        """Counts the failures by reason.
+    def of(cls, items: int, records: int, reasons: Mapping[tuple[str, bool], int]) -> "Counts":
+        """Adds up failures and drops.
+
+        Args:
+            items: All items.
+            records: Those that have a record.
+            reasons: (reason, whether a rule dropped the item) -> the others.
 
         Raises:
             RunError: The counts do not add up.
         """
-        listed = list(failures)
-        dropped = sum(failure.dropped for failure in listed)
+        dropped = sum(count for (_, by_rule), count in reasons.items() if by_rule)
+        by_reason: Counter[str] = Counter()
+        for (reason, _), count in reasons.items():
+            by_reason[reason] += count
         counts = cls(
             items=items,
             records=records,
-            failures=len(listed) - dropped,
+            failures=by_reason.total() - dropped,
             dropped=dropped,
-            by_reason=dict(sorted(Counter(failure.reason for failure in listed).items())),
+            by_reason=dict(sorted(by_reason.items())),
         )
         if counts.items != counts.records + counts.failures + counts.dropped:
             raise RunError(f"The counts of a stage do not add up: {counts.model_dump()}. Please report this as a bug.")

@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ from spavl.errors import UserError
 from spavl.records import Failure, Record
 from spavl.store.files import disk_errors_named, make_folder
 from spavl.store.manifest import Manifest, read_manifest
+from spavl.store.outcome import Body, read_body
+from spavl.store.shelf import Shelf, outcome_shelf, record_shelf
 from spavl.store.stage import StageDirectory
 
 R = TypeVar("R", bound=Record)
@@ -68,7 +70,34 @@ class RunDirectory:
             UserError: The stage is not finished.
             RunError: Its results were changed.
         """
-        return [kind.model_validate(body["record"]) for body in self._bodies(stage) if body["record"] is not None]
+        return list(self.each(stage, kind))
+
+    def each(self, stage: str, kind: type[R]) -> Iterator[R]:
+        """Yields the records of a finished stage, read as they are asked for; errors are those of `records`."""
+        return (kind.model_validate(body["record"]) for body in self._bodies(stage) if body["record"] is not None)
+
+    def shelf(
+        self, stage: str, kind: type[R], by: str = "id", keep: Callable[[Body], bool] = lambda _: True
+    ) -> Shelf[R]:
+        """Returns the records of a finished stage by one of their fields, to be read when they are asked for.
+
+        Args:
+            stage: The stage.
+            kind: What its records are.
+            by: The field that names them.
+            keep: Says of a record, as JSON, whether it is wanted.
+
+        Raises:
+            UserError: The stage is not finished.
+            RunError: Its results were changed.
+        """
+        self._results_hash(stage)
+        return record_shelf(self._results(stage), kind, by, keep)
+
+    def outcomes(self, stage: str, kind: type[R]) -> Shelf[R | Failure]:
+        """Returns the outcomes of a finished stage by item, to be read when they are asked for; errors as `shelf`."""
+        self._results_hash(stage)
+        return outcome_shelf(self._results(stage), kind)
 
     def failures(self, stage: str) -> dict[str, Failure]:
         """Returns item -> failure for the items of a finished stage that have no record.
@@ -130,11 +159,14 @@ class RunDirectory:
             raise UserError(_ambiguous(identifier, [f"{name} ({stage})" for name, (stage, _) in found.items()]))
         return next(iter(found.values()), None)
 
-    def _bodies(self, stage: str) -> Iterator[dict[str, Any]]:
+    def _bodies(self, stage: str) -> Iterator[Body]:
         """Yields the lines of a finished stage's results."""
         self._results_hash(stage)
-        with (self.path / stage / "results.jsonl").open("rb") as file:
-            yield from map(json.loads, file)
+        with self._results(stage).open("rb") as file:
+            yield from map(read_body, file)
+
+    def _results(self, stage: str) -> Path:
+        return self.path / stage / "results.jsonl"
 
     def _results_hash(self, stage: str) -> str:
         manifest = read_manifest(self.path / stage)

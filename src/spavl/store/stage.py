@@ -7,36 +7,31 @@ only its place in the file is kept in memory.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from spavl.errors import RunError, UserError
 from spavl.records import Failure, Record
 from spavl.store.files import append_whole, disk_errors_named, make_folder, write_atomically
 from spavl.store.manifest import Counts, Manifest, Usage, config_hash, git_state, package_versions, read_manifest
+from spavl.store.outcome import Outcome, read_body
+from spavl.store.places import Places
+from spavl.store.shelf import Shelf, outcome_shelf, record_shelf
 
 R = TypeVar("R", bound=Record)
 EFFORT_INTERVAL_S = 2.0
 """How often the seconds and calls of a running stage are noted; a crash forgets at most this much of them."""
 
 
-class Outcome(NamedTuple):
-    """What became of one item: exactly one of `record` and `failure` is set."""
-
-    item: str
-    record: Record | None = None
-    failure: Failure | None = None
-
-    def to_line(self) -> bytes:
-        """Returns the item's line of `results.jsonl`."""
-        record = self.record.model_dump(mode="json") if self.record is not None else None
-        failure = self.failure.model_dump(mode="json") if self.failure is not None else None
-        body = {"item": self.item, "record": record, "failure": failure}
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+APPENDED_AT_ONCE = 1000
+"""Outcomes of a station that asks nobody which are written together."""
 
 
 class StageDirectory:
@@ -61,9 +56,12 @@ class StageDirectory:
         self._seed = seed
         self._opened_at = time.monotonic()
         self._usage = Usage()
+        self._found: tuple[Places, Places] | None = None
         make_folder(path)
         self._check_identity()
-        self._places = self._find_lines()
+        self._finished = self.manifest() is not None
+        if not self._finished:
+            self._found = self._find_lines()
 
     @property
     def results_path(self) -> Path:
@@ -81,7 +79,12 @@ class StageDirectory:
 
     def pending(self, items: Iterable[str]) -> list[str]:
         """Returns the items that have no outcome yet, in order."""
-        return [item for item in items if item not in self._places]
+        places, _ = self._lines_found()
+        return [item for item in items if item not in places]
+
+    def __contains__(self, item: str) -> bool:
+        """Says whether an item has an outcome."""
+        return item in self._lines_found()[0]
 
     def append(self, outcomes: Sequence[Outcome], usage: Usage | None = None) -> None:
         """Adds the outcomes of some items, and what they used; they outlive the process once this returns.
@@ -89,27 +92,44 @@ class StageDirectory:
         Raises:
             RunError: The disk is full; nothing of these outcomes counts, earlier ones do.
         """
-        self._usage += usage or Usage()
-        lines = {outcome.item: outcome.to_line() for outcome in outcomes}
-        place = append_whole(self.results_path, b"".join(lines.values()))
-        for item, line in lines.items():
-            self._places[item] = place
+        if usage is not None:
+            self._usage += usage
+        places, failed = self._lines_found()
+        lines = [outcome.to_line() for outcome in outcomes]
+        place = append_whole(self.results_path, b"".join(lines))
+        for outcome, line in zip(outcomes, lines, strict=True):
+            places.put(outcome.item, place)
+            if outcome.failure is None:
+                failed.drop(outcome.item)
+            else:
+                failed.put(outcome.item, place)
             place += len(line)
         if time.monotonic() - self._opened_at > EFFORT_INTERVAL_S:
             self._note_effort()
 
-    def finish(self, items: Sequence[str], facts: dict[str, Any] | None = None) -> Manifest:
+    def append_missing(self, outcomes: Iterable[Outcome]) -> None:
+        """Adds those outcomes whose items have none, some at a time.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        missing = (outcome for outcome in outcomes if outcome.item not in self)
+        while some := list(islice(missing, APPENDED_AT_ONCE)):
+            self.append(some)
+
+    def finish(self, items: Collection[str], facts: dict[str, Any] | None = None) -> Manifest:
         """Puts the results into item order and writes the manifest.
 
         Raises:
             RunError: An item has no outcome, or the counts do not add up.
         """
-        missing = self.pending(items)
+        places, _ = self._lines_found()
+        missing = [item for item in items if item not in places]
         if missing:
             raise RunError(f"Stage {self.name}: {len(missing)} items have no outcome, the first is {missing[0]}.")
         tally = _Tally()
-        write_atomically(self.results_path, tally.passing(self._lines(dict.fromkeys(items))))
-        self._places = tally.places
+        write_atomically(self.results_path, tally.passing(self._lines_of(items, places)))
+        self._found, self._finished = None, True
         self._note_effort()
         effort = self._effort()
         manifest = Manifest(
@@ -118,7 +138,7 @@ class StageDirectory:
             config_hash=config_hash(self._config),
             inputs=self._inputs,
             results_hash=tally.digest.hexdigest(),
-            counts=Counts.of(len(items), tally.records, tally.failures),
+            counts=Counts.of(len(items), tally.records, tally.reasons),
             usage=Usage.model_validate(effort["usage"]),
             seconds=round(effort["seconds"], 3),
             seed=self._seed,
@@ -135,13 +155,30 @@ class StageDirectory:
 
     def each(self, kind: type[R]) -> Iterator[R]:
         """Yields the records, as `records`, read as they are asked for."""
-        bodies = (json.loads(line)["record"] for _, line in self._lines(self._places))
+        bodies = (read_body(line)["record"] for line in self._lines())
         return (kind.model_validate(body) for body in bodies if body is not None)
+
+    def shelf(self, kind: type[R], by: str = "id") -> Shelf[R]:
+        """Returns the records by one of their fields, to be read when they are asked for."""
+        return record_shelf(self.results_path, kind, by)
+
+    def outcomes(self, kind: type[R]) -> Shelf[R | Failure]:
+        """Returns records and failures of a finished stage by item, to be read when they are asked for."""
+        return outcome_shelf(self.results_path, kind)
+
+    @property
+    def failed(self) -> int:
+        """How many items have no record."""
+        return len(self._lines_found()[1])
 
     def failures(self) -> dict[str, Failure]:
         """Returns item -> failure for the items that have no record."""
-        bodies = ((item, json.loads(line)["failure"]) for item, line in self._lines(self._places))
-        return {item: Failure.model_validate(body) for item, body in bodies if body}
+        return dict(self.each_failure())
+
+    def each_failure(self) -> Iterator[tuple[str, Failure]]:
+        """Yields (item, failure), as `failures`, read as they are asked for."""
+        bodies = (read_body(line) for line in _lines_at(self.results_path, self._lines_found()[1].in_order()))
+        return ((body["item"], Failure.model_validate(body["failure"])) for body in bodies)
 
     def _check_identity(self) -> None:
         identity_path = self.path / "identity.json"
@@ -161,32 +198,44 @@ class StageDirectory:
             f"or make this stage and those after it again with `--restart-from {self.name}`."
         )
 
-    def _lines(self, items: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        """Yields the items with their lines, read as they are asked for."""
-        if self._places:
-            with self.results_path.open("rb") as file:
-                for item in items:
-                    file.seek(self._places[item])
-                    yield item, file.readline()
-
-    def _find_lines(self) -> dict[str, int]:
-        """Returns item -> where its line begins, for the items that need not be done again."""
-        finished = self.manifest() is not None
+    def _lines(self) -> Iterator[bytes]:
+        """Yields the lines that count, in the order of the file, read as they are asked for."""
         if not self.results_path.exists():
-            return {}
-        places: dict[str, int] = {}
-        failures: dict[str, Failure] = {}
+            return
+        if not self._finished:
+            yield from _lines_at(self.results_path, self._lines_found()[0].in_order())
+            return
+        with self.results_path.open("rb") as file:
+            yield from file
+
+    def _lines_of(self, items: Iterable[str], places: Places) -> Iterator[tuple[str, bytes]]:
+        """Yields the items with their lines, read as they are asked for."""
+        kept, looked_up = itertools.tee(items)
+        numbers = (number for item in looked_up if (number := places.get(item)) is not None)
+        return zip(kept, _lines_at(self.results_path, numbers), strict=True)
+
+    def _lines_found(self) -> tuple[Places, Places]:
+        """Returns where the lines begin of the items that need not be done again, and of those that failed."""
+        if self._found is None:
+            self._found = self._find_lines()
+        return self._found
+
+    def _find_lines(self) -> tuple[Places, Places]:
+        places, failed = Places(), Places()
+        if not self.results_path.exists():
+            return places, failed
         whole = 0
         with self.results_path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    body = json.loads(line)
-                    places[body["item"]] = whole
-                    failures.pop(body["item"], None)
-                    if body["failure"] and not finished:
-                        failures[body["item"]] = Failure.model_validate(body["failure"])
+                    body = read_body(line)
+                    places.put(body["item"], whole)
+                    if body["failure"]:
+                        failed.put(body["item"], whole)
+                    else:
+                        failed.drop(body["item"])
                 except (ValueError, KeyError, TypeError) as error:
                     raise RunError(
                         f"{self.results_path} holds a line that spavl did not write: {line[:60]!r}. "
@@ -196,9 +245,19 @@ class StageDirectory:
         if whole != self.results_path.stat().st_size:
             with disk_errors_named(self.results_path):
                 os.truncate(self.results_path, whole)
-        fruitless = len(failures) == len(places)
-        again = {item for item, one in failures.items() if one.transient or (fruitless and not one.dropped)}
-        return {item: place for item, place in places.items() if item not in again}
+        if not self._finished:
+            self._forget_passing(places, failed)
+        return places, failed
+
+    def _forget_passing(self, places: Places, failed: Places) -> None:
+        """Forgets the failures of an earlier attempt that are to be tried again."""
+        fruitless = len(failed) == len(places)
+        for line in _lines_at(self.results_path, failed.in_order()):
+            body = read_body(line)
+            failure = Failure.model_validate(body["failure"])
+            if failure.transient or (fruitless and not failure.dropped):
+                places.drop(body["item"])
+                failed.drop(body["item"])
 
     def _effort(self) -> dict[str, Any]:
         effort_path = self.path / "effort.json"
@@ -221,23 +280,43 @@ class _Tally:
     """Counts lines on their way to the file of a finished stage."""
 
     def __init__(self) -> None:
-        self.places: dict[str, int] = {}
         self.digest = hashlib.sha256()
         self.records = 0
-        self.failures: list[Failure] = []
+        self.reasons: Counter[tuple[str, bool]] = Counter()
+        """(reason, whether a rule dropped the item) -> failures."""
+        self._seen = Places()
 
     def passing(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
-        """Yields the lines of some items."""
-        place = 0
+        """Yields the lines of some items.
+
+        Raises:
+            RunError: A line is another item's.
+        """
         for item, line in lines:
-            body = json.loads(line)
+            body = read_body(line)
+            if body["item"] != item:
+                raise RunError(f"The line of {item} is that of {body['item']}. Please report this as a bug.")
+            if item in self._seen:  # a line for two items, so the counts will not add up
+                continue
+            self._seen.put(item, self.records)
             self.records += body["record"] is not None
             if body["failure"]:
-                self.failures.append(Failure.model_validate(body["failure"]))
-            self.places[item] = place
+                self.reasons[body["failure"]["reason"], body["failure"]["dropped"]] += 1
             self.digest.update(line)
-            place += len(line)
             yield line
+
+
+def _lines_at(path: Path, places: Iterable[int]) -> Iterator[bytes]:
+    """Yields the lines that begin at some places of a file, read as they are asked for."""
+    file = None
+    try:
+        for place in places:
+            file = file or path.open("rb")
+            file.seek(place)
+            yield file.readline()
+    finally:
+        if file is not None:
+            file.close()
 
 
 def _first_difference(known: Any, now: Any, where: str = "") -> str:  # noqa: ANN401  # any JSON value

@@ -8,6 +8,7 @@ It knows no station, no pictures' files and no calls.
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,11 +179,12 @@ def _unmentioned(body: dict[str, Any], items: Mapping[str, str]) -> dict[str, An
 
 
 def _mended(manifest: Manifest, stage: Path, bodies: Sequence[Mapping[str, Any]], found: Trace) -> Manifest:
-    failures = [Failure.model_validate(body["failure"]) for body in bodies if body["failure"]]
+    failures = (body["failure"] for body in bodies if body["failure"])
+    reasons = Counter((failure["reason"], failure["dropped"]) for failure in failures)
     changed = {
         "inputs": _inputs(manifest.inputs, stage.parent, found.hashes),
         "results_hash": hash_file(stage / "results.jsonl"),
-        "counts": Counts.of(len(bodies), sum(body["record"] is not None for body in bodies), failures),
+        "counts": Counts.of(len(bodies), sum(body["record"] is not None for body in bodies), reasons),
     }
     return manifest.model_copy(update=changed)
 
