@@ -64,7 +64,7 @@ def test_records_of_a_finished_stage_are_in_item_order_at_once_and_when_reopened
 
 
 def test_memory_does_not_hold_the_lines(tmp_path: Path) -> None:
-    """1,000 lines of 6 kB are 6 MB; at no time while they are added, finished and opened again is a tenth of it held."""
+    """1,000 lines of 6 kB are 6 MB; while they are added, finished and opened again never a tenth of it is held."""
     items = [f"{number:03}" for number in range(1000)]
     tracemalloc.start()
     made = opened(tmp_path)
