@@ -14,10 +14,12 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, PlainSerializer, computed_field
 
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
 def content_id(prefix: str, *parts: object) -> str:
     """Returns `prefix-` and the first 16 hex digits of the SHA-256 of the canonical JSON of `parts`."""
-    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return f"{prefix}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
+    return f"{prefix}-{hashlib.sha256(_encode(parts).encode()).hexdigest()[:16]}"
 
 
 def _named(value: object) -> object:

@@ -5,6 +5,7 @@ and only the last line of the judge's own reply counts. How often such a judge i
 and is not measured here.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Sequence
@@ -110,6 +111,7 @@ def compare_request(contest: Contest, max_tokens: int, rubric: str = PAIRWISE) -
     return Request(prompt=fill(rubric_text(rubric), judged), image=contest.image, max_tokens=max_tokens)
 
 
+@functools.cache
 def rubric_text(name: str) -> str:
     """Returns the prompt file of a rubric."""
     return (files("spavl.judges") / "rubrics" / f"{name}.md").read_text(encoding="utf-8")

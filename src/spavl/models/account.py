@@ -24,6 +24,10 @@ class Spent(NamedTuple):
     seconds: float = 0.0
     """Wall time in which at least one call was under way."""
 
+    def plus(self, more: "Spent") -> "Spent":
+        """Returns the sum."""
+        return Spent(*(one + other for one, other in zip(self, more, strict=True)))
+
 
 NOTHING = Spent()
 
@@ -88,12 +92,7 @@ class Account:
         self._reserved.remove(reserved)
         self._under_way_since = now_s if self._reserved else None
         self._longest_prompt = max([self._longest_prompt, *(tokens.prompt for tokens in used)])
-        self._spent = Spent(
-            self._spent.calls + more.calls,
-            self._spent.prompt_tokens + more.prompt_tokens,
-            self._spent.completion_tokens + more.completion_tokens,
-            self._spent.seconds + more.seconds,
-        )
+        self._spent = self._spent.plus(more)
         self._wake()
         return more
 

@@ -47,8 +47,14 @@ class Request(BaseModel):
 
         An assistant's turn is a field only where there is one, so that calls stored before it was known stay known.
         """
-        fields = self.model_dump(exclude={"image"} if self.answered else {"image", "answered"})
+        fields = {name: getattr(self, name) for name in _KEYED}
+        if self.answered:
+            fields["answered"] = self.answered
         return fields | {"image": self.image.sha256 if self.image else None}
+
+
+_KEYED = tuple(name for name in Request.model_fields if name not in ("image", "answered"))
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 
 
 class Completion(BaseModel):
@@ -106,5 +112,4 @@ class Model(Protocol):
 
 def call_key(fingerprint: dict[str, Any], request: Request) -> str:
     """Returns the content address of one call: SHA-256 over the model's fingerprint and the request's fields."""
-    body = json.dumps([fingerprint, request.identity()], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(body.encode()).hexdigest()
+    return hashlib.sha256(_encode([fingerprint, request.identity()]).encode()).hexdigest()

@@ -11,7 +11,7 @@ import contextlib
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -39,6 +39,25 @@ INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, model) DO UPDATE S
 """
 
 
+Calls = Sequence[tuple[str, dict[str, Any], Completion]]
+"""(key, identity, completion) of several calls."""
+
+
+class _Put(NamedTuple):
+    """Calls to store, and what the run spent on them."""
+
+    calls: Calls
+    model: str
+    spent: Spent
+
+
+class _Together(NamedTuple):
+    """What is stored in one transaction."""
+
+    stored: asyncio.Future[None]
+    puts: list[_Put]
+
+
 class CallStore:
     """A file of answered calls.
 
@@ -54,6 +73,7 @@ class CallStore:
     def __init__(self, path: Path, run: str = "") -> None:
         self.path = path
         self._run = run
+        self._together: _Together | None = None
         with disk_errors_named(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -102,19 +122,51 @@ class CallStore:
             row = self._connection.execute(query, (self._run, model)).fetchone()
         return Spent(*row) if row else Spent()
 
-    def put(
-        self, calls: Sequence[tuple[str, dict[str, Any], Completion]], model: str = "", spent: Spent = NOTHING
-    ) -> None:
+    def put(self, calls: Calls, model: str = "", spent: Spent = NOTHING) -> None:
         """Stores (key, identity, completion) of several calls, and what the run spent on them, in one transaction.
 
         Raises:
             RunError: The disk is full, or another process holds the file for very long.
         """
-        rows = [(key, orjson.dumps(identity), completion.model_dump_json()) for key, identity, completion in calls]
+        self._commit([_Put(calls, model, spent)])
+
+    async def put_with_others(self, calls: Calls, model: str = "", spent: Spent = NOTHING) -> None:
+        """Stores calls as `put` does, in one transaction with all that comes in the same moment.
+
+        It returns when they are stored, so whoever waits has its calls under way till then; what is put is stored also
+        where nobody waits any more. The errors are those of `put`.
+        """
+        loop = asyncio.get_running_loop()
+        if self._together is None:
+            self._together = _Together(loop.create_future(), [])
+            loop.call_soon(self._commit_together)
+        self._together.puts.append(_Put(calls, model, spent))
+        await asyncio.shield(self._together.stored)
+
+    def _commit_together(self) -> None:
+        together, self._together = self._together, None
+        if together is None:
+            return
+        try:
+            self._commit(together.puts)
+        except RunError as error:
+            together.stored.set_exception(error)
+        else:
+            together.stored.set_result(None)
+
+    def _commit(self, puts: Sequence[_Put]) -> None:
+        rows = [
+            (key, orjson.dumps(identity), completion.model_dump_json())
+            for put in puts
+            for key, identity, completion in put.calls
+        ]
+        spent: dict[str, Spent] = {}
+        for put in puts:
+            if put.model:
+                spent[put.model] = spent.get(put.model, NOTHING).plus(put.spent)
         with self._errors_named(), self._connection:
             self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
-            if model:
-                self._connection.execute(ADD_SPENT, (self._run, model, *spent))
+            self._connection.executemany(ADD_SPENT, [(self._run, model, *more) for model, more in spent.items()])
 
     def forget_pictures(self, digests: Collection[str]) -> int:
         """Removes the calls that showed one of these pictures, in a way that leaves nothing of them in the file.
@@ -250,7 +302,7 @@ class StoredModel:
             for (key, request), reply in zip(missing.items(), replies, strict=True)
             if not isinstance(reply, Failure)
         ]
-        self._store.put(answered, self._account.name, spent)
+        await self._store.put_with_others(answered, self._account.name, spent)
         self._usage += Usage(
             calls=len(missing),
             prompt_tokens=spent.prompt_tokens,

@@ -106,8 +106,12 @@ def encoded_picture(image: ImageInput) -> orjson.Fragment:
     Raises:
         OSError: The picture cannot be read.
     """
-    kind = mimetypes.guess_type(image.path)[0] or "image/png"
-    return orjson.Fragment(b'"data:%s;base64,%s"' % (kind.encode(), b64encode(image.path.read_bytes())))
+    return orjson.Fragment(b'"data:%s;base64,%s"' % (_kind(image.path.suffix), b64encode(image.path.read_bytes())))
+
+
+@functools.cache
+def _kind(suffix: str) -> bytes:
+    return (mimetypes.guess_type(f"picture{suffix}")[0] or "image/png").encode()
 
 
 def read_reply(content: bytes, answer_prefix: str = "") -> Reply:

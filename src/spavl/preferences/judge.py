@@ -23,13 +23,15 @@ async def judge_comparisons(
         question = questions[comparison.question_id]
         return contest_of(question, responses[comparison.first_id], responses[comparison.second_id], show)
 
+    name = judge.card.name
+
     def record(comparison: Comparison, preference: Preference) -> Judgment:
         return Judgment(
             comparison_id=comparison.id,
             question_id=comparison.question_id,
             first_id=comparison.first_id,
             second_id=comparison.second_id,
-            judge=judge.card.name,
+            judge=name,
             **preference._asdict(),
         )
 

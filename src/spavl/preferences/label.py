@@ -22,8 +22,10 @@ async def label_responses(
     def case(response: Response) -> Exchange:
         return exchange_of(questions[response.question_id], response, show(response.image_id))
 
+    name = judge.card.name
+
     def record(response: Response, opinion: Opinion) -> SafetyLabel:
-        return SafetyLabel(response_id=response.id, judge=judge.card.name, **opinion._asdict())
+        return SafetyLabel(response_id=response.id, judge=name, **opinion._asdict())
 
     await judge_items(stage, responses, judge, case, judge.label, record)
     rates = safe_rates(responses.values(), stage.shelf(SafetyLabel, by="response_id"), questions)

@@ -104,15 +104,19 @@ def append_whole(path: Path, content: bytes) -> int:
     Raises:
         RunError: The disk is full or the folder may not be written.
     """
-    with disk_errors_named(path), path.open("ab", buffering=0) as file:
-        before = file.tell()
-        rest = memoryview(content)
+    with disk_errors_named(path):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError:
-            file.truncate(before)
-            raise
+            before = os.lseek(file, 0, os.SEEK_END)
+            rest = memoryview(content)
+            try:
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+            except OSError:
+                os.ftruncate(file, before)
+                raise
+        finally:
+            os.close(file)
     return before
 
 
