@@ -26,7 +26,12 @@ class Spent(NamedTuple):
 
     def plus(self, more: "Spent") -> "Spent":
         """Returns the sum."""
-        return Spent(*(one + other for one, other in zip(self, more, strict=True)))
+        return Spent(
+            self.calls + more.calls,
+            self.prompt_tokens + more.prompt_tokens,
+            self.completion_tokens + more.completion_tokens,
+            self.seconds + more.seconds,
+        )
 
 
 NOTHING = Spent()
