@@ -16,7 +16,7 @@ from spavl.models.loading import Vlm, load_vlm
 from spavl.train.batch_metrics import BatchMetrics
 from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
-from spavl.train.dpo import TrainingPairs, accumulate_gradients, preference_task, safety_flags
+from spavl.train.dpo import TrainingPairs, accumulate_gradients, preference_task
 from spavl.train.engine import Engine
 from spavl.train.families import family_of
 from spavl.train.loop import Order, run_loop, schedule, steps_per_epoch
@@ -24,6 +24,7 @@ from spavl.train.losses import RewardShift
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Renderer
+from spavl.train.safety import safety_flags
 from spavl.train.tree import row_tokens
 
 TEXTS = ("question", "chosen", "rejected")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spavl.train.advantages import real_tokens
-from spavl.train.ppo_losses import policy_loss, reward_model_loss, value_loss
+from spavl.train.ppo_losses import policy_loss, value_loss
 
 REAL = real_tokens(torch.tensor([2, 1]), 2)
 
@@ -71,19 +71,3 @@ def test_a_value_that_ran_past_its_goal_within_one_rollout_gets_no_gradient() ->
     value_loss(now, torch.tensor([[1.0]]), torch.tensor([[9.0]]), torch.ones(1, 1, dtype=torch.bool), 0.5, 1).backward()
     assert now.grad is not None
     assert now.grad.item() == 0
-
-
-def test_equal_scores_lose_log_2_and_a_margin_asks_for_more() -> None:
-    """Scores 1 and 1: log 2; with margin 1: log(1 + e); centring .1 adds .1 · 2² = .4."""
-    one = torch.tensor([1.0])
-    assert reward_model_loss(one, one).item() == pytest.approx(math.log(2))
-    assert reward_model_loss(one, one, margin=1.0).item() == pytest.approx(math.log(1 + math.e))
-    assert reward_model_loss(one, one, centring=0.1).item() == pytest.approx(math.log(2) + 0.4)
-
-
-def test_a_pair_far_on_the_wrong_side_still_pulls() -> None:
-    """At a difference of -50 the slope is -1; a log of a sigmoid plus 1e-5 has almost none left there."""
-    chosen = torch.tensor([-50.0], requires_grad=True)
-    reward_model_loss(chosen, torch.zeros(1)).sum().backward()
-    assert chosen.grad is not None
-    assert chosen.grad.item() == pytest.approx(-1)

@@ -16,6 +16,7 @@ from spavl.stats.agreement import (
     sensitivity_specificity,
 )
 from spavl.stats.bootstrap import cluster_bootstrap_rate
+from spavl.stats.calibration import Bin, Calibration, calibration
 from spavl.stats.judge_error import ErrorBox, change_band, corrected_rate, rate_band
 from spavl.stats.length_control import length_controlled_win_rate
 from spavl.stats.paired import (
@@ -35,6 +36,8 @@ from spavl.stats.wins import CREDIT, Outcome, WinRate, outcome_of_orders, win_ra
 __all__ = [
     "CREDIT",
     "Agreement",
+    "Bin",
+    "Calibration",
     "ErrorBox",
     "Interval",
     "JudgeAccuracy",
@@ -51,6 +54,7 @@ __all__ = [
     "benjamini_hochberg",
     "bounds",
     "bradley_terry",
+    "calibration",
     "change_band",
     "cluster_bootstrap_rate",
     "cohen_kappa",

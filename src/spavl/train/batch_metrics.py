@@ -81,13 +81,13 @@ def batch_metrics(parts: Sequence[StepFigures], row_tokens: int) -> BatchMetrics
     """
     losses = {kind: float(one.mean()) for kind, one in _joined(part.losses for part in parts).items()}
     chosen, rejected, margin, shift, ratio, ahead = torch.cat([part.columns for part in parts], dim=1)  # (K,) each
-    by_length = {name: margin[(low <= ratio) & (ratio < high)] for name, (low, high) in LENGTH_BUCKETS.items()}
+    by_length, counts = margins_by_length(margin, ratio)
     return BatchMetrics(
         loss=losses.pop(""),
         terms=losses,
         reward_margin=_mean(margin),
-        margins_by_length={name: _mean(some) for name, some in by_length.items()},
-        pairs_by_length={name: len(some) for name, some in by_length.items()},
+        margins_by_length=by_length,
+        pairs_by_length=counts,
         accuracy=_mean(ahead),
         chosen_logprob=_mean(chosen),
         rejected_logprob=_mean(rejected),
@@ -95,6 +95,19 @@ def batch_metrics(parts: Sequence[StepFigures], row_tokens: int) -> BatchMetrics
         tokens=sum(part.tokens for part in parts),
         row_tokens=row_tokens,
     )
+
+
+def margins_by_length(margin: Tensor, ratio: Tensor) -> tuple[dict[str, float | None], dict[str, int]]:
+    """Returns the mean margin of the pairs of each of `LENGTH_BUCKETS`, None where there are none, and their number.
+
+    Args:
+        margin: (B,).
+        ratio: Chosen over rejected length, (B,).
+    """
+    by_length = {name: margin[(low <= ratio) & (ratio < high)] for name, (low, high) in LENGTH_BUCKETS.items()}
+    return {name: _mean(some) for name, some in by_length.items()}, {
+        name: len(some) for name, some in by_length.items()
+    }
 
 
 def _columns(losses: PairLosses) -> Tensor:

@@ -16,7 +16,7 @@ from spavl.train.checkpoint import TrainingState
 from spavl.train.engine import Engine
 from spavl.train.logprobs import pair_logprobs, row_logprobs
 from spavl.train.loop import Task
-from spavl.train.loss_formulas import SAFE, UNKNOWN, UNSAFE, PairLengths, PairLogprobs, PairSafety
+from spavl.train.loss_formulas import PairLengths, PairLogprobs, PairSafety
 from spavl.train.losses import CorruptedImage, LossInputs, RewardShift, preference_losses
 from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Row
@@ -36,15 +36,6 @@ class TrainingPairs(NamedTuple):
     """The chosen answers under a corrupted picture, where a loss reads them."""
     twins_reference: ReferenceStore | None = None
     """The reference of the twins; None where there are none."""
-
-
-def safety_flags(pairs: Sequence[PreferencePair]) -> PairSafety:
-    """Returns what the safety judge said of both answers of each pair."""
-    codes: dict[str | None, int] = {"safe": SAFE, "unsafe": UNSAFE}
-    return PairSafety(
-        torch.tensor([codes.get(pair.chosen_verdict, UNKNOWN) for pair in pairs]),
-        torch.tensor([codes.get(pair.rejected_verdict, UNKNOWN) for pair in pairs]),
-    )
 
 
 def preference_task(engine: Engine, pairs: TrainingPairs, config: TrainConfig, state: TrainingState) -> Task:

@@ -1,6 +1,6 @@
 """A model and how packed rows pass through it: whoever trains or scores asks here, for log-probabilities or scalars."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -58,16 +58,23 @@ class Engine(NamedTuple):
 
     def scores(self, packed: PackedTrees, head: ScalarHead) -> Tensor:
         """Returns the score of each answer, (A,), read at its last token."""
-        return self._scalars(packed, head, score_places(packed))
+        return self.all_scores(packed, {"": head})[""]
+
+    def all_scores(self, packed: PackedTrees, heads: Mapping[str, ScalarHead]) -> dict[str, Tensor]:
+        """Returns the scores by several heads, (A,) each, of one pass."""
+        return self._scalars(packed, heads, score_places(packed))
 
     def values(self, packed: PackedTrees, head: ScalarHead) -> tuple[Tensor, ...]:
         """Returns for each answer its tokens' values, (R,): token t's is read before it, where it is predicted."""
-        values = self._scalars(packed, head, predicting_places(packed))
+        values = self._scalars(packed, {"": head}, predicting_places(packed))[""]
         return torch.split(values, [len(answer.tokens) for answer in packed.answers])
 
-    def _scalars(self, packed: PackedTrees, head: ScalarHead, places: Sequence[int]) -> Tensor:
+    def _scalars(
+        self, packed: PackedTrees, heads: Mapping[str, ScalarHead], places: Sequence[int]
+    ) -> dict[str, Tensor]:
+        def read() -> dict[str, Tensor]:
+            states = tree_states(self.model, self.family, packed, self.pictures, places)
+            return {name: head(states) for name, head in heads.items()}
+
         with self.precision():
-            scalars: Tensor = self.root(
-                lambda: head(tree_states(self.model, self.family, packed, self.pictures, places))
-            )
-        return scalars
+            return self.root(read)

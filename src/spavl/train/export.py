@@ -6,7 +6,7 @@ files, names and precision, tensor for tensor, whatever precision was trained in
     W = W_base + (alpha / rank) B A          (LoRA, Hu et al. 2021, arXiv 2106.09685, eq. 3), rounded once
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -22,8 +22,21 @@ from spavl.train.stored import StoredModel, live_names, write_tensors
 LORA_A, LORA_B = ".lora_A.default.weight", ".lora_B.default.weight"
 """Endings of the adapters' live names."""
 
+Beside = Callable[[Path], None]
+"""Writes what else belongs into a folder before it appears."""
 
-def export_model(base: Path, trained: Mapping[str, Tensor], lora: LoraSettings | None, target: Path) -> None:
+
+def _nothing(folder: Path) -> None:
+    """Writes nothing."""
+
+
+def export_model(
+    base: Path,
+    trained: Mapping[str, Tensor],
+    lora: LoraSettings | None,
+    target: Path,
+    beside: Beside = _nothing,
+) -> None:
     """Writes the base with what was trained put in. The folder appears whole or not at all.
 
     Args:
@@ -31,6 +44,7 @@ def export_model(base: Path, trained: Mapping[str, Tensor], lora: LoraSettings |
         trained: Live name -> trained tensor, as a checkpoint holds them.
         lora: The adapters' settings, if there are adapters.
         target: The new folder.
+        beside: Writes what else belongs into it.
 
     Raises:
         UserError: The base cannot be read.
@@ -53,9 +67,12 @@ def export_model(base: Path, trained: Mapping[str, Tensor], lora: LoraSettings |
 
     with new_folder(target) as folder:
         stored.rewrite(folder, change)
+        beside(folder)
 
 
-def export_adapter(base: Path, trained: Mapping[str, Tensor], lora: LoraSettings, target: Path) -> None:
+def export_adapter(
+    base: Path, trained: Mapping[str, Tensor], lora: LoraSettings, target: Path, beside: Beside = _nothing
+) -> None:
     """Writes the adapters in PEFT's layout, and what was trained beside them as PEFT's `modules_to_save`.
 
     Args:
@@ -63,6 +80,7 @@ def export_adapter(base: Path, trained: Mapping[str, Tensor], lora: LoraSettings
         trained: Live name -> trained tensor, as a checkpoint holds them.
         lora: The adapters' settings.
         target: The new folder.
+        beside: Writes what else belongs into it.
 
     Raises:
         RunError: The disk is full.
@@ -88,6 +106,7 @@ def export_adapter(base: Path, trained: Mapping[str, Tensor], lora: LoraSettings
         write_tensors(folder / "adapter_model.safetensors", {named[name]: trained[name] for name in named})
         if bare:
             write_tensors(folder / "beside_adapter.safetensors", {name: trained[name] for name in bare})
+        beside(folder)
 
 
 def _products(trained: Mapping[str, Tensor], lora: LoraSettings | None) -> dict[str, tuple[Tensor, Tensor, float]]:

@@ -59,6 +59,7 @@ class MetricsLog:
         Raises:
             RunError: The disk is full.
         """
+        line = {"chosen_shift": None, **line}  # a reward model's has none
         if line["chosen_shift"] is not None:  # without a reference there is nothing to fall below
             self._shifts.append(line["chosen_shift"])
         mean = statistics.fmean(self._shifts or [0.0])

@@ -10,7 +10,7 @@ base's, so no second model is ever held, and the first loss is that of equal mod
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,16 @@ class Policy:
 
     def trainable(self) -> dict[str, Parameter]:
         """Returns live name -> parameter of what is trained, in the optimiser's order."""
-        return {name: parameter for part in PARTS for name, parameter in self.parts[part].items()}
+        return {name: parameter for part in self.parts.values() for name, parameter in part.items()}
+
+    def with_part(self, part: str, members: Mapping[str, Parameter]) -> "Policy":
+        """Returns it with something more that is trained, at the language model's rate, behind what there is.
+
+        Args:
+            part: What it is called.
+            members: Live name -> parameter.
+        """
+        return replace(self, parts={**self.parts, part: members})
 
     def parameter_groups(self, config: WeightSettings) -> list[dict[str, Any]]:
         """Returns AdamW's groups: a part's matrices, which decay, and its vectors, which do not.
@@ -66,7 +75,8 @@ class Policy:
             "vision": config.vision_learning_rate or config.learning_rate,
         }
         groups = []
-        for part, rate in rates.items():
+        for part in self.parts:
+            rate = rates.get(part, config.learning_rate)
             for decay, members in zip((config.weight_decay, 0.0), _matrices_and_vectors(self.parts[part]), strict=True):
                 if members:
                     shared = {"part": part, "lr": rate, "initial_lr": rate, "weight_decay": decay}
@@ -75,7 +85,7 @@ class Policy:
 
     def count_trainable(self) -> dict[str, int]:
         """Counts the trained parameters of each part."""
-        return {part: sum(one.numel() for one in self.parts[part].values()) for part in PARTS}
+        return {part: sum(one.numel() for one in members.values()) for part, members in self.parts.items()}
 
     def numerics(self) -> str:
         """Returns what decides the rounding of a forward pass: its precision, and the parts with float32 weights.

@@ -60,20 +60,3 @@ def value_loss(now: Tensor, then: Tensor, returns: Tensor, real: Tensor, clip: f
     near = torch.maximum(torch.minimum(now, then + clip), then - clip)
     error = torch.maximum((now - returns) ** 2, (near - returns) ** 2)
     return error[real].sum() / (2 * total)
-
-
-def reward_model_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0, centring: float = 0.0) -> Tensor:
-    """Returns the Bradley-Terry loss of each pair, (pairs,).
-
-        -log σ(r_chosen - r_rejected - m) + c (r_chosen + r_rejected)²
-
-    `logsigmoid` keeps the gradient where the wrong answer is far ahead; the log of a sigmoid and a small number loses
-    it. The centring term (Eisenstein et al. 2023, arXiv 2312.09244) holds scores near 0, which a difference does not.
-
-    Args:
-        chosen: Scores of the preferred answers, (pairs,).
-        rejected: Scores of the others, (pairs,).
-        margin: m, by how much more the preferred answer should be worth.
-        centring: c.
-    """
-    return -torch.nn.functional.logsigmoid(chosen - rejected - margin) + centring * (chosen + rejected) ** 2

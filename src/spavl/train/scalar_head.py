@@ -18,7 +18,7 @@ class ScalarHead(nn.Module):
     Args:
         width: H.
         zero: Whether the weights are 0 at first, so that a new head says 0 of everything; otherwise they are drawn
-            with standard deviation 1/√(H+1) (Stiennon et al. 2020, arXiv 2009.01325, appendix B.1).
+            with standard deviation 1/√(H+1) (Stiennon et al. 2020, arXiv 2009.01325).
     """
 
     def __init__(self, width: int, *, zero: bool = False) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file
 from torch.optim import AdamW
 
-from spavl.config import TrainConfig
+from spavl.config import TrainConfig, WeightSettings
 from spavl.errors import UserError
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
@@ -21,7 +21,7 @@ from spavl.tracker_config import check_trackers
 from spavl.train.attempt import identity_of, note_attempt, open_attempt
 from spavl.train.checkpoint import TrainingState
 from spavl.train.corrupted import Shown, corrupted_twins
-from spavl.train.dpo import TrainingPairs, preference_task, safety_flags
+from spavl.train.dpo import TrainingPairs, preference_task
 from spavl.train.engine import Engine
 from spavl.train.export import export_adapter, export_model
 from spavl.train.loop import run_loop
@@ -31,6 +31,7 @@ from spavl.train.parallel import Processes, check_device, follow, is_follower, l
 from spavl.train.policy import Policy, open_policy
 from spavl.train.reference_store import ReferenceStore, reference_fingerprint
 from spavl.train.render import Row, picture_digest
+from spavl.train.safety import safety_flags
 from spavl.train.tree import PackedTrees
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ def train_dpo(
     )
 
 
-def check_ready(config: TrainConfig) -> None:
+def check_ready(config: WeightSettings) -> None:
     """Checks what training needs of this machine, so that it can be said before anything is read or downloaded.
 
     Raises:
