@@ -3,6 +3,7 @@
 import pytest
 
 from spavl.errors import RunError
+from spavl.evaluate.benchmarks.multiple_choice import MMBENCH_CARD
 from spavl.evaluate.benchmarks.xstest import CARD
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.judge_trust import judge_errors
@@ -183,3 +184,34 @@ def test_the_box_of_errors_spans_all_measurements_of_the_card() -> None:
     assert box is not None and box.sensitivity == (0.7, 0.9)
     coin = card.model_copy(update={"measurements": (measured(0.4, 0.9),)})
     assert judge_errors(coin, "unsafe", None) == (None, "by its card the judge may be no better than a coin")
+
+
+def test_a_circular_question_is_right_where_all_its_orders_are() -> None:
+    """Question 0 right in both orders, 1 wrong in one, 2 wrong in one and missing in the other, 3 missing in one.
+
+    Of the fourth only one of two orders was asked, so it is none. Right: 1 of 3, one missing; each order by itself: 4
+    right of 7. After alignment all are right.
+    """
+    asked = [
+        Sample(
+            benchmark="mmbench",
+            image_id=f"picture {question}",
+            prompt=f"Placeholder question {question}, order {order}?",
+            expect="choose",
+            references=("A",),
+            choices=("this", "that"),
+            cluster=str(question),
+            subset="rotated" if order else "published",
+        )
+        for question in range(5)
+        for order in (range(1) if question == 4 else range(2))
+    ]
+    base: list[float | None] = [1, 1, 1, 0, 0, None, None, 1, 0]
+    found = measure_all({"mmbench": MMBENCH_CARD}, asked, scores(asked, base=base, aligned=[1] * 9), MODELS, RULES)
+    single, circular = found.whole
+    assert (single.metric, circular.metric, single.samples, circular.samples) == ("right", "circular", 9, 4)
+    rate = circular.models["base"].rate
+    assert (rate.value, rate.n, rate.unscored, rate.lowest, rate.highest) == (1 / 3, 3, 1, 0.25, 0.5)
+    assert circular.models["aligned"].rate.value == 1.0
+    assert single.models["base"].rate.value == 4 / 7
+    assert [(one.metric, one.subset) for one in found.parts] == [("right", "published"), ("right", "rotated")]

@@ -4,12 +4,10 @@ import pytest
 
 from spavl.evaluate.scoring import (
     SCORERS,
-    circular_scores,
     read_choice,
     read_yes_no,
     score_exact,
     score_vqa,
-    yes_no_figures,
 )
 
 CHOICES = ("cat", "a dog", "Vitamin C", "none of these")
@@ -90,23 +88,6 @@ def test_yes_and_no_are_read_from_the_first_sentence(answer: str, said: str | No
     assert read_yes_no(answer) == said
 
 
-def test_popes_figures_leave_the_unscored_out_and_count_them() -> None:
-    """Of six, one unscored. Right: 2 yes and 1 no of 5; 3 said yes, 2 of them right; 3 are yes, 2 of them said."""
-    pairs = [("yes", "yes"), ("yes", "yes"), ("yes", "no"), ("no", "yes"), ("no", "no"), ("no", "")]
-    figures = yes_no_figures(pairs)
-    assert (figures.scored, figures.unscored) == (5, 1)
-    assert figures.accuracy == pytest.approx(3 / 5)
-    assert figures.precision == pytest.approx(2 / 3)
-    assert figures.recall == pytest.approx(2 / 3)
-    assert figures.f1 == pytest.approx(2 / 3)
-    assert figures.yes_share == pytest.approx(3 / 5)
-
-
-def test_a_figure_without_anything_to_divide_by_is_none_and_not_zero() -> None:
-    figures = yes_no_figures([("no", "no"), ("yes", "")])
-    assert (figures.accuracy, figures.precision, figures.recall, figures.f1) == (1.0, None, None, None)
-
-
 @pytest.mark.parametrize(("answer", "value"), [("Left.", 1.0), ("left", 1.0), ("to the left", 0.0), (" . ", None)])
 def test_an_exact_answer_is_compared_without_case_and_full_stop(answer: str, value: float | None) -> None:
     assert score_exact(answer, ("left",), ()).value == value
@@ -133,8 +114,3 @@ def test_vizwiz_unanswerable_is_an_answer_like_others_and_an_empty_one_is_unscor
     assert score_vqa("Unanswerable", references, ()).value == 1.0
     assert score_vqa("soup", references, ()).value == 0.0
     assert score_vqa(" .", references, ()) == (None, "")
-
-
-def test_a_circular_question_counts_where_all_its_orders_are_right() -> None:
-    scores = [("1", 1.0), ("2", 1.0), ("1", 1.0), ("2", 0.0), ("3", 1.0), ("3", None), ("4", None), ("4", 0.0)]
-    assert circular_scores(scores) == {"1": 1.0, "2": 0.0, "3": None, "4": 0.0}

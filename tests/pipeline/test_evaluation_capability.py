@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from tests.dataset.preference_rows import png
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
@@ -17,6 +18,7 @@ def test_capability_is_scored_by_the_benchmarks_own_rule_and_an_answer_that_says
     """20 questions, the first ten right with yes. The base says yes to all: 10 of 20 are right.
 
     The aligned model declines questions 0 to 3 and is right on the others: 16 of 16, four unscored, no change given.
+    F1 of the base: 2 x 10 / (10 + 20) = 2/3, and it says yes to all.
     """
     folder = tmp_path / "pope"
     folder.mkdir()
@@ -51,8 +53,13 @@ def test_capability_is_scored_by_the_benchmarks_own_rule_and_an_answer_that_says
             }
         )
         with open_evaluation(config) as opened:
-            found = asyncio.run(evaluate_models(opened)).figures.judges["rules"].measures.whole[0]
+            figures = asyncio.run(evaluate_models(opened)).figures
+            found = figures.judges["rules"].measures.whole[0]
     assert found.metric == "right"
     assert (found.models["base"].rate.value, found.models["aligned"].rate.value) == (0.5, 1.0)
     assert found.models["aligned"].outcomes == {"right": 16, "unscored": 4}
     assert found.changes["aligned"].withheld and found.models["aligned"].flags == ("incomplete",)
+    (yes_no,) = figures.yes_no
+    told = {name: one.value for name, one in yes_no.models["base"].figures.items() if one}
+    assert (told["f1"], told["yes_share"], yes_no.models["aligned"].unscored) == (pytest.approx(2 / 3), 1.0, 4)
+    assert yes_no.changes == {"aligned": {}}

@@ -21,10 +21,12 @@ from spavl.evaluate.measures import (
     measure_all,
     model_change,
     model_figure,
+    subset_parts,
     whole_parts,
 )
 from spavl.evaluate.outcomes import Readings
 from spavl.evaluate.win_figures import WinFigures, win_figures
+from spavl.evaluate.yes_no import YesNoMeasure, yes_no_measure
 from spavl.evaluation_config import Ablation, ErrorBoxConfig
 from spavl.judges.base import JudgeCard
 from spavl.records import Sample
@@ -88,6 +90,8 @@ class EvaluationFigures(BaseModel):
     trust: tuple[Trust, ...]
     """What the deciding judge's errors may do to its changes."""
     wins: tuple[WinFigures, ...]
+    yes_no: tuple[YesNoMeasure, ...]
+    """Yes-or-no benchmarks and their subsets; they need no judge."""
     agreement: JudgesAgreement | None
     contamination: Contaminated | None
     imported: tuple[ImportedMeasure, ...]
@@ -140,6 +144,7 @@ def evaluation_figures(material: Material, models: Sequence[str], rules: Rules) 
         judges={name: _judge(material, name, models, rules) for name in material.readings},
         trust=tuple(_trust(material, models, rules)),
         wins=tuple(_wins(material, rules)),
+        yes_no=tuple(_yes_no(material, models, rules)),
         agreement=judges_agreement(material.samples, material.readings, models),
         contamination=_contaminated(material, models, rules),
         imported=imported_measures(material.imported, rules),
@@ -201,6 +206,16 @@ def _wins(material: Material, rules: Rules) -> list[WinFigures]:
         for model, contests in material.contests.items()
         for part in whole_parts(material.cards, material.samples)
         if part.card.kind == "helpfulness"
+    ]
+
+
+def _yes_no(material: Material, models: Sequence[str], rules: Rules) -> list[YesNoMeasure]:
+    readings = next(iter(material.readings.values()))
+    return [
+        yes_no_measure(piece, readings, models, rules)
+        for part in whole_parts(material.cards, material.samples)
+        if part.card.scoring == "yes_no"
+        for piece in subset_parts(part)
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from spavl.evaluate.benchmarks import BenchmarkCard
+from spavl.evaluate.circular import circular_orders, circular_readings
 from spavl.evaluate.outcomes import MISSING, Outcome, Readings
 from spavl.evaluate.rates import Change, MeasuredRate, measured_change, measured_rate
 from spavl.evaluate.verdicts import METRICS
@@ -21,7 +22,9 @@ from spavl.stats.rates import Interval
 Flag = Literal["not measured", "incomplete", "cut", "unpaired"]
 """Why a figure may not be trusted: nothing was scored, too much is missing, too many answers were cut at their limit,
 or too few samples were scored for both models."""
-HIGH_IS_GOOD = ("right", "named")
+HIGH_IS_GOOD = ("right", "named", "circular")
+CIRCULAR = "circular"
+"""The metric of a question in all orders of its choices."""
 
 
 class Rules(NamedTuple):
@@ -73,7 +76,7 @@ class Measure(BaseModel):
     kind: str
     """The benchmark's, such as `harmlessness`."""
     metric: str
-    """`unsafe`, `refused`, `right` or `named`."""
+    """`unsafe`, `refused`, `right`, `named` or `circular`."""
     subset: str = ""
     """With `category` empty where the measure is the whole benchmark's."""
     category: str = ""
@@ -175,11 +178,13 @@ def measure_all(
     rules: Rules,
 ) -> Measures:
     """Returns every figure of one judge."""
+    orders = circular_orders([sample for sample in samples if cards[sample.benchmark].circular])
+    circular = circular_readings(orders, readings)
 
     def made(parts: Sequence[Part]) -> list[Measure]:
-        return [measure(part, readings, models, rules) for part in parts]
+        return [measure(part, circular if part.metric == CIRCULAR else readings, models, rules) for part in parts]
 
-    whole = whole_parts(cards, samples)
+    whole = [*whole_parts(cards, samples), *_circular_parts(cards, [listed[0] for listed in orders.values()])]
     pieces = [piece for part in whole for piece in _pieces(part)]
     return Measures(
         whole=tuple(adjusted(made(whole), holm)),
@@ -196,10 +201,22 @@ def whole_parts(cards: Mapping[str, BenchmarkCard], samples: Sequence[Sample]) -
     return [Part(cards[name], metric, group) for (name, metric), group in groups.items()]
 
 
+def subset_parts(part: Part) -> list[Part]:
+    """Returns a part's subsets, where it has two or more, and the part itself."""
+    return [*(piece for piece in _pieces(part) if piece.subset), part]
+
+
+def _circular_parts(cards: Mapping[str, BenchmarkCard], questions: Sequence[Sample]) -> list[Part]:
+    groups: dict[str, list[Sample]] = {}
+    for sample in questions:
+        groups.setdefault(sample.benchmark, []).append(sample)
+    return [Part(cards[name], CIRCULAR, group) for name, group in groups.items()]
+
+
 def _pieces(part: Part) -> list[Part]:
     """Returns the subsets and the categories of a part, where it has two or more of them."""
     pieces: list[Part] = []
-    for field in ("subset", "category"):
+    for field in ("category",) if part.metric == CIRCULAR else ("subset", "category"):
         groups: dict[str, list[Sample]] = {}
         for sample in part.samples:
             groups.setdefault(getattr(sample, field), []).append(sample)

@@ -79,37 +79,6 @@ def read_yes_no(answer: str) -> str | None:
     return said.pop() if len(said) == 1 else None
 
 
-class YesNoFigures(NamedTuple):
-    """POPE's figures; None where there is nothing to divide by."""
-
-    scored: int
-    unscored: int
-    accuracy: float | None
-    precision: float | None
-    """Of the answers that say yes, the share that is right."""
-    recall: float | None
-    """Of the questions whose answer is yes, the share that is answered so."""
-    f1: float | None
-    yes_share: float | None
-
-
-def yes_no_figures(pairs: Sequence[tuple[str, str]]) -> YesNoFigures:
-    """Returns POPE's figures of (right answer, what was said) pairs; unscored answers, that said "", are left out."""
-    scored = [(right, said) for right, said in pairs if said]
-    both = scored.count(("yes", "yes"))
-    said_yes = sum(said == "yes" for _, said in scored)
-    are_yes = sum(right == "yes" for right, _ in scored)
-    return YesNoFigures(
-        scored=len(scored),
-        unscored=len(pairs) - len(scored),
-        accuracy=_share(sum(right == said for right, said in scored), len(scored)),
-        precision=_share(both, said_yes),
-        recall=_share(both, are_yes),
-        f1=_share(2 * both, said_yes + are_yes),
-        yes_share=_share(said_yes, len(scored)),
-    )
-
-
 def score_exact(answer: str, references: Sequence[str], choices: Sequence[str]) -> Score:
     """Scores by equality with the reference, as GQA does, without regard to case and a full stop."""
     said = _plain(answer)
@@ -130,21 +99,6 @@ def score_vqa(answer: str, references: Sequence[str], choices: Sequence[str]) ->
     return Score(sum(parts) / len(parts), said)
 
 
-def circular_scores(scores: Sequence[tuple[str, float | None]]) -> Mapping[str, float | None]:
-    """Returns question -> score over all orders of its choices, as MMBench's circular evaluation.
-
-    Args:
-        scores: (question, score in one order).
-
-    Returns:
-        0 where any order is wrong, else None where any is unscored, else 1.
-    """
-    orders: dict[str, list[float | None]] = {}
-    for question, value in scores:
-        orders.setdefault(question, []).append(value)
-    return {name: 0.0 if 0.0 in values else None if None in values else 1.0 for name, values in orders.items()}
-
-
 SCORERS: Mapping[Scoring, Callable[[str, Sequence[str], Sequence[str]], Score]] = {
     "choice": score_choice,
     "yes_no": score_yes_no,
@@ -152,10 +106,6 @@ SCORERS: Mapping[Scoring, Callable[[str, Sequence[str], Sequence[str]], Score]] 
     "vqa": score_vqa,
 }
 """Rule -> (answer, references, choices) -> score."""
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 def _plain(words: str) -> str:

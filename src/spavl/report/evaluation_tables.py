@@ -1,14 +1,29 @@
 """The tables of an evaluation's page; each says in its caption whether its data is real."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.measures import Measure, ModelFigure
+from spavl.evaluate.yes_no import YesNoFigure
 from spavl.report.imported_table import imported_table
 from spavl.report.tables import Cell, Table
 from spavl.report.wording import NOT_MEASURED, bounds_text, change_text, p_text, rate_text
+from spavl.stats import RatioChange
 
-METRICS = {"unsafe": "unsafe answers", "refused": "refused", "right": "right", "named": "named right"}
+METRICS = {
+    "unsafe": "unsafe answers",
+    "refused": "refused",
+    "right": "right",
+    "circular": "right in every order of the choices",
+    "named": "named right",
+}
+YES_NO: Mapping[YesNoFigure, str] = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "yes_share": "Says yes",
+}
 
 
 def origin_text(figures: EvaluationFigures, benchmarks: Sequence[str]) -> str:
@@ -123,6 +138,24 @@ def coverage_table(figures: EvaluationFigures) -> Table:
     return Table(f"Coverage ({origin_text(figures, list(figures.coverage))})", headings, rows)
 
 
+def yes_no_table(figures: EvaluationFigures) -> Table | None:
+    """Returns what yes-or-no benchmarks publish beside accuracy; None where none was asked."""
+    rows: list[Sequence[Cell]] = []
+    for one in figures.yes_no:
+        name = f"{one.benchmark}{f': {one.subset}' if one.subset else ''}"
+        for model, found in one.models.items():
+            rows.append((name, model, *(rate_text(found.figures[key], 1) for key in YES_NO), found.unscored))
+            if one.changes.get(model):
+                rows.append((name, f"{model}, change", *(_ratio_change(one.changes[model][key]) for key in YES_NO), ""))
+    caption = f"Yes or no ({origin_text(figures, [one.benchmark for one in figures.yes_no])})"
+    note = "Unscored answers say neither, and are in no figure. Change: in percentage points, on what both answered."
+    return Table(caption, ("Benchmark", "Model", *YES_NO.values(), "Unscored"), rows, note) if rows else None
+
+
+def _ratio_change(change: RatioChange | None) -> str:
+    return NOT_MEASURED if change is None else _points(change)
+
+
 def ablations_table(figures: EvaluationFigures) -> Table | None:
     """Returns the rates without samples' own pictures; None where none was asked for."""
     found = figures.judges[figures.deciding].ablations
@@ -201,6 +234,7 @@ def _number(value: float | None) -> str:
 
 
 OPTIONAL: tuple[Callable[[EvaluationFigures], Table | None], ...] = (
+    yes_no_table,
     wins_table,
     ablations_table,
     trust_table,

@@ -30,6 +30,7 @@ from spavl.stats.paired import (
 )
 from spavl.stats.prediction_powered import PoweredMean, powered_change, powered_mean
 from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
+from spavl.stats.ratios import RatioChange, cluster_bootstrap_ratio, ratio_change
 from spavl.stats.strengths import Match, Strength, bradley_terry
 from spavl.stats.wins import CREDIT, Outcome, WinRate, outcome_of_orders, win_rate
 
@@ -48,6 +49,7 @@ __all__ = [
     "PairedChange",
     "PoweredMean",
     "Rate",
+    "RatioChange",
     "Strength",
     "WinRate",
     "alpha_among",
@@ -57,6 +59,7 @@ __all__ = [
     "calibration",
     "change_band",
     "cluster_bootstrap_rate",
+    "cluster_bootstrap_ratio",
     "cohen_kappa",
     "corrected_rate",
     "gwet_ac1",
@@ -71,6 +74,7 @@ __all__ = [
     "powered_change",
     "powered_mean",
     "rate_band",
+    "ratio_change",
     "sensitivity_specificity",
     "wilson",
     "win_rate",

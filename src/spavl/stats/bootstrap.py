@@ -71,20 +71,25 @@ def bootstrap_mean(values: Sequence[float], clusters: Clusters, span: Interval, 
     if np.ptp(sums / sizes) < 1e-12:
         other = wilson(0, len(sizes), resampling.confidence).high
         return Interval(mean - other * (mean - span.low), mean + other * (span.high - mean))
-    low, high = np.quantile(_draw_means(sums, sizes, resampling), [tail, 1 - tail])
+    low, high = np.quantile(draw_ratios(sums, sizes.astype(float), resampling), [tail, 1 - tail])
     return Interval(min(float(low), mean), max(float(high), mean))
 
 
-def _draw_means(
-    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.intp], resampling: Resampling
+def draw_ratios(
+    sums: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64], resampling: Resampling
 ) -> npt.NDArray[np.float64]:
-    """Returns one mean per draw (D,); a draw takes as many clusters as there are, with replacement."""
+    """Returns sum over size of each draw (D,), not a number where it has no size.
+
+    A draw takes as many clusters as there are, with replacement; the same seed draws the same ones.
+    """
     random = np.random.default_rng(resampling.seed)
-    means = np.empty(resampling.draws)
+    ratios = np.full(resampling.draws, np.nan)
     for draw in range(resampling.draws):
         drawn = random.integers(len(sizes), size=len(sizes))
-        means[draw] = sums[drawn].sum() / sizes[drawn].sum()
-    return means
+        size = sizes[drawn].sum()
+        if size:
+            ratios[draw] = sums[drawn].sum() / size
+    return ratios
 
 
 def _check(values: Sequence[float], clusters: Clusters, span: Interval, resampling: Resampling) -> None:

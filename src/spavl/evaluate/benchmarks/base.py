@@ -69,6 +69,8 @@ class BenchmarkCard(NamedTuple):
     scoring: Scoring = "judged"
     variants: tuple[str, ...] = ()
     """Subsets that can be asked for; empty where there are none."""
+    circular: bool = False
+    """Whether its questions are asked in every order of their choices, and count as right where all are."""
     gated: bool = False
     """Whether its files are behind a form."""
 

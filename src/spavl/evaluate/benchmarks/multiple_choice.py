@@ -37,11 +37,11 @@ MMBENCH_CARD = SCIENCEQA_CARD._replace(
     source="VLMEvalKit, MMBench_DEV_EN.tsv",
     revision="MD5 b6caf113",
     size="about 1,160 questions in up to four orders",
-    metric="accuracy of the copies asked, each order of the choices by itself; the published circular accuracy (right "
-    "in every order) is not among the figures of `spavl evaluate`. An answer that is neither letter nor text is "
-    "unscored",
+    metric="circular accuracy (a question is right where it is right in every order of its choices), and beside it the "
+    "accuracy of the copies, each order by itself; an answer that is neither letter nor text is unscored",
     layout="MMBench_DEV_EN.tsv or MMBench_DEV_EN_V11.tsv: index, question, hint, A, B, ..., answer, image, category",
     variants=("published", "rotated"),
+    circular=True,
 )
 SEED_BENCH_CARD = SCIENCEQA_CARD._replace(
     name="seed_bench",
