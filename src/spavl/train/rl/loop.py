@@ -24,16 +24,13 @@ from spavl.train.render import Row
 from spavl.train.rl.experience import Scores, know, weigh
 from spavl.train.rl.metrics import RlLog, answer_figures, learning_figures, shown_figures
 from spavl.train.rl.prompts import Prompt, count_rounds, round_prompts
-from spavl.train.rl.rewards import Scored, WeightedReward, score_all, weighted_sum
+from spavl.train.rl.rewards import COST, Scored, WeightedReward, score_all, weighted_sum
 from spavl.train.rl.roles import Roles
 from spavl.train.rl.rollouts import Rollout, RolloutFiles, Score
 from spavl.train.rl.sampling import Sampler
 from spavl.train.rl.steering import Steering
 from spavl.train.rl.update import Round, plan_round, update
 from spavl.train.trackers import open_trackers
-
-COST = "cost"
-"""What the price of harm is called among the scores."""
 
 
 class Material(NamedTuple):

@@ -21,6 +21,9 @@ from spavl.train.rl.reading import Body, Wanted, read
 from spavl.train.rl.rollouts import Rollout, Score
 from spavl.train.scalar_head import ScalarHead
 
+COST = "cost"
+"""What the price of harm is called among the scores."""
+
 
 class Scored(NamedTuple):
     """Answers that want a score."""

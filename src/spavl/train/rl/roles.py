@@ -106,7 +106,7 @@ def open_roles(base: Base, config: RlConfig, seed: int, start: Start | None) -> 
     engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision)
     still = engine._replace(pictures=frozen)
     if policy.peft is None:
-        actor, reference = Body(engine), _copy(base, config)
+        actor, reference = Body(engine), frozen_body(base, base.folder, config)
     else:
         actor = Body(engine, partial(adapter_active, policy.peft, POLICY))
         reference = Body(still, partial(adapter_active, policy.peft, None))
@@ -156,17 +156,21 @@ def _layers(policy: Policy, settings: LoraSettings) -> list[str]:
     return [layer for layer in layers if f".{layer}".endswith(tuple(f".{target}" for target in settings.targets))]
 
 
-def _copy(base: Base, config: RlConfig) -> Body:
-    """Returns the model as it is in its folder, frozen: what all weights are trained of cannot be its own reference.
+def frozen_body(base: Base, folder: Path, config: RlConfig) -> Body:
+    """Returns a model as it lies in a folder, as a body of its own that nobody trains.
 
-    Its weights are float32 as the policy's are, so that before the first step both say the same.
+    Where the policy trains all weights, which are float32, these are float32 too, so that the reference says to the
+    last bit what the policy says before its first step.
     """
-    vlm = load_vlm(base.folder, config.dtype, config.device)
-    frozen = open_policy(vlm, base.family, _language_alone(config), 0, base.folder)
+    vlm = load_vlm(folder, config.dtype, config.device)
+    family = family_of(vlm.model)
+    if config.lora is None:
+        open_policy(vlm, family, _language_alone(config), 0, folder)
     vlm.model.requires_grad_(False)
-    pictures = Pictures(vlm, base.family, base.shown, VisionTraining(), config.cache / "vision")
+    precision = Policy(vlm.model, None, {}, config.dtype, {}).precision
+    pictures = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
     pictures.fill(base.image_ids)
-    return Body(Engine(vlm.model, base.family, pictures, config.tokens_per_forward, frozen.precision))
+    return Body(Engine(vlm.model, family, pictures, config.tokens_per_forward, precision))
 
 
 def _own_critic(

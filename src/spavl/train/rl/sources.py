@@ -1,26 +1,25 @@
 """Opens what the settings name as rewards: judges, reward models, and functions of the program that trains."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import torch
 
 from spavl.errors import UserError
 from spavl.judges import ModelsByName, judge_fingerprint, open_safety_judge
 from spavl.models.base import ImageInput
-from spavl.rl_config import JudgeRewardConfig, RewardConfig, RlConfig, RuleRewardConfig
-from spavl.train.rl.rewards import JudgeReward, Reward, WeightedReward, name_of
-from spavl.train.rl.roles import Base, Roles, Start
+from spavl.models.weights import weights_digest
+from spavl.rl_config import JudgeRewardConfig, ModelRewardConfig, RewardConfig, RlConfig, RuleRewardConfig
+from spavl.train.reward_model import SavedRewardModel, check_reads_alike, read_reward_model
+from spavl.train.rl.reading import Body, adapter_active
+from spavl.train.rl.rewards import COST, HeadReward, JudgeReward, Reward, WeightedReward, name_of
+from spavl.train.rl.roles import Base, Roles, Start, add_adapter, frozen_body
+from spavl.train.scalar_head import ScalarHead
 
 NO_MODELS: Mapping[str, Any] = MappingProxyType({})
-
-
-class Opening(NamedTuple):
-    """The rewards of one training, opened as far as is possible before its roles are."""
-
-    start: Start | None
-    """What the critic begins as."""
-    rewards: Callable[[Roles], list[WeightedReward]]
-    cost: Callable[[Roles], WeightedReward | None]
 
 
 class Sources(NamedTuple):
@@ -34,38 +33,112 @@ class Sources(NamedTuple):
     """Name -> a function, for rewards of kind `rule`."""
 
     def fingerprints(self, config: RlConfig) -> list[str]:
-        """Returns what identifies each reward beside its settings."""
-        found = []
-        for one in (*config.reward, *([config.cost.source] if config.cost else [])):
-            found.append(judge_fingerprint(one.judge) if isinstance(one, JudgeRewardConfig) else "")
-        return found
+        """Returns what identifies each reward beside its settings.
 
-    def open(self, base: Base, config: RlConfig) -> Opening:
-        """Opens the rewards.
+        Raises:
+            UserError: There is no such reward model.
+        """
+        return [_fingerprint(one) for one in (*config.reward, *([config.cost.source] if config.cost else []))]
+
+    def open(self, base: Base, config: RlConfig, end_id: int) -> "Opened":
+        """Opens the rewards as far as is possible before there is a policy.
+
+        Args:
+            base: The model everything starts from.
+            config: Settings.
+            end_id: What an answer ends in.
 
         Raises:
             UserError: One of them is not there, or is not of the policy's kind.
         """
-
-        def one(source: RewardConfig, name: str, roles: Roles) -> WeightedReward:
-            return WeightedReward(name, self._open(source, base, roles), source.weight)
-
-        def rewards(roles: Roles) -> list[WeightedReward]:
-            return [one(source, name_of(source, place), roles) for place, source in enumerate(config.reward)]
-
-        def cost(roles: Roles) -> WeightedReward | None:
-            return None if config.cost is None else one(config.cost.source, "cost", roles)
-
-        return Opening(None, rewards, cost)
-
-    def _open(self, source: RewardConfig, base: Base, roles: Roles) -> Reward:
-        if isinstance(source, RuleRewardConfig):
-            if source.name not in self.rules:
+        saved: dict[Path, SavedRewardModel] = {}
+        for field, source in _named(config).items():
+            if isinstance(source, ModelRewardConfig) and source.path not in saved:
+                saved[source.path] = read_reward_model(source.path, f"{field}.path")
+                check_reads_alike(saved[source.path], base.vlm, end_id, f"{field}.path")
+            if isinstance(source, ModelRewardConfig) and source.head not in saved[source.path].heads:
+                heads = ", ".join(sorted(saved[source.path].heads))
+                raise UserError(f"{field}.head: {source.path} has no head '{source.head}'; allowed: {heads}.")
+            if isinstance(source, RuleRewardConfig) and source.name not in self.rules:
                 raise UserError(
-                    f"train.reward: there is no rule '{source.name}'. Rules are functions that a program gives to "
+                    f"{field}.name: there is no rule '{source.name}'. Rules are functions that a program gives to "
                     "train_rl; in a file choose kind judge or model."
                 )
-            return self.rules[source.name]
-        if isinstance(source, JudgeRewardConfig):
-            return JudgeReward(source, open_safety_judge(source.judge, self.models), self.show)
-        raise NotImplementedError
+        return Opened(self, base, config, saved, weights_digest(base.folder))
+
+
+class Opened(NamedTuple):
+    """The rewards of one training before there is a policy."""
+
+    sources: Sources
+    base: Base
+    config: RlConfig
+    saved: Mapping[Path, SavedRewardModel]
+    base_sha256: str
+
+    def start(self) -> Start | None:
+        """Returns what the critic begins as: the first reward model, or None where there is none."""
+        for source in self.config.reward:
+            if isinstance(source, ModelRewardConfig):
+                saved = self.saved[source.path]
+                adapter = saved.adapter if self._shares(saved) else None
+                return Start(saved.model, saved.heads[source.head], saved.card.lora, adapter)
+        return None
+
+    def rewards(self, roles: Roles) -> tuple[list[WeightedReward], WeightedReward | None]:
+        """Returns the rewards that are added up, and the price of harm where there is one.
+
+        Raises:
+            UserError: A judge or a model cannot be opened.
+        """
+        bodies = {path: self._body(saved, roles, place) for place, (path, saved) in enumerate(self.saved.items())}
+        found = [
+            WeightedReward(name_of(source, place), self._open(source, bodies), source.weight)
+            for place, source in enumerate(self.config.reward)
+        ]
+        cost = self.config.cost
+        if cost is None:
+            return found, None
+        return found, WeightedReward(COST, self._open(cost.source, bodies), cost.source.weight)
+
+    def _open(self, source: RewardConfig, bodies: Mapping[Path, Body]) -> Reward:
+        match source:
+            case RuleRewardConfig():
+                return self.sources.rules[source.name]
+            case JudgeRewardConfig():
+                judge = open_safety_judge(source.judge, self.sources.models)
+                return JudgeReward(source, judge, self.sources.show)
+        weights = self.saved[source.path].heads[source.head]
+        head = ScalarHead(len(weights)).to(self.base.vlm.model.device)
+        with torch.no_grad():
+            head.weight.copy_(weights)
+        return HeadReward(bodies[source.path], head)
+
+    def _body(self, saved: SavedRewardModel, roles: Roles, place: int) -> Body:
+        """Returns a reward model's weights: one more adapter over the policy's base, or a model of its own."""
+        lora = saved.card.lora
+        if roles.policy.peft is None or lora is None or not self._shares(saved):
+            return frozen_body(self.base, saved.model, self.config)
+        name = f"reward{place}"
+        for parameter in add_adapter(roles.policy, name, lora, saved.adapter).values():
+            parameter.requires_grad_(False)
+        return Body(roles.reference.engine, partial(adapter_active, roles.policy.peft, name))
+
+    def _shares(self, saved: SavedRewardModel) -> bool:
+        return saved.adapter is not None and saved.card.base_sha256 == self.base_sha256
+
+
+def _named(config: RlConfig) -> dict[str, RewardConfig]:
+    """Returns field -> source, as a configuration's file names them."""
+    named = {f"train.reward.{place}": source for place, source in enumerate(config.reward)}
+    return named | ({"train.cost.source": config.cost.source} if config.cost else {})
+
+
+def _fingerprint(source: RewardConfig) -> str:
+    match source:
+        case JudgeRewardConfig():
+            return judge_fingerprint(source.judge)
+        case ModelRewardConfig():
+            saved = read_reward_model(source.path, "train.reward.path")
+            return f"{weights_digest(saved.model)} {source.head}"
+    return source.name

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch.optim import AdamW
 
 from spavl.errors import UserError
+from spavl.models.base import ImageInput
 from spavl.models.loading import load_vlm
 from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
@@ -26,11 +27,12 @@ from spavl.train.disk import check_room, written_bytes
 from spavl.train.export import export_adapter, export_model
 from spavl.train.families import check_type, family_of
 from spavl.train.parallel import check_device
-from spavl.train.render import Renderer, Row, stop_ids
+from spavl.train.render import Renderer, Row, picture_digest, stop_ids
 from spavl.train.rl.loop import Learner, Material, run_rounds
 from spavl.train.rl.prompts import Prompt
 from spavl.train.rl.roles import Base, Roles, open_roles
 from spavl.train.rl.sampling import LocalSampler, Sampler
+from spavl.train.rl.server import Served, ServerSampler
 from spavl.train.rl.sources import Sources
 
 
@@ -132,9 +134,9 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     rows = _rendered(renderer, asked, config)
     images = list(dict.fromkeys(row.image_id for row in rows))
     base = Base(vlm, family, place.model_folder, asked.picture, images)
-    opening = sources.open(base, config)
-    roles = open_roles(base, config, place.seed, opening.start)
-    rewards = opening.rewards(roles)
+    opened = sources.open(base, config, renderer.end_id)
+    roles = open_roles(base, config, place.seed, opened.start())
+    rewards, cost = opened.rewards(roles)
     trained = sum(parameter.numel() for parameter in roles.trainable().values())
     check_room(place.output, written_bytes(trained, config, place.model_folder))
     optimizer = AdamW(roles.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8, fused=True)
@@ -143,12 +145,12 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
         prompts=asked.prompts,
         rows=rows,
         rewards=rewards,
-        cost=opening.cost(roles),
+        cost=cost,
         imitated=_imitated(renderer, asked, config),
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True).strip(),
     )
     state = TrainingState(roles.trainable(), optimizer)
-    sampler = _sampler(roles, config, renderer.end_id, ends, place)
+    sampler = _sampler(roles, config, asked, tuple(dict.fromkeys((renderer.end_id, *ends))), place)
     learner = Learner(roles, state, sampler, place.output, place.rollouts)
     result = run_rounds(learner, material, config, place.seed)
     critic = sum(parameter.numel() for parameter in roles.critic_weights.values())
@@ -157,9 +159,29 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     return {"rounds": result.rounds, "alarms": result.alarms, "trainable": counts}, names
 
 
-def _sampler(roles: Roles, config: RlConfig, end_id: int, ends: Sequence[int], place: _Place) -> Sampler:
-    stops = tuple(dict.fromkeys((end_id, *ends)))
-    return LocalSampler(roles.actor, config, stops)
+def _sampler(roles: Roles, config: RlConfig, asked: Asked, ends: tuple[int, ...], place: _Place) -> Sampler:
+    """Opens what answers the prompts; `ends` are the tokens that end an answer, the template's own first."""
+    lora = config.lora
+    if config.rollouts.kind == "local" or lora is None:  # a server is given adapters, which the settings have seen to
+        return LocalSampler(roles.actor, config, ends)
+
+    def write_adapter(folder: Path) -> None:
+        weights = {name: parameter.detach() for name, parameter in roles.policy.trainable().items()}
+        export_adapter(place.model_folder, weights, lora, folder)
+
+    def show(image_id: str) -> ImageInput:
+        path = asked.picture(image_id)
+        return ImageInput(sha256=picture_digest(path), path=path)
+
+    served = Served(
+        write_adapter=write_adapter,
+        folder=place.output / "served",
+        questions={prompt.id: prompt.question for prompt in asked.prompts},
+        show=show,
+        stop_ids=ends,
+        image_token=roles.policy.model.config.image_token_id,
+    )
+    return ServerSampler(config, config.rollouts, served)
 
 
 def _rendered(renderer: Renderer, asked: Asked, config: RlConfig) -> list[Row]:

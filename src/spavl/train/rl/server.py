@@ -1,0 +1,197 @@
+"""Sampling by a server: each round the policy's adapter is written to a folder and loaded there under a new name.
+
+Any OpenAI-compatible server will do that takes `load_lora_adapter` and returns token ids, as vLLM does
+(`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve BASE --enable-lora`); it has to see the same files. What it sampled
+is taken as token ids, never as text that would be tokenised anew, and the prompt that it read is held against the one
+that training reads. Both may still round otherwise, so log-probabilities are computed again before they count.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from spavl.errors import RunError
+from spavl.execution import backoff_s
+from spavl.models.base import ImageInput
+from spavl.models.chat_completions import encoded_picture
+from spavl.models.generation import Generated
+from spavl.rl_config import RlSettings, ServerConfig
+from spavl.train.render import Row
+
+TRIES = 4
+FIRST_WAIT_S = 0.5
+
+
+class _Choice(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    token_ids: list[int] = Field(min_length=1)
+    finish_reason: str
+
+
+class _Sampled(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    choices: list[_Choice]
+    prompt_token_ids: list[int] | None = None
+
+
+class Served(NamedTuple):
+    """What the server needs to know of the policy."""
+
+    write_adapter: Callable[[Path], None]
+    """Writes the policy's adapter, as it is now, into a new folder."""
+    folder: Path
+    """Where adapters are written; the server sees it too."""
+    questions: dict[str, str]
+    """Prompt's id -> its question."""
+    show: Callable[[str], ImageInput]
+    """Image id -> the picture."""
+    stop_ids: tuple[int, ...]
+    image_token: int
+
+
+class ServerSampler:
+    """Samples from a server that is given the policy's adapter.
+
+    Args:
+        config: How answers are sampled.
+        server: Where.
+        served: The policy.
+    """
+
+    def __init__(self, config: RlSettings, server: ServerConfig, served: Served) -> None:
+        self._config, self._server, self._served = config, server, served
+        self._url = server.base_url.rstrip("/")
+        self._name = ""
+
+    def follow(self, number: int) -> None:
+        """Gives the server the policy as it is before a round, and takes the one before away.
+
+        Raises:
+            RunError: The server cannot be reached or refuses the adapter, or the disk is full.
+        """
+        name, folder = f"{self._server.adapter_name}-{number}", self._served.folder / f"round-{number:05}"
+        self._served.write_adapter(folder)
+        asyncio.run(self._exchange(name, folder))
+        for old in self._served.folder.glob("round-*"):
+            if old != folder:
+                shutil.rmtree(old)
+        self._name = name
+
+    def sample(self, asked: Sequence[Row], seed: int) -> list[Generated]:
+        """Returns an answer to each row's prompt, in order; equal prompts that follow each other are one request.
+
+        Raises:
+            RunError: The server cannot be reached, refuses, or read another prompt than training does.
+        """
+        return asyncio.run(self._sample(asked, seed))
+
+    async def _exchange(self, name: str, folder: Path) -> None:
+        async with self._session() as session:
+            body = {"lora_name": name, "lora_path": str(folder.resolve())}
+            await self._post(session, "load_lora_adapter", orjson.dumps(body))
+            if self._name:
+                await self._post(session, "unload_lora_adapter", orjson.dumps({"lora_name": self._name}))
+
+    async def _sample(self, asked: Sequence[Row], seed: int) -> list[Generated]:
+        runs = [(row, len(list(same))) for row, same in groupby(asked)]
+        slots = asyncio.Semaphore(self._server.concurrency)
+        async with self._session() as session:
+
+            async def one(place: int, row: Row, count: int) -> list[Generated]:
+                async with slots:
+                    content = await self._post(session, "chat/completions", self._body(row, count, seed + place))
+                return self._read(content, row, count)
+
+            found = await asyncio.gather(*(one(place, row, count) for place, (row, count) in enumerate(runs)))
+        return [answer for answers in found for answer in answers]
+
+    def _session(self) -> aiohttp.ClientSession:
+        key = os.environ.get(self._server.api_key_env or "", "")
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(self._server.timeout_s))
+
+    def _body(self, row: Row, count: int, seed: int) -> bytes:
+        picture = {"type": "image_url", "image_url": {"url": encoded_picture(self._served.show(row.image_id))}}
+        content: list[Any] = [picture, {"type": "text", "text": self._served.questions[row.id]}]
+        return orjson.dumps(
+            {
+                "model": self._name,
+                "messages": [{"role": "user", "content": content}],
+                "n": count,
+                "max_tokens": self._config.max_tokens,
+                "temperature": self._config.temperature,
+                "top_p": 1.0,
+                "top_k": -1,
+                "seed": seed % 2**63,
+                "stop_token_ids": self._served.stop_ids,
+                "logit_bias": {str(self._served.image_token): -100},
+                "return_token_ids": True,
+            }
+        )
+
+    def _read(self, content: bytes, row: Row, count: int) -> list[Generated]:
+        try:
+            reply = _Sampled.model_validate_json(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            raise RunError(
+                f"rollouts.base_url: {self._url} gives no token ids ({'.'.join(map(str, first['loc']))}: "
+                f"{first['msg']}). Use a server that knows `return_token_ids`, such as vLLM 0.11 or newer."
+            ) from error
+        if len(reply.choices) != count:
+            raise RunError(
+                f"rollouts.base_url: {self._url} gave {len(reply.choices)} answers where {count} were asked."
+            )
+        self._check_prompt(reply.prompt_token_ids, row)
+        return [self._answer(choice) for choice in reply.choices]
+
+    def _check_prompt(self, read: list[int] | None, row: Row) -> None:
+        """Holds what the server read against what training reads, the picture's own tokens left out."""
+        if read is None:
+            return
+        image = self._served.image_token
+        theirs, ours = ([token for token in ids if token != image] for ids in (read, row.prompt))
+        if theirs != ours:
+            place = next((at for at, both in enumerate(zip(theirs, ours, strict=False)) if both[0] != both[1]), -1)
+            raise RunError(
+                f"rollouts.base_url: {self._url} reads prompt {row.id} as {len(theirs)} tokens beside the picture's, "
+                f"and training as {len(ours)}; they differ from token {place} on. The server has another chat template "
+                "or tokenizer: serve the very folder that is trained."
+            )
+
+    def _answer(self, choice: _Choice) -> Generated:
+        tokens, ended = tuple(choice.token_ids), choice.finish_reason == "stop"
+        stops = self._served.stop_ids
+        if ended and tokens[-1] not in stops:  # some servers leave out the token that they stopped at
+            tokens = (*tokens, stops[0])
+        return Generated(tokens, ended)
+
+    async def _post(self, session: aiohttp.ClientSession, path: str, body: bytes) -> bytes:
+        said = ""
+        for tries in range(1, TRIES + 1):
+            try:
+                async with session.post(f"{self._url}/{path}", data=body, allow_redirects=False) as response:
+                    content = await response.read()
+                if response.ok:
+                    return content
+                said = f"{response.status}: {' '.join(content[:300].decode(errors='replace').split())}"
+                if response.status < 500 and response.status != 429:
+                    break
+            except (aiohttp.ClientError, TimeoutError) as error:
+                said = str(error) or type(error).__name__
+            if tries < TRIES:
+                await asyncio.sleep(backoff_s(tries, FIRST_WAIT_S))
+        raise RunError(
+            f"rollouts.base_url: {self._url}/{path} failed ({said}). What was done is kept: mend the server and run "
+            "the same command again."
+        )

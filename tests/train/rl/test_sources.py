@@ -1,0 +1,103 @@
+"""Reward models as rewards: one more adapter over the base where that is all they are, or a model of their own."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny_vlm import build_tiny_vlm
+from tests.train.material import make_pairs, settings
+from tests.train.rl.material import PROMPTS, rl_settings
+
+from spavl.config import LoraSettings
+from spavl.errors import UserError
+from spavl.rl_config import CostConfig, CriticConfig, ModelRewardConfig, RlConfig
+from spavl.train.reward_station import RewardPairs, train_reward
+from spavl.train.rl.sources import Sources
+from spavl.train.rl.station import Asked, RlResult, train_rl
+from spavl.train_config import CostSettings, RewardModelConfig
+
+Picture = Callable[[str], Path]
+SHARED = set(RewardModelConfig.model_fields) - {"method", "lora"}
+
+
+def reward_model(folder: Path, picture: Picture, output: Path, **changes: Any) -> Path:
+    """Trains a tiny reward model with a cost head, and returns its folder."""
+    base = settings(batch_size=5, epochs=1, cache=output / "cache").model_dump(include=SHARED)
+    lora = LoraSettings(rank=2, alpha=8, targets=("q_proj", "v_proj"))
+    config = RewardModelConfig(**{**base, "method": "reward", "lora": lora, "cost": CostSettings(), **changes})
+    train_reward(config, RewardPairs(make_pairs(10)), picture, folder, output, 0)
+    return output
+
+
+@pytest.fixture(scope="module")
+def judge(tiny: Path, picture: Picture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reward_model(tiny, picture, tmp_path_factory.mktemp("judge"))
+
+
+def config_of(path: Path, output: Path, **changes: Any) -> RlConfig:
+    reward = ModelRewardConfig(kind="model", path=path)
+    cost = CostConfig(source=ModelRewardConfig(kind="model", path=path, head="cost"))
+    return rl_settings(**{"reward": (reward,), "cost": cost, "cache": output / "cache", **changes})
+
+
+def learn(path: Path, tiny: Path, picture: Picture, output: Path, **changes: Any) -> RlResult:
+    return train_rl(config_of(path, output, **changes), Asked(PROMPTS, picture), Sources(), tiny, output, 3)
+
+
+def lines_of(result: RlResult) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.metrics.read_text().splitlines()]
+
+
+def test_a_reward_model_is_one_more_adapter_and_says_what_its_merged_model_says(
+    judge: Path, tiny: Path, picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its adapter's folder the same reward model is opened as a model of its own; scores are equal."""
+    alone = Path(shutil.copytree(judge, tmp_path / "alone"))
+    shutil.rmtree(alone / "adapter")
+    apart = learn(alone, tiny, picture, tmp_path / "apart", rounds=1)
+    opened: list[Path] = []
+    monkeypatch.setattr("spavl.train.rl.roles.load_vlm", lambda folder, *_: opened.append(folder))
+    shared = learn(judge, tiny, picture, tmp_path / "shared", rounds=1)
+    assert not opened
+    one, other = ([line["scores"] for line in lines_of(result)] for result in (shared, apart))
+    assert one[0].keys() == {"0_reward", "cost"}
+    assert one[0] == pytest.approx(other[0], abs=1e-4)
+
+
+def test_the_critic_begins_as_the_reward_model(judge: Path, tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Its adapter has the reward model's rank 2 on two layers of each block, not the policy's 4 on all seven."""
+    result = learn(judge, tiny, picture, tmp_path, rounds=1)
+    assert result.trainable["critic"] < result.trainable["language"] / 4
+
+
+@pytest.mark.parametrize("changes", [{"lora": None}, {"method": "rloo"}, {"critic": CriticConfig(kind="shared")}])
+def test_other_arrangements_learn_from_it_too(
+    changes: dict[str, Any], judge: Path, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    lines = lines_of(learn(judge, tiny, picture, tmp_path, **changes))
+    assert [line["steps"] for line in lines] == [4, 4] and lines[1]["kl"] != 0
+
+
+def test_a_reward_model_that_reads_otherwise_is_refused(
+    judge: Path, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """The same weights with another chat template: what the policy writes would be read as something else."""
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    template = other / "chat_template.jinja"
+    template.write_text(template.read_text().replace("assistant", "helper"))
+    with pytest.raises(UserError, match=r"train.reward.0.path: .* another chat template"):
+        learn(judge, other, picture, tmp_path / "out")
+
+
+def test_a_head_that_is_not_there_is_named(tiny: Path, judge: Path, picture: Picture, tmp_path: Path) -> None:
+    source = ModelRewardConfig(kind="model", path=judge, head="helpfulness")
+    with pytest.raises(UserError, match=r"train.reward.0.head: .* no head 'helpfulness'; allowed: cost, reward"):
+        learn(judge, tiny, picture, tmp_path, reward=(source,))
+
+
+def test_a_folder_that_is_no_reward_model_is_refused(picture: Picture, tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train.reward.path: .* is no reward model"):
+        learn(build_tiny_vlm(tmp_path / "plain"), tiny, picture, tmp_path / "out")
