@@ -1,11 +1,13 @@
-"""A whole build at SPA-VL's proportions against a loopback server, killed again and again, beside one left in peace.
+"""A whole build at SPA-VL's proportions against a loopback server, killed again and again, and its twin.
 
 Three questions a picture, twelve responders, a judge that labels every answer and one that compares two of them in both
 orders; 100,788 pairs are some 33,700 pictures and 2.7 million calls. The pictures are small and drawn at random; the
-server answers after a log-normal time and knows nothing. Exits with 1 where a count does not add up, a kill made more
-calls be paid twice than were in flight, or the two datasets differ in one bit.
+server answers after a log-normal time and knows nothing. The twin is another run of the same configuration: `asked`
+asks the server for everything once more, in peace; `replayed` is made from the killed run's store of calls alone, every
+stage from the pictures on, while the server counts that it is asked nothing. Exits with 1 where a count does not add
+up, a kill made more calls be paid twice than were in flight, or the two datasets differ in one bit.
 
-    python -m benchmarks.full_build --pairs 500
+    python -m benchmarks.full_build --pairs 500 --twin asked
     python -m benchmarks.full_build [--quick] [--json PATH]
 
 It says nothing of the quality of what is built.
@@ -46,6 +48,8 @@ KILLS = 10
 SEED = 7
 CONDITIONS = Conditions(delay="tail", mean_s=0.02, longest_s=2.0)
 SAMPLE_S = 0.5
+AT_A_KILL_S = 0.05
+"""How often a process is looked at that lives to its end, or to its kill."""
 ALONE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
 STAGES = ("images", "captions", "questions", "checked_questions", "responses", "labels", "judgments", "preferences")
 HASHES = ("dataset_sha256", "dataset_results")
@@ -56,9 +60,15 @@ class Life(NamedTuple):
     """One process of a build, from its start to its end or its kill."""
 
     seconds: float
+    cpu_s: float
+    """Of the process and its children."""
     peak_mb: float
+    """Of the process alone."""
+    family_peak_mb: float
+    """With its children: while pictures are collected there is one, which has the sentence encoder."""
     samples: list[tuple[int, float]]
-    """(requests so far, resident MB)."""
+    """(requests so far, resident MB of the process)."""
+    requests: int
     paid_twice: int
     """Requests that repeat an earlier one, up to this process's end."""
 
@@ -83,7 +93,7 @@ def answer(body: bytes) -> str:
 
 
 def main() -> None:
-    """Builds in peace, builds under kills, compares, and says what was seen."""
+    """Builds under kills, builds the twin, compares, and says what was seen."""
     options = _options()
     test_pictures = max(1, round(options.pairs * TEST_SHARE / QUESTIONS_A_PICTURE))
     pictures = options.pairs // QUESTIONS_A_PICTURE + test_pictures
@@ -91,22 +101,39 @@ def main() -> None:
         folder = Path(scratch)
         _draw_pictures(folder / "pictures", pictures)
         with running(answer, digest_of) as server:
-            peaceful = _build(folder, "peaceful", server, _kill_points(0, 0), pictures, test_pictures)
-            calls = server.counts().requests
-            killed = _build(folder, "killed", server, _kill_points(calls, options.kills), pictures, test_pictures)
-        found = {
-            "pairs_asked_for": options.pairs,
-            "pictures": pictures,
-            "calls": calls,
-            "peaceful": _said(folder / "peaceful", peaceful),
-            "killed": _said(folder / "killed", killed),
-        }
-    trouble = _trouble(found, killed)
+            server.behave(CONDITIONS)
+            killed = _Build(folder, "killed", server.base_url, pictures, test_pictures)
+            kill_points = _kill_points(_calls(options.pairs, pictures), options.kills)
+            lives = [killed.live(server, kill_at) for kill_at in (*kill_points, None)]
+            found = {"pairs_asked_for": options.pairs, "pictures": pictures, "killed": _said(killed.run, lives)}
+            _keep(options.json, found)
+            found["twin"] = _twin(killed, server, options.twin, lives[-1].requests)
+    trouble = _trouble(found, lives)
+    _keep(options.json, found | {"trouble": trouble})
     print(json.dumps(found | {"trouble": trouble}, indent=2))
-    if options.json:
-        options.json.write_text(json.dumps(found | {"trouble": trouble}, indent=2) + "\n")
     if trouble:
         sys.exit(1)
+
+
+def _twin(killed: "_Build", server: Server, kind: str, requests: int) -> dict[str, Any]:
+    """Makes the twin, and returns what there is to say of it."""
+    calls = killed.run / "calls.sqlite" if kind == "replayed" else None
+    twin = killed._replace(name="twin", calls=calls)
+    if kind == "asked":
+        server.behave(CONDITIONS)
+        requests = 0
+    life = twin.live(server, None)
+    return _said(twin.run, [life]) | {"made": kind, "requests": life.requests - requests}
+
+
+def _keep(path: Path | None, found: dict[str, Any]) -> None:
+    if path is not None:
+        path.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def _calls(pairs: int, pictures: int) -> int:
+    """Returns how many calls a build makes, at most: questions, answers, labels, and judgments in both orders."""
+    return pictures * QUESTIONS_A_PICTURE + pairs * (2 * RESPONDERS + 2)
 
 
 def _options() -> argparse.Namespace:
@@ -119,6 +146,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="also write what was seen here")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--kills", type=int, default=KILLS)
+    parser.add_argument("--twin", choices=("asked", "replayed"), default="replayed", help="how the twin is made")
     parser.add_argument(
         "--scratch", type=Path, help="where the builds lie while it runs; some 2 KB a call, for each of two"
     )
@@ -148,60 +176,82 @@ def _draw_pictures(folder: Path, count: int) -> None:
             table.writerow([f"{number}.png", leaves[number % len(leaves)].keywords[0]])
 
 
-def _config(folder: Path, name: str, base_url: str, pictures: int, test_pictures: int) -> Path:
-    roles = ["writer", "labeller", "judge", *(f"responder-{number:02}" for number in range(RESPONDERS))]
-    served = {"kind": "openai", "base_url": base_url, "concurrency": IN_FLIGHT}
-    leaves = len(load_taxonomy("spa_vl").leaves)
-    body: dict[str, Any] = {
-        "run": str(folder / name),
-        "calls": str(folder / name / "calls.sqlite"),
-        "models": {role: served | {"model": role} for role in roles} | {"mini": {"kind": "embedded"}},
-        "images": {
-            "source": {"kind": "folder", "path": str(folder / "pictures")},
-            "per_leaf": -(-pictures // leaves),
-            "min_similarity": -1.0,
-            "duplicate_bits": 0,
-        },
-        "questions": {"writer": "writer", "types": ["easy_question", "hard_question", "hard_statement"]},
-        "responses": {"responders": {role: {"model": role} for role in roles if role.startswith("responder")}},
-        "labels": {"judge": {"kind": "rubric", "model": "labeller"}},
-        "preferences": {"judge": {"kind": "rubric", "model": "judge"}, "groups": 5, "comparisons_per_question": 1},
-        "dataset": {"validation_pictures": 0, "test_pictures": test_pictures, "cluster_bits": 0},
-        "train": {"model": "mini"},
-    }
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(body))
-    return path
+class _Build(NamedTuple):
+    """A build that is run by one process after the other."""
+
+    folder: Path
+    name: str
+    base_url: str
+    pictures: int
+    test_pictures: int
+    calls: Path | None = None
+    """The store of calls that it is replayed from; None where it asks."""
+
+    @property
+    def run(self) -> Path:
+        """Its run's directory."""
+        return self.folder / self.name
+
+    def live(self, server: Server, kill_at: int | None) -> Life:
+        """Runs one process to its end, or until the server has been asked so often."""
+        config, replay = self._write_config(), ["--replay"] if self.calls else []
+        samples: list[tuple[int, float]] = []
+        family_peak_mb, started, before = 0.0, time.monotonic(), os.times()
+        with (config.with_suffix(".log")).open("ab") as log:
+            command = [sys.executable, "-m", "spavl", "build", str(config), *replay]
+            process = subprocess.Popen(command, env=os.environ | ALONE, stdout=log, stderr=log)
+            while process.poll() is None:
+                requests = server.counts().requests
+                samples.append((requests, _resident_mb(process.pid)))
+                family_peak_mb = max(family_peak_mb, samples[-1][1] + sum(map(_resident_mb, _children(process.pid))))
+                if kill_at is not None and requests >= kill_at:
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                time.sleep(SAMPLE_S if kill_at is None else AT_A_KILL_S)
+        if process.returncode not in (0, -signal.SIGKILL):
+            sys.exit(f"the build ended with {process.returncode}:\n{config.with_suffix('.log').read_text()[-2000:]}")
+        counts, after = server.counts(), os.times()
+        return Life(
+            seconds=time.monotonic() - started,
+            cpu_s=after.children_user + after.children_system - before.children_user - before.children_system,
+            peak_mb=max(mb for _, mb in samples),
+            family_peak_mb=family_peak_mb,
+            samples=samples,
+            requests=counts.requests,
+            paid_twice=counts.requests - counts.rows,
+        )
+
+    def _write_config(self) -> Path:
+        roles = ["writer", "labeller", "judge", *(f"responder-{number:02}" for number in range(RESPONDERS))]
+        served = {"kind": "openai", "base_url": self.base_url, "concurrency": IN_FLIGHT}
+        leaves = len(load_taxonomy("spa_vl").leaves)
+        body: dict[str, Any] = {
+            "run": str(self.run),
+            "calls": str(self.calls or self.run / "calls.sqlite"),
+            "models": {role: served | {"model": role} for role in roles} | {"mini": {"kind": "embedded"}},
+            "images": {
+                "source": {"kind": "folder", "path": str(self.folder / "pictures")},
+                "per_leaf": -(-self.pictures // leaves),
+                "min_similarity": -1.0,
+                "duplicate_bits": 0,
+            },
+            "questions": {"writer": "writer", "types": ["easy_question", "hard_question", "hard_statement"]},
+            "responses": {"responders": {role: {"model": role} for role in roles if role.startswith("responder")}},
+            "labels": {"judge": {"kind": "rubric", "model": "labeller"}},
+            "preferences": {"judge": {"kind": "rubric", "model": "judge"}, "groups": 5, "comparisons_per_question": 1},
+            "dataset": {"validation_pictures": 0, "test_pictures": self.test_pictures, "cluster_bits": 0},
+            "train": {"model": "mini"},
+        }
+        path = self.folder / f"{self.name}.yaml"
+        path.write_text(yaml.safe_dump(body))
+        return path
 
 
-def _build(
-    folder: Path, name: str, server: Server, kill_points: Sequence[int], pictures: int, test_pictures: int
-) -> list[Life]:
-    """Runs a build to its end, by as many processes as kills ask for."""
-    server.behave(CONDITIONS)
-    config = _config(folder, name, server.base_url, pictures, test_pictures)
-    return [_live(config, server, kill_at) for kill_at in (*kill_points, None)]
-
-
-def _live(config: Path, server: Server, kill_at: int | None) -> Life:
-    """Runs one process to its end, or until the server has been asked so often."""
-    started = time.monotonic()
-    samples: list[tuple[int, float]] = []
-    command = [sys.executable, "-m", "spavl", "build", str(config)]
-    with (config.with_suffix(".log")).open("ab") as log:
-        process = subprocess.Popen(command, env=os.environ | ALONE, stdout=log, stderr=log)
-        while process.poll() is None:
-            requests = server.counts().requests
-            samples.append((requests, _resident_mb(process.pid)))
-            if kill_at is not None and requests >= kill_at:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-            time.sleep(SAMPLE_S if kill_at is None else 0.02)
-    if process.returncode not in (0, -signal.SIGKILL):
-        sys.exit(f"the build ended with {process.returncode}:\n{config.with_suffix('.log').read_text()[-2000:]}")
-    counts = server.counts()
-    peak_mb = max(mb for _, mb in samples)
-    return Life(time.monotonic() - started, peak_mb, samples, counts.requests - counts.rows)
+def _children(process: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _resident_mb(process: int) -> float:
@@ -221,8 +271,12 @@ def _said(run: Path, lives: Sequence[Life]) -> dict[str, Any]:
     step = max(1, len(last) // 20)
     return {
         "hours": round(sum(life.seconds for life in lives) / 3600, 3),
+        "cpu_hours": round(sum(life.cpu_s for life in lives) / 3600, 3),
+        "calls": lives[-1].requests - lives[-1].paid_twice,
         "bytes": sum(path.stat().st_size for path in run.rglob("*") if path.is_file()),
         "peak_mb": round(max(life.peak_mb for life in lives)),
+        "peaks_mb": [round(life.peak_mb) for life in lives],
+        "with_children_mb": round(max(life.family_peak_mb for life in lives)),
         "memory": [(requests, round(mb)) for requests, mb in last[::step]],
         "paid_twice": [life.paid_twice for life in lives],
         "counts": {stage: manifest["counts"] for stage, manifest in manifests.items()},
@@ -234,12 +288,14 @@ def _said(run: Path, lives: Sequence[Life]) -> dict[str, Any]:
 
 def _trouble(found: dict[str, Any], killed: Sequence[Life]) -> list[str]:
     """Returns what is not as it must be."""
-    trouble = [f"{field} differs" for field in HASHES if found["peaceful"][field] != found["killed"][field]]
+    trouble = [f"{field} differs" for field in HASHES if found["twin"][field] != found["killed"][field]]
+    if found["twin"]["made"] == "replayed" and found["twin"]["requests"]:
+        trouble.append(f"the replay asked {found['twin']['requests']} times")
     repeats = [0, *(life.paid_twice for life in killed)]
     for number, (before, after) in enumerate(itertools.pairwise(repeats)):
         if after - before > IN_FLIGHT:
             trouble.append(f"kill {number} made {after - before} calls be paid twice; {IN_FLIGHT} were in flight")
-    for name in ("peaceful", "killed"):
+    for name in ("twin", "killed"):
         counts = found[name]["counts"]
         trouble += [f"{name}: {stage}: {one}" for stage, one in counts.items() if not _adds_up(one)]
         if counts["responses"]["records"] != found["pairs_asked_for"] * RESPONDERS:

@@ -193,12 +193,12 @@ class _Server:
         state.in_flight -= 1
         if exchange.gone:
             return
-        if _chance("refused", row, tries) < state.conditions.refused:
+        if state.conditions.refused and _chance("refused", row, tries) < state.conditions.refused:
             state.refused += 1
             exchange.send("429 Too Many Requests", b'{"error": {"message": "placeholder limit", "code": "rate_limit"}}')
             return
         content = _completion(self._answer(body))
-        if not tries and _chance("malformed", row, 0) < state.conditions.malformed:
+        if state.conditions.malformed and not tries and _chance("malformed", row, 0) < state.conditions.malformed:
             state.malformed += 1
             exchange.send("200 OK", content, cut=len(content) // 2)
             return

@@ -9,6 +9,16 @@ from spavl.config_base import Config, NamedPath
 from spavl.loss_config import PreferenceLossConfigs, SigmoidLossConfig
 from spavl.tracker_config import TrackerName
 
+NOT_IDENTITY = {
+    "parallel": "how training is shared among processes changes nothing but rounding",
+    "tokens_per_forward": "how a batch is cut changes nothing but rounding, yet a run that goes on with another cut is "
+    "no longer bit for bit the run that was never stopped",
+    "save_every": "how often the state is saved changes nothing in it",
+    "trackers": "who is told of training changes nothing in it",
+    "cache": "what is kept there is the same wherever it lies",
+}
+"""Training settings that may change between two attempts, and why."""
+
 
 class LoraSettings(Config):
     """A low-rank adapter on linear layers of the language model, the head left out."""

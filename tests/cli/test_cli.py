@@ -122,7 +122,7 @@ def test_a_build_that_begins_answers_for_a_server_ends_before_it_makes_anything(
 WITHOUT_PACKAGES = """
 import sys
 from pathlib import Path
-import spavl.pipeline, spavl.report
+import spavl.pipeline, spavl.report, spavl.train
 from spavl.cli.check import check_references
 from spavl.cli.road import travel
 from spavl.config import load_config

@@ -1,5 +1,9 @@
 """The packaged sentence encoder, for real."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -28,6 +32,26 @@ def test_order_and_number_are_kept_over_batches() -> None:
 def test_the_same_texts_give_the_same_bits() -> None:
     texts = ["a red ball", "a much longer sentence about a red ball on a green table"]
     assert np.array_equal(sentence_encoder().encode(texts), sentence_encoder().encode(texts))
+
+
+APART = """
+import json, sys
+import spavl.cli.main, spavl.pipeline
+from spavl.embedded.sentences import encoder_apart
+with encoder_apart() as encode:
+    found = [encode(texts).tolist() for texts in json.loads(sys.argv[1])]
+print(json.dumps([found, "torch" in sys.modules]))
+"""
+
+
+def test_a_build_encodes_without_torch_in_its_own_process_to_the_same_bits() -> None:
+    """A child process is asked twice: for more texts than a batch has, and for one that it knows already."""
+    asked = [[f"a red ball, number {number}" for number in range(BATCH_SIZE + 1)], ["a red ball, number 3"]]
+    done = subprocess.run([sys.executable, "-c", APART, json.dumps(asked)], capture_output=True, text=True, check=True)
+    found, torch_loaded = json.loads(done.stdout)
+    assert not torch_loaded
+    for vectors, texts in zip(found, asked, strict=True):
+        assert np.array_equal(np.array(vectors, np.float32), sentence_encoder().encode(texts))
 
 
 def test_the_encoder_is_loaded_once() -> None:

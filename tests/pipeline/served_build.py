@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch  # noqa: F401  # so that builds in this process share one sentence encoder, and start none of their own
 from aiohttp import web
 from PIL import Image
 

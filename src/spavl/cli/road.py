@@ -121,7 +121,10 @@ def travel(
     config: RunConfig, parts: Sequence[str], restart_from: str | None, as_json: bool, replay: "Replay | None" = None
 ) -> None:
     """Opens the run, takes the parts of the road in order, and says what came out."""
-    from spavl.train import walk_or_follow  # torch loads here, and not for `--help`
+    if "train" not in parts:
+        say(*_walk(config, parts, restart_from, replay), as_json)
+        return
+    from spavl.train import walk_or_follow  # torch loads here: a build that asks servers does without
 
     said = walk_or_follow(lambda: _walk(config, parts, restart_from, replay))
     if said is not None:
@@ -133,18 +136,20 @@ def _walk(
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns the result as JSON and as lines."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
-    from spavl.report import write_report
-    from spavl.train import check_ready
 
     with pipeline.open_road(config, replay) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.ALL_STAGES)
         if "train" in parts and "train" not in road.run.manifests(pipeline.ALL_STAGES):
+            from spavl.train import check_ready
+
             check_ready(config.train)  # a dataset may be hours of work before the training
         if "build" in parts:
             asyncio.run(pipeline.build(road))
         if "train" in parts:
-            asyncio.run(pipeline.train(road))
+            from spavl.pipeline.train import train as align
+
+            asyncio.run(align(road))
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
         manifests = road.run.manifests(pipeline.ALL_STAGES)
@@ -155,6 +160,8 @@ def _walk(
             lines.append(training_line(manifests["train"].facts))
             result["facts"] = {"train": manifests["train"].facts}
         if "report" in parts:
+            from spavl.report import write_report
+
             written = write_report(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]

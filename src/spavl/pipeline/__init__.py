@@ -1,8 +1,10 @@
-"""The whole road: `build` makes the dataset, `train` aligns the model on it, `evaluate` measures before and after."""
+"""The whole road: `build` makes the dataset, `train` aligns the model on it, `evaluate` measures before and after.
+
+Importing this package does not import torch; `pipeline.train` does.
+"""
 
 from spavl.pipeline.build import build
 from spavl.pipeline.evaluate import evaluate
 from spavl.pipeline.road import ALL_STAGES, STAGES, Road, open_road
-from spavl.pipeline.train import Checkpoint, train
 
-__all__ = ["ALL_STAGES", "STAGES", "Checkpoint", "Road", "build", "evaluate", "open_road", "train"]
+__all__ = ["ALL_STAGES", "STAGES", "Road", "build", "evaluate", "open_road"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from spavl.dataset import Material, build_dataset
-from spavl.embedded.sentences import sentence_encoder
+from spavl.embedded.sentences import encoder_apart
 from spavl.execution import LazyItems
 from spavl.images import CaptionOutcomes, caption_prompt_digest, collect, write_captions
 from spavl.judges import open_judge, open_safety_judge
@@ -58,8 +58,8 @@ async def _collect(road: Road) -> Shelf[ImageRecord]:
     stage = road.stage("images", asked_with | picture_models_fingerprint(road.config.images))
 
     async def station() -> Manifest:
-        encode = sentence_encoder().encode
-        return await collect(road.config.images, road.taxonomy, stage, road.pictures, encode, road.replay)
+        with encoder_apart() as encode:
+            return await collect(road.config.images, road.taxonomy, stage, road.pictures, encode, road.replay)
 
     await once(stage, station)
     return road.images()

@@ -17,7 +17,7 @@ from spavl.records import Caption, ImageRecord, Question, Record
 from spavl.store import Body, DecodeLimits, ImageStore, Manifest, Places, RunDirectory, Shelf, StageDirectory
 from spavl.store.manifest import config_hash
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
-from spavl.train.attempt import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
+from spavl.train_config import NOT_IDENTITY as NOT_TRAININGS_IDENTITY
 
 R = TypeVar("R", bound=Record)
 

@@ -17,19 +17,9 @@ from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.store.files import write_atomically
 from spavl.train.checkpoint import checkpoint_steps
-from spavl.train_config import WeightSettings
+from spavl.train_config import NOT_IDENTITY, WeightSettings
 
 F = TypeVar("F", bound=BaseModel)
-
-NOT_IDENTITY = {
-    "parallel": "how training is shared among processes changes nothing but rounding",
-    "tokens_per_forward": "how a batch is cut changes nothing but rounding, yet a run that goes on with another cut is "
-    "no longer bit for bit the run that was never stopped",
-    "save_every": "how often the state is saved changes nothing in it",
-    "trackers": "who is told of training changes nothing in it",
-    "cache": "what is kept there is the same wherever it lies",
-}
-"""Training settings that may change between two attempts, and why."""
 
 
 class _Noted(BaseModel):

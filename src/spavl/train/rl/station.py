@@ -21,7 +21,7 @@ from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.rl_config import RlConfig
 from spavl.tracker_config import check_trackers
-from spavl.train.attempt import NOT_IDENTITY, note_attempt, open_attempt, pairs_digest
+from spavl.train.attempt import note_attempt, open_attempt, pairs_digest
 from spavl.train.checkpoint import TrainingState
 from spavl.train.disk import check_room, written_bytes
 from spavl.train.export import export_adapter, export_model
@@ -34,6 +34,7 @@ from spavl.train.rl.roles import Base, Roles, open_roles
 from spavl.train.rl.sampling import LocalSampler, Sampler
 from spavl.train.rl.server import Served, ServerSampler
 from spavl.train.rl.sources import Sources
+from spavl.train_config import NOT_IDENTITY
 
 
 class Asked(NamedTuple):
