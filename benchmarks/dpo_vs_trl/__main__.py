@@ -4,7 +4,8 @@ Both train the same random weights on the same pairs in the same order with the 
 full (or LoRA on it), the tower frozen. First the losses of the first steps are compared; if they differ, this exits
 with 1. Then every run has a process of its own, and the systems take turns, so that other work on the machine falls
 on all of them. `trl_default` has TRL's defaults, `trl_tuned` no gradient checkpointing, and `trl_split` runs its pairs
-one by one besides, which takes less memory and often less time.
+one by one besides, which takes less memory and often less time. Answers are all 150 tokens long, which spares TRL its
+padding; with `--spread` their lengths vary about that mean.
 
     python -m benchmarks.dpo_vs_trl                        three shapes on the CPU; about an hour
     python -m benchmarks.dpo_vs_trl --quick --json PATH    a small LLaVA; at most five minutes on two cores
@@ -85,6 +86,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=STEP_PAIRS, help=f"pairs of an epoch, a multiple of {STEP_PAIRS}")
     parser.add_argument("--repeats", type=int, help="rounds")
     parser.add_argument("--lora", action="store_true", help="LoRA on the language model instead of full fine-tuning")
+    parser.add_argument(
+        "--spread", action="store_true", help="answers of varied lengths, as data have them; take more --pairs"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     on_cpu = options.device == "cpu"
@@ -114,6 +118,7 @@ def _job(shape: str, folder: Path, options: argparse.Namespace) -> Job:
         device=options.device,
         dtype=options.dtype,
         lora=options.lora,
+        spread=options.spread,
         count_flops=False,
     )
 

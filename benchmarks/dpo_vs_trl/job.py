@@ -32,6 +32,8 @@ class Job(NamedTuple):
     device: str
     dtype: str
     lora: bool
+    spread: bool
+    """Whether answers' lengths vary as those of people's data do."""
     count_flops: bool
 
     @property

@@ -5,6 +5,7 @@ data, not its meaning. The processor is made by hand because those of Qwen2.5-VL
 torchvision (transformers 5.23); it does what TRL's collator asks for and no more.
 """
 
+import math
 import random
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ OPENING_WORDS, QUESTION_WORDS, CLOSING_WORDS = 3, 32, 3
 """Around the picture as in LLaVA's template: what all prompts begin with, the question, the assistant's opening."""
 ANSWER_WORDS = 149
 """With the end token 150."""
+SPREAD, SHORTEST, LONGEST = 0.5, 8, 600
+"""Answers of spread lengths: log-normal with this σ about the same mean, cut off at so many words."""
 
 
 class Pair(NamedTuple):
@@ -63,8 +66,8 @@ def word_tokenizer(words: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=MARKS[0], bos_token=MARKS[1], eos_token=MARKS[2])
 
 
-def make_pairs(shape: Shape, count: int, questions_per_image: int) -> list[Pair]:
-    """Returns pairs with so many questions an image, an image's pairs together."""
+def make_pairs(shape: Shape, count: int, questions_per_image: int, *, spread: bool) -> list[Pair]:
+    """Returns pairs with so many questions an image, an image's pairs together; answers are equally long, or spread."""
     draw = random.Random(0)
 
     def words(number: int) -> str:
@@ -76,9 +79,15 @@ def make_pairs(shape: Shape, count: int, questions_per_image: int) -> list[Pair]
         image = number // questions_per_image
         noise = np.random.default_rng(image).integers(0, 256, (*shape.picture[::-1], 3), dtype=np.uint8)
         prompt = f"{opening} <vision> <image> </vision> {words(QUESTION_WORDS)} {closing}"
-        answers = (f"{words(ANSWER_WORDS)} <end>" for _ in range(2))
+        answers = (f"{words(answer_words(draw) if spread else ANSWER_WORDS)} <end>" for _ in range(2))
         pairs.append(Pair(f"image-{image}", Image.fromarray(noise), prompt, *answers))
     return pairs
+
+
+def answer_words(draw: random.Random) -> int:
+    """Draws an answer's length; the mean of a log-normal is exp(μ + σ²/2)."""
+    drawn = draw.lognormvariate(math.log(ANSWER_WORDS) - SPREAD**2 / 2, SPREAD)
+    return min(LONGEST, max(SHORTEST, round(drawn)))
 
 
 def make_rows(pairs: list[Pair], processor: WordProcessor) -> list[Row]:

@@ -25,7 +25,7 @@ def main() -> None:
     job = Job.from_line(sys.argv[1])
     shape = SHAPES[job.shape](job.quick, job.layers)
     processor = WordProcessor(shape)
-    pairs = make_pairs(shape, job.pairs, job.questions_per_image)
+    pairs = make_pairs(shape, job.pairs, job.questions_per_image, spread=job.spread)
     rows = make_rows(pairs, processor)
     steps = plan_epoch(rows, job.step_pairs, None, random.Random(0))
     model = load(job)

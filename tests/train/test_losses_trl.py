@@ -125,7 +125,7 @@ def test_loss_and_gradient_agree_with_trls_dpo_trainer(
     assert (losses.chosen_reward - losses.rejected_reward).abs().max() > 0.1  # the two models differ
     assert losses.loss.mean().item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-5)
     for parameter, gradient in zip(plain.parameters(), gradients, strict=True):
-        assert torch.allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+        assert (parameter.grad - gradient).norm() <= 1e-5 * gradient.norm()  # single entries are rounded further off
 
 
 @pytest.mark.parametrize(("theirs", "ours"), IN_CPO, ids=["simpo", "conservative DPO"])

@@ -10,7 +10,7 @@ from tests.train.material import make_pair
 
 from spavl.errors import UserError
 from spavl.models.base import ImageInput, Request
-from spavl.models.hf import _encode
+from spavl.models.encoding import encode
 from spavl.models.loading import Vlm
 from spavl.train.render import Renderer, end_of_turn, stop_ids
 
@@ -34,8 +34,8 @@ def test_prompt_is_token_for_token_the_one_used_for_answering(
     for question in ("What is it?", " Spaces \n", "<image> and <|im_end|>", "Où ça ? 图"):
         request = Request(prompt=question, image=ImageInput(sha256="0", path=picture("img-0")))
         shown = Image.open(picture("img-0")).convert("RGB")
-        asked = _encode(vlm, [request], [shown])["input_ids"][0].tolist()
-        assert list(renderer.prompt(question, shown)) == asked
+        asked = encode(vlm, [request], {"0": shown}).prompts[0].ids
+        assert renderer.prompt(question, shown) == asked
 
 
 def test_both_answers_end_with_the_end_of_turn_token(

@@ -32,10 +32,17 @@ class Layout:
         segments: The nodes, from left to right.
         blocks: (start, end) of stretches of the row within which every token sees every other, as far back as a
             layer's window reaches (Gemma-3's pictures); each lies within one node.
+        wanted: Positions whose states are read behind the last layer, (wanted,); None for all.
     """
 
-    def __init__(self, segments: tuple[Segment, ...], blocks: tuple[tuple[int, int], ...] = ()) -> None:
+    def __init__(
+        self,
+        segments: tuple[Segment, ...],
+        blocks: tuple[tuple[int, int], ...] = (),
+        wanted: Tensor | None = None,
+    ) -> None:
         self.segments = segments
+        self.wanted = wanted
         self.lengths = [segment.end - segment.start for segment in segments]
         self._blocks = blocks
         self._longest = max(

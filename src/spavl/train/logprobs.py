@@ -14,6 +14,7 @@ from torch import Tensor
 from spavl.train.attention import Layout, tree_attention
 from spavl.train.families import Encoded, Family
 from spavl.train.head import target_logprobs
+from spavl.train.last_layer import narrowed
 from spavl.train.loss_formulas import PairLogprobs
 from spavl.train.recompute import cheap_recomputed
 from spavl.train.tree import PackedTrees
@@ -59,15 +60,21 @@ def tree_states(
         for segment in packed.segments
         for first, last in family.bidirectional_spans(model, packed.tokens[segment.start : segment.end])
     )
-    with tree_attention(family.language(model)), cheap_recomputed():
+    language = family.language(model)
+    read = narrowed(language, places, added=max(len(picture.deepstack) for picture in shown))
+    wanted = None if read is None else torch.tensor(read, device=device)
+    with tree_attention(language), cheap_recomputed():
         hidden = model.base_model(
             input_ids=torch.tensor([packed.tokens], device=device),
             position_ids=tree_positions(model, family, packed, shown).to(device),
             mm_encoder_outputs=family.encoder_outputs(shown),
             use_cache=False,
-            tree=Layout(packed.segments, blocks),
-        ).last_hidden_state[0]  # (T, H)
-    states: Tensor = hidden[torch.tensor(places, device=device)]
+            tree=Layout(packed.segments, blocks, wanted),
+        ).last_hidden_state[0]  # (T, H), or (wanted, H)
+    if read is not None:
+        order = {place: number for number, place in enumerate(read)}
+        places = [order[place] for place in places]
+    states: Tensor = hidden.index_select(0, torch.tensor(places, device=device))
     return states
 
 

@@ -26,6 +26,7 @@ from spavl.config import LoraSettings, WeightSettings
 from spavl.errors import RunError, UserError
 from spavl.models.loading import Vlm
 from spavl.train.families import Family
+from spavl.train.lora_linear import join_adapters
 from spavl.train.stored import StoredModel, live_names
 from spavl.train.vision_cache import VisionTraining, vision_parameters
 
@@ -231,6 +232,7 @@ def _with_adapters(model: Any, family: Family, settings: LoraSettings, *, mixed:
         module.training = "lora_dropout" in name
         if mixed and hasattr(module, "lora_A"):
             module.cast_input_dtype_enabled = False  # autocast does it, and leaves no float32 copy of the activations
+    join_adapters(peft)
     return peft
 
 
