@@ -22,6 +22,7 @@ ROOMS = (
     "evaluate",
     "pipeline",
     "report",
+    "interchange",
     "cli",
     "judges",
     "models",

@@ -83,4 +83,6 @@ class PlantedServer:
         if told.status != 200:
             return web.json_response({"error": {"message": "placeholder trouble"}}, status=told.status)
         message = {"role": "assistant", "content": told.text}
-        return web.json_response({"choices": [{"message": message, "finish_reason": told.finish}]})
+        choice = {"index": 0, "message": message, "finish_reason": told.finish}
+        named = {"id": "planted", "object": "chat.completion", "created": 0, "model": asked.model}
+        return web.json_response(named | {"choices": [choice]})

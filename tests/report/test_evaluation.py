@@ -56,7 +56,7 @@ def page(tmp_path: Path) -> str:
             "benchmarks": [{"name": "xstest", "path": "nowhere"}],
         }
     )
-    done = Evaluated(figures, {}, tmp_path / "results.json", tuple(samples), tuple(answers), readings)
+    done = Evaluated(figures, {}, tmp_path / "results.json", material, tuple(answers), {})
     return write_evaluation_report(done, config).read_text()
 
 

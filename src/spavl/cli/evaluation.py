@@ -3,22 +3,31 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from spavl.cli.options import counts_line, say
-from spavl.errors import NoUseError
+from spavl.errors import NoUseError, UserError
 from spavl.evaluation_config import EvaluationConfig
 
 if TYPE_CHECKING:
     from spavl.evaluate.figures import EvaluationFigures
     from spavl.evaluate.measures import ModelChange, ModelFigure
+    from spavl.pipeline.evaluation import Evaluated
 
 Rejudge = Annotated[bool, typer.Option("--rejudge", help="Keep the answers and have them judged again.")]
 ForPeople = Annotated[
     int | None,
     typer.Option(min=2, help="Write a blind sheet with this many samples of each harmlessness benchmark, and stop."),
+]
+InspectLogs = Annotated[
+    Path | None,
+    typer.Option("--inspect-logs", help="Also write the evaluation as Inspect's .eval logs into this folder."),
+]
+InspectPictures = Annotated[
+    bool, typer.Option("--inspect-pictures", help="Put the pictures into these logs; Inspect does not blur them.")
 ]
 FIXTURES = "NOT REAL DATA: {names} made up to try this out; no figure here may be quoted."
 
@@ -29,6 +38,8 @@ class Wishes(NamedTuple):
     restart_from: str | None
     rejudge: bool
     sample_for_people: int | None
+    inspect_logs: Path | None = None
+    inspect_pictures: bool = False
 
 
 def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool) -> None:
@@ -52,6 +63,7 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
             return
         done = asyncio.run(evaluation.evaluate_models(opened))
     page = write_evaluation_report(done, config)
+    logs = _write_logs(done, config, wishes)
     counts = {name: manifest.counts.model_dump() for name, manifest in done.manifests.items()}
     width = max(map(len, counts)) + 2
     lines = [
@@ -61,6 +73,7 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
         "",
         f"results: {done.results}",
         f"report: {page}",
+        *(f"log: {path}" for path in logs),
     ]
     result = {
         "run": str(config.run),
@@ -68,12 +81,31 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
         "report": str(page),
         "results": done.figures.model_dump(mode="json"),
         "unfinished": dict(done.unfinished),
+        "logs": [str(path) for path in logs],
     }
     say(result, lines, as_json)
     if done.unfinished:
         why = " ".join(done.unfinished.values())
         print(f"spavl: {why} These failures are counted in the figures.", file=sys.stderr)
         raise typer.Exit(NoUseError.exit_code)
+
+
+def _write_logs(done: "Evaluated", config: EvaluationConfig, wishes: Wishes) -> list[Path]:
+    """Writes Inspect's logs where they are wished for.
+
+    Raises:
+        UserError: Inspect is not installed.
+        RunError: The disk is full.
+    """
+    if wishes.inspect_logs is None:
+        return []
+    try:
+        from spavl.interchange.inspect_logs import write_inspect_logs
+    except ImportError as error:
+        raise UserError(
+            f"--inspect-logs needs packages that are not installed ({error.name}). Run `pip install 'spavl[inspect]'`."
+        ) from error
+    return write_inspect_logs(done, config, wishes.inspect_logs, pictures=wishes.inspect_pictures)
 
 
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:

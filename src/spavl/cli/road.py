@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spavl.cli.evaluation import ForPeople, Rejudge, Wishes, follow_evaluation
+from spavl.cli.evaluation import ForPeople, InspectLogs, InspectPictures, Rejudge, Wishes, follow_evaluation
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say, training_line
@@ -90,24 +90,27 @@ def train(
     travel(loaded, PARTS[1:2], restart_from, as_json)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  # a verb's options
     config: ConfigPath,
     overrides: Overrides = None,
     restart_from: RestartFrom = None,
     rejudge: Rejudge = False,
     sample_for_people: ForPeople = None,
+    inspect_logs: InspectLogs = None,
+    inspect_pictures: InspectPictures = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the model before and after alignment; or, by an evaluation recipe, any models on public benchmarks."""
     body = read_body(config, overrides or ())
     if "benchmarks" in body:
         recipe = validate_body(EvaluationConfig, body, config)
-        follow_evaluation(recipe, Wishes(restart_from, rejudge, sample_for_people), as_json=as_json)
+        wishes = Wishes(restart_from, rejudge, sample_for_people, inspect_logs, inspect_pictures)
+        follow_evaluation(recipe, wishes, as_json=as_json)
         return
-    if rejudge or sample_for_people is not None:
+    if rejudge or sample_for_people is not None or inspect_logs is not None:
         raise UserError(
-            f"{config}: --rejudge and --sample-for-people are for evaluation recipes, which have the key `benchmarks`; "
-            "of a run, make the verdicts again with `--restart-from verdicts`."
+            f"{config}: --rejudge, --sample-for-people and --inspect-logs are for evaluation recipes, which have the "
+            "key `benchmarks`; of a run, make the verdicts again with `--restart-from verdicts`."
         )
     travel(load_config(config, overrides or ()), PARTS[2:3], restart_from, as_json)
 

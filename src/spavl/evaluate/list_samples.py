@@ -92,13 +92,7 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
     outcomes: list[Outcome] = []
     coverage: dict[str, Coverage] = {}
     for source in sources:
-        listed, kept = _within_limit(source, seed)
-        total = listed if kept is None else len(kept)
-        with progress_bar(f"samples: {source.config.name}", total) as advance:
-            found = []
-            for one in _outcomes(source, kept, pictures, seed):
-                found.append(one)
-                advance(1)
+        listed, found = read_samples(source, pictures, seed)
         samples = [one.record for one in found if isinstance(one.record, Sample)]
         coverage[source.config.name] = Coverage(
             listed=listed,
@@ -114,6 +108,22 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
     return stage.finish(
         [one.item for one in outcomes], {"coverage": {name: one.model_dump() for name, one in coverage.items()}}
     )
+
+
+def read_samples(source: Source, pictures: ImageStore, seed: int) -> tuple[int, list[Outcome]]:
+    """Returns how many rows a benchmark has, and the outcome of each within the limit; pictures go to the store.
+
+    Raises:
+        UserError: The benchmark's files are missing or damaged.
+        RunError: The disk is full.
+    """
+    listed, kept = _within_limit(source, seed)
+    found = []
+    with progress_bar(f"samples: {source.config.name}", listed if kept is None else len(kept)) as advance:
+        for one in _outcomes(source, kept, pictures, seed):
+            found.append(one)
+            advance(1)
+    return listed, found
 
 
 def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:

@@ -74,7 +74,7 @@ class Models:
 
     def _placed(self, config: ModelConfig) -> Model:
         """Returns the model where it runs."""
-        model, execution = _open(config), self._execution
+        model, execution = open_model(config), self._execution
         if isinstance(execution, LocalExecutionConfig):
             return model
         if self._workers is None:
@@ -123,7 +123,7 @@ def open_workers(config: RayExecutionConfig) -> "RayWorkers[Copy, Sequence[Reque
 
 
 def _open_copy(copy: Copy) -> Model:
-    return copy.opened(_open)
+    return copy.opened(open_model)
 
 
 def local_folder(config: ModelConfig) -> Path:
@@ -204,7 +204,12 @@ def picture_models_fingerprint(config: ImagesConfig) -> dict[str, str]:
     return found
 
 
-def _open(config: ModelConfig) -> Model:
+def open_model(config: ModelConfig) -> Model:
+    """Opens a model by itself, whose calls nobody stores.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
     if isinstance(config, EmbeddedModelConfig):
         _require_extra("embedded")
         from spavl.models.embedded import EmbeddedModel

@@ -60,12 +60,23 @@ class Evaluated(NamedTuple):
     figures: EvaluationFigures
     manifests: dict[str, Manifest]
     results: Path
-    samples: tuple[Sample, ...]
+    material: Material
+    """What the figures are made of."""
     answers: tuple[Answer, ...]
-    readings: Readings
-    """By the deciding judge."""
+    judged: Mapping[str, Judged]
+    """Judge -> what it said."""
     unfinished: Mapping[str, str] = MappingProxyType({})
     """Stage of a judge that was of no use -> why; its failures are counted, and the same command asks them again."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """What was asked."""
+        return self.material.samples
+
+    @property
+    def readings(self) -> Readings:
+        """What became of every answer, by the deciding judge."""
+        return self.material.readings[self.figures.deciding]
 
 
 def evaluation_stages(config: EvaluationConfig) -> tuple[str, ...]:
@@ -185,10 +196,10 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
     path = evaluation.run.path / "results.json"
     write_atomically(path, figures.model_dump_json(indent=1).encode() + b"\n")
     manifests = evaluation.run.manifests(evaluation_stages(config))
-    deciding = material.readings[config.deciding]
     troubles = {verdict_stage(name): one.trouble for name, one in heard.items() if one.trouble}
     troubles |= {_contest_stage(name): one.trouble for name, one in held.items() if one.trouble}
-    return Evaluated(figures, manifests, path, tuple(samples), tuple(answers), deciding, troubles)
+    judged = {name: one.judged for name, one in heard.items()}
+    return Evaluated(figures, manifests, path, material, tuple(answers), judged, troubles)
 
 
 async def sample_for_people(evaluation: Evaluation, number: int) -> tuple[Path, int]:
