@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,25 +29,37 @@ def said(pair: PreferencePair) -> dict[str, Any]:
 
 @pytest.fixture
 def joined(tmp_path: Path) -> Path:
-    """The replica of the release, 60 training rows, in TRL's columns and with classes and types on every row."""
+    """The replica of the release, 60 training rows alone, in TRL's columns with what its meta files say."""
     release = write_release(tmp_path / "SPA-VL", 60)
-    rows = [
-        trl_row(
-            images=[{"bytes": row["image"]["bytes"], "path": row["image_name"]}],
-            prompt=[{"role": "user", "content": pair.question}],
-            chosen=[{"role": "assistant", "content": pair.chosen}],
-            rejected=[{"role": "assistant", "content": pair.rejected}],
-            question_type=str(pair.question_type),
-            rationales=list(pair.rationales),
-            **dict(zip(("class1", "class2", "class3"), pair.leaf.split("/"), strict=True)),
-        )
-        for pair, row in zip(Reading(release, tmp_path / "a", meta_files=META).pairs, _rows(release), strict=True)
-    ]
-    return write_rows(tmp_path / "joined", rows)
+    for others in ("validation", "test"):
+        shutil.rmtree(release / others)
+    return export_dataset(release, "trl", tmp_path / "joined", META).folder
 
 
-def _rows(release: Path) -> list[dict[str, Any]]:
-    return [row for path in sorted(release.glob("data/*.parquet")) for row in pq.read_table(path).to_pylist()]
+def test_the_whole_replica_goes_to_trls_form_and_back_with_every_row_kept_or_counted(tmp_path: Path) -> None:
+    """200 training pairs, 20 of validation, 5 test questions of each kind; the meta files give training its classes."""
+    release = write_release(tmp_path / "SPA-VL", 200)
+    trl = export_dataset(release, "trl", tmp_path / "trl", META)
+    back = export_dataset(trl.folder, "spa_vl", tmp_path / "back")
+    rows = {"train": 200, "validation": 20, "harm": 5, "help": 5}
+    assert (trl.rows, trl.left_out) == (back.rows, back.left_out) == (rows, {})
+    for split in ("train", "validation"):
+        wanted = Reading(release, tmp_path / f"wanted_{split}", split=split, meta_files=META).pairs
+        for number, out in enumerate((trl, back)):
+            read = Reading(out.folder, tmp_path / f"{split}_{number}", split=split).pairs
+            assert [said(pair) for pair in read] == [said(pair) for pair in wanted]
+        assert all(pair.leaf.count("/") == 2 for pair in wanted)
+
+
+def test_without_its_meta_files_the_releases_training_rows_have_no_classes_and_a_wrong_folder_is_refused(
+    tmp_path: Path,
+) -> None:
+    release = write_release(tmp_path / "SPA-VL", 6)
+    out = export_dataset(release, "trl", tmp_path / "trl").folder
+    assert {pair.leaf for pair in Reading(out, tmp_path / "read").pairs} == {""}
+    with pytest.raises(UserError, match=r"--meta-files: neither .*none nor none holds"):
+        export_dataset(release, "trl", tmp_path / "other", Path("none"))
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("form", ["trl", "spa_vl"])

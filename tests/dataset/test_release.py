@@ -99,9 +99,9 @@ def test_a_split_in_two_folders_is_refused_and_each_can_be_given(release: Path, 
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("gone", ["data.meta_files", "image_info/meta.json", "null"]),
-        ("torn", ["data.meta_files", "hardq.json cannot be read"]),
-        ("text", ["data.meta_files", "easy.json is no list of objects"]),
+        ("gone", ["data.meta_files", "image_info/meta.json", "leave it out"]),
+        ("torn", ["meta_files", "hardq.json cannot be read"]),
+        ("text", ["meta_files", "easy.json is no list of objects"]),
     ],
 )
 def test_meta_files_that_cannot_be_joined_are_one_clear_error(

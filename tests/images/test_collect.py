@@ -232,7 +232,7 @@ def test_no_pictures_and_no_folder_are_refused_with_the_next_step(tmp_path: Path
     with pytest.raises(UserError, match=r"none is not a folder"):
         Run(tmp_path / "run", tmp_path / "none").collect()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty holds no picture.*`npm install`.*images\.source\.kind=folder"):
+    with pytest.raises(UserError, match=r"empty holds no picture\. Give a folder that does, or .*kind=packaged"):
         Run(tmp_path / "other", tmp_path / "empty").collect()
 
 
@@ -254,6 +254,16 @@ def test_a_collection_of_nothing_is_refused_with_the_reasons(tmp_path: Path, pic
     for name in ("red apple.png", "bell.png"):
         (pictures / name).write_bytes(b"these are words")
     run = Run(tmp_path / "run", pictures, min_similarity=0.9)
-    with pytest.raises(UserError, match=r"from 5: no_leaf 3, unreadable 2\. Lower images\.min_similarity \(now 0\.9\)"):
+    said = r"from 5: no_leaf 3, unreadable 2\. Most often no_leaf, 3 times: .*Lower images\.min_similarity \(now 0\.9\)"
+    with pytest.raises(UserError, match=said):
         run.collect()
     assert run.stage().manifest() is None
+
+
+def test_where_no_picture_can_be_opened_nobody_is_told_to_lower_a_similarity(tmp_path: Path, pictures: Path) -> None:
+    for file in pictures.iterdir():
+        file.write_bytes(b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>')
+    with pytest.raises(
+        UserError, match=r"unreadable 5\. Most often unreadable, 5 times: .*none of PNG.*\. Mend that, or"
+    ):
+        Run(tmp_path / "run", pictures, min_similarity=0).collect()

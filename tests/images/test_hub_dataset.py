@@ -92,8 +92,10 @@ def test_the_station_collects_from_a_dataset(tmp_path: Path) -> None:
         ({"bytes": b"abc", "path": "x.png"}, b"abc"),
         ({"bytes": None, "path": "inside.png"}, "inside.png"),
         ({"bytes": None, "path": "missing.png"}, "missing_picture"),
-        ({"bytes": None, "path": "../secret.png"}, "leads_out"),
-        ({"bytes": None, "path": "/etc/hostname"}, "leads_out"),
+        ({"bytes": None, "path": "../secret.png"}, "missing_picture"),
+        ({"bytes": None, "path": "/etc/hostname"}, "missing_picture"),
+        ({"bytes": None, "path": "in\0side.png"}, "missing_picture"),
+        ({"bytes": None, "path": "n" * 300}, "missing_picture"),
         ({"bytes": None, "path": None}, "no_picture"),
     ],
 )

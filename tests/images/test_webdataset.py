@@ -110,7 +110,13 @@ def test_what_leads_out_or_is_no_file_is_a_counted_failure_and_never_opened(
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("1.txt", b"\xff\xfe"), ("1.json", b"{"), ("1.json", b"[1]"), ("1.txt", b"x" * 1_000_001)],
+    [
+        ("1.txt", b"\xff\xfe"),
+        ("1.json", b"{"),
+        ("1.json", b"[1]"),
+        ("1.json", b"[" * 100_000),
+        ("1.txt", b"x" * 1_000_001),
+    ],
 )
 def test_a_caption_that_cannot_be_read_is_a_counted_failure_of_its_picture(
     tmp_path: Path, name: str, text: bytes

@@ -11,6 +11,7 @@ from spavl.dataset.croissant import write_croissant
 from spavl.dataset.describe import Tally, joined
 from spavl.dataset.image_info import copy_image_info
 from spavl.dataset.json_formats import JsonExport
+from spavl.dataset.meta_files import meta_paths, read_meta
 from spavl.dataset.parquet_formats import ParquetExport
 from spavl.dataset.source_rows import SourceRow, read_source
 from spavl.errors import UserError
@@ -57,27 +58,29 @@ class Exported(NamedTuple):
     """Reason -> rows that are not there."""
 
 
-def export_dataset(dataset: Path, form: str, out: Path) -> Exported:
+def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None = None) -> Exported:
     """Writes a dataset in another format; it is made beside its place and renamed, so a crash leaves no half of it.
 
     Args:
         dataset: Folder with Parquet files.
         form: One of `FORMATS`.
         out: Folder that is not there yet.
+        meta_files: The folder of the meta files of SPA-VL's release, joined to rows that lack classes and types.
 
     Raises:
-        UserError: The format is unknown, the folder is there already, or the dataset cannot be read or has no row for
-            this format.
+        UserError: The format is unknown, the folder is there already, or the dataset or the meta files cannot be read,
+            or it has no row for this format.
         RunError: The disk is full.
     """
     if form not in FORMATS:
         raise UserError(f"--format {form}: allowed are {', '.join(FORMATS)}.")
     if out.exists():
         raise UserError(f"--out {out} is there already. Give a folder that is not, or move it away.")
+    meta = read_meta(meta_paths(meta_files, dataset, "--meta-files"))
     with new_folder(out) as making:
         exporter = _exporter(form, making, out.resolve())
         tally, rows, left_out = Tally(), Counter[str](), Counter[str]()
-        for row in read_source(dataset):
+        for row in read_source(dataset, meta):
             if isinstance(row, Failure):
                 left_out[row.reason] += 1
             elif not exporter.add(row):

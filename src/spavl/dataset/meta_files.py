@@ -6,13 +6,14 @@ joins by the picture's name and the question; where names are spelt in two ways,
 unique, and a picture by its MD5.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spavl.dataset.columns import row_pictures
 from spavl.errors import UserError
-from spavl.recipe_config import DataConfig
 
 TAGS = ("easy", "hardq", "hards", "hardd")
 """The release's names of question types; its code calls `hards` `hardd`."""
@@ -39,25 +40,37 @@ class MetaFiles(NamedTuple):
         classes = _first(self.pictures, [(name,), (last,), (md5,)])
         return classes | _first(self.questions, [(name, asked), (last, asked), (asked,)])
 
+    def of_row(self, row: Mapping[str, Any], question: str) -> dict[str, Any]:
+        """Returns what is known of a row with a picture: by the picture's name, or its bytes."""
+        if not self.files:
+            return {}
+        picture = row_pictures(row)[0]
+        md5 = hashlib.md5(picture.content, usedforsecurity=False).hexdigest() if picture.content else ""
+        return self.of(str(row.get("image_name") or picture.name or ""), md5, question)
 
-def meta_paths(config: DataConfig, folder: Path) -> tuple[Path, ...]:
-    """Returns the files that are joined: none where the configuration names no folder.
+
+NO_META = MetaFiles((), {}, {})
+
+
+def meta_paths(meta_files: Path | None, folder: Path, field: str = "data.meta_files") -> tuple[Path, ...]:
+    """Returns the files that are joined: none where no folder is named.
 
     Args:
-        config: The data's configuration.
-        folder: The dataset's folder; `data.meta_files` is looked for in it first.
+        meta_files: The folder that is named; it is looked for in the dataset's first.
+        folder: The dataset's folder.
+        field: Where it is named, for messages.
 
     Raises:
         UserError: There is no such folder, or it lacks `image_info/meta.json`.
     """
-    if config.meta_files is None:
+    if meta_files is None:
         return ()
-    places = [folder / config.meta_files, config.meta_files]
+    places = [folder / meta_files, meta_files]
     found = next((place for place in places if (place / PICTURES).is_file()), None)
     if found is None:
         raise UserError(
-            f"data.meta_files: neither {places[0]} nor {places[1]} holds {PICTURES}. Give the folder of the release's "
-            "meta files, or null to train without classes and question types."
+            f"{field}: neither {places[0]} nor {places[1]} holds {PICTURES}. Give the folder of the release's meta "
+            "files, or leave it out to go without classes and question types."
         )
     questions = [found / part / f"{tag}.json" for part in ("split", "prefer") for tag in TAGS]
     return (found / PICTURES, *(path for path in questions if path.is_file()))
@@ -91,12 +104,12 @@ def read_entries(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     try:
         body = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"data.meta_files: {path} cannot be read ({str(error)[:200]}). Get the file again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"meta_files: {path} cannot be read ({str(error)[:200]}). Get the file again.") from error
     if isinstance(body, dict):
         body = [{"image": name} | entry if isinstance(entry, dict) else entry for name, entry in body.items()]
     if not isinstance(body, list) or not all(isinstance(entry, dict) for entry in body):
-        raise UserError(f"data.meta_files: {path} is no list of objects. Get the release's own file.")
+        raise UserError(f"meta_files: {path} is no list of objects. Get the release's own file.")
     yield from body
 
 

@@ -17,14 +17,14 @@ from pydantic import ValidationError
 
 from spavl.config_file import describe_errors
 from spavl.dataset.columns import Texts, known_columns, question_type, read_texts, row_pictures, said
-from spavl.dataset.meta_files import MetaFiles, meta_paths, read_meta
+from spavl.dataset.meta_files import meta_paths, read_meta
 from spavl.errors import UserError
 from spavl.execution import progress_bar
 from spavl.models.ask import outcome
 from spavl.recipe_config import DataConfig
 from spavl.records import Failure, ImageRecord, PreferencePair, content_id
 from spavl.store import ImageStore, Manifest, StageDirectory, UnreadableImage
-from spavl.store.split_files import SplitFiles
+from spavl.store.split_files import SplitFiles, file_inside
 
 MARK = r"(?:<\|vision_start\|>)?(?:<image>|<\|image_pad\|>|<start_of_image>|<IMG_CONTEXT>)(?:<\|vision_end\|>)?"
 """What stands for a picture in the prompts of the families that are trained."""
@@ -107,9 +107,9 @@ class _Album:
         return self._stored(found[0].content) if found[0].content else self._from_file(str(found[0].name))
 
     def _from_file(self, name: str) -> str | Failure:
-        path = (self._images / name).resolve()
-        if not path.is_relative_to(self._images) or not path.is_file():
-            return Failure(reason="missing_picture", message=f"{name} is no file in the folder of pictures")
+        path = file_inside(self._images, name)
+        if path is None:
+            return Failure(reason="missing_picture", message=f"{name!r} is no file in the folder of pictures")
         if path.stat().st_size > self._store.limits.max_bytes:
             return Failure(reason="too_large", message=f"{name}: too many bytes", dropped=True)
         return self._stored(path.read_bytes())
@@ -131,7 +131,7 @@ class _Reader:
     def __init__(self, config: DataConfig, files: SplitFiles, store: ImageStore) -> None:
         self.files = files
         self.columns = known_columns(files.schema)
-        self.meta = read_meta(meta_paths(config, files.folder))
+        self.meta = read_meta(meta_paths(config.meta_files, files.folder))
         self._split = config.split
         images = config.images or files.folder / "images"
         if self.columns.pictures == ("image_name",) and not images.is_dir():
@@ -154,7 +154,7 @@ class _Reader:
         image_id = self._album.image_id(row)
         if isinstance(image_id, Failure):
             return image_id
-        described = _joined(row, texts.question, self.meta) if self.meta.files else {}
+        described = self.meta.of_row(row, texts.question)
         described |= {name: row[name] for name in self.columns.optional if row[name] is not None}
         place = f"{self._split} row {number} (in {self.files.file_of(number).name})"
         try:
@@ -174,13 +174,6 @@ class _Reader:
 def _without_mark(question: str) -> str:
     """Returns a question without a picture's mark at its beginning or else at its end."""
     return _END_MARK.sub("", question, count=1)
-
-
-def _joined(row: Mapping[str, Any], question: str, meta: MetaFiles) -> dict[str, Any]:
-    """Returns what the meta files say of a row: by its picture's name, or its picture's bytes."""
-    picture = row_pictures(row)[0]
-    md5 = hashlib.md5(picture.content, usedforsecurity=False).hexdigest() if picture.content else ""
-    return meta.of(str(row.get("image_name") or picture.name or ""), md5, question)
 
 
 def _ids(image_id: str, texts: Texts) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from spavl.dataset.columns import PICTURE_COLUMNS, PROMPT_COLUMNS, row_pictures, said
 from spavl.errors import UserError
+from spavl.store.split_files import file_inside
 
 ROWS_AT_ONCE = 100
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
@@ -97,11 +98,9 @@ def _pictures(row: Mapping[str, Any], folder: Path) -> Iterator[bytes]:
 
 def _named(folder: Path, name: str) -> Iterator[bytes]:
     """Yields the picture that a row names, if it lies in the folder."""
-    for place in (folder / name, folder / "images" / name):
-        path = place.resolve()
-        if path.is_relative_to(folder.resolve()) and path.is_file():
-            yield path.read_bytes()
-            return
+    path = file_inside(folder, name) or file_inside(folder / "images", name)
+    if path is not None:
+        yield path.read_bytes()
 
 
 def _loose_files(folder: Path) -> Iterator[Shown]:
@@ -111,8 +110,8 @@ def _loose_files(folder: Path) -> Iterator[Shown]:
         if path.suffix.lower() not in TABLE_SUFFIXES:
             continue
         for number, (text, name) in enumerate(_prompts(path)):
-            picture = (path.parent / name).resolve() if name else None
-            if picture is not None and not (picture.is_relative_to(folder.resolve()) and picture.is_file()):
+            picture = file_inside(folder, str(path.parent.relative_to(folder) / name)) if name else None
+            if name and picture is None:
                 raise UserError(f"{path}, entry {number}: {name!r} is no file of the folder. Correct the name.")
             named |= {picture} if picture is not None else set()
             yield Shown(
@@ -130,7 +129,7 @@ def _prompts(path: Path) -> list[tuple[str, str]]:
         if path.suffix == ".txt":
             return [(line, "") for line in content.splitlines() if line.strip()]
         rows = _entries(path.suffix, content)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {error}. Save it as {path.suffix[1:].upper()} in UTF-8.") from error
     return [(_field(row, TEXT_FIELDS), _field(row, NAME_FIELDS)) for row in rows]
 

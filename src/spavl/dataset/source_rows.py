@@ -21,10 +21,11 @@ from spavl.dataset.columns import (
     read_texts,
     row_pictures,
 )
+from spavl.dataset.meta_files import NO_META, MetaFiles
 from spavl.dataset.rows import QUESTION_COLUMNS, TEXT_COLUMNS
 from spavl.errors import UserError
 from spavl.records import Failure
-from spavl.store.split_files import split_of
+from spavl.store.split_files import file_inside, split_of
 
 ROWS_AT_ONCE = 100
 LABELS = tuple(dict.fromkeys((*TEXT_COLUMNS, *QUESTION_COLUMNS[1:], "rationales")))
@@ -56,8 +57,12 @@ def stored_name(sha256: str, suffix: str) -> str:
     return f"{sha256[:16]}.{suffix}"
 
 
-def read_source(folder: Path) -> Iterator[SourceRow | Failure]:
+def read_source(folder: Path, meta: MetaFiles = NO_META) -> Iterator[SourceRow | Failure]:
     """Yields every row, or why it is none.
+
+    Args:
+        folder: The dataset.
+        meta: What files beside it say of rows that do not say it themselves.
 
     Raises:
         UserError: There is no such folder or no Parquet in it, a file is damaged, or a column is missing.
@@ -79,7 +84,7 @@ def read_source(folder: Path) -> Iterator[SourceRow | Failure]:
                 for batch in file.iter_batches(ROWS_AT_ONCE):
                     for row in batch.to_pylist():
                         texts = read_texts(row, columns) if columns else _question(row)
-                        yield texts if isinstance(texts, Failure) else _row(split_of(path), row, texts, folder)
+                        yield texts if isinstance(texts, Failure) else _row(split_of(path), row, texts, (folder, meta))
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."
@@ -94,8 +99,9 @@ def _question(row: Mapping[str, Any]) -> tuple[str, None, None] | Failure:
 
 
 def _row(
-    split: str, row: Mapping[str, Any], texts: Texts | tuple[str, None, None], folder: Path
+    split: str, row: Mapping[str, Any], texts: Texts | tuple[str, None, None], beside: tuple[Path, MetaFiles]
 ) -> SourceRow | Failure:
+    folder, meta = beside
     question, chosen, rejected = texts
     pictures = row_pictures(row)
     if len(pictures) != 1:
@@ -103,7 +109,7 @@ def _row(
     content = pictures[0].content or _beside(folder, pictures[0].name or "")
     if not content:
         return Failure(reason="missing_picture", message=f"{pictures[0].name} is no file of the dataset")
-    labels = {name: row[name] for name in LABELS if row.get(name) not in (None, "", [])}
+    labels = meta.of_row(row, question) | {name: row[name] for name in LABELS if row.get(name) not in (None, "", [])}
     if kind := question_type(labels.get("question_type")):
         labels["question_type"] = str(kind)
     answers = (chosen, rejected) if chosen is not None and rejected is not None else None
@@ -111,5 +117,5 @@ def _row(
 
 
 def _beside(folder: Path, name: str) -> bytes | None:
-    path = (folder / "images" / name).resolve()
-    return path.read_bytes() if path.is_relative_to((folder / "images").resolve()) and path.is_file() else None
+    path = file_inside(folder / "images", name)
+    return path.read_bytes() if path is not None else None

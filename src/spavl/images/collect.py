@@ -22,6 +22,7 @@ from spavl.images.dedup import KeptPictures
 from spavl.images.examine import Examiner
 from spavl.images.review import ExplicitGate, WaitingList
 from spavl.images.sources import Album, check_unchanged, open_source
+from spavl.models.ask import commonest
 from spavl.models.replay import Replay, check_replayed
 from spavl.records import Failure, ImageRecord
 from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory
@@ -185,18 +186,24 @@ def _finish(
     """Checks that there are pictures, says whose they are, and writes the manifest."""
     records = stage.records(ImageRecord)
     if not records:
-        reasons = Counter(failure.reason for failure in stage.failures().values())
-        raise UserError(
-            f"No picture was collected from {len(candidates)}: "
-            f"{', '.join(f'{reason} {count}' for reason, count in sorted(reasons.items()))}. "
-            f"Lower images.min_similarity (now {config.min_similarity}) or give other pictures with "
-            f"images.source.kind=folder, and add `--restart-from {stage.name}`."
-        )
+        raise _nothing(config, stage)
     facts = _facts(config, leaves, candidates, records)
     for source, used in facts["sources"].items():
         licences = ", ".join(used["licences"]) or "none taken"
         _say(f"{used['collected']} of {used['pictures']} pictures of {source} ({licences})")
     return stage.finish([candidate.item for candidate in candidates], facts)
+
+
+def _nothing(config: ImagesConfig, stage: StageDirectory) -> UserError:
+    """Says why nothing was collected, and what would help against the commonest reason."""
+    failures = stage.failures().values()
+    reasons = Counter(failure.reason for failure in failures)
+    counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+    remedy = f"Lower images.min_similarity (now {config.min_similarity})" if reasons["no_leaf"] else "Mend that"
+    return UserError(
+        f"No picture was collected from {len(failures)}: {counted}. Most often {commonest(failures)}. {remedy}, or "
+        f"give other pictures with images.source, and add `--restart-from {stage.name}`."
+    )
 
 
 def _facts(

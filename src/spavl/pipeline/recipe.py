@@ -130,7 +130,7 @@ def _read(recipe: RecipeConfig, run: RunDirectory, store: ImageStore) -> None:
     """Runs the reading stage unless it is finished; the files themselves, not where they lie, are its identity."""
     files = find_split(recipe.data)
     data = identity(recipe.data) | {"files": [hash_file(path) for path in files.files]}
-    data["meta_files"] = [hash_file(path) for path in meta_paths(recipe.data, files.folder)]
+    data["meta_files"] = [hash_file(path) for path in meta_paths(recipe.data.meta_files, files.folder)]
     stage = run.stage(
         "pairs", {name: value for name, value in data.items() if name not in ("path", "revision", "images")}
     )

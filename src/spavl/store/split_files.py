@@ -159,3 +159,12 @@ def _splits_of(path: Path) -> tuple[str, ...]:
 
 def _damaged(key: str, path: Path, error: Exception) -> str:
     return f"{key}.path: {path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."
+
+
+def file_inside(folder: Path, name: str) -> Path | None:
+    """Returns the file that a row names, or None where it leads out of the folder or there is no such file."""
+    try:
+        path = (folder / name).resolve()
+        return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, or a link to itself
+        return None
