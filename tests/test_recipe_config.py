@@ -47,6 +47,9 @@ def test_overrides_reach_every_part(tmp_path: Path) -> None:
         ("train.beta=-1", ["`train.beta`", "-1"]),
         ("data.limit=0", ["`data.limit`", "0"]),
         ("data={}", ["`data.path` is missing"]),
+        ("train.method=sft", ["`train.method`", "'sft'", "'dpo', 'reward', 'ppo'"]),
+        ("train={method: reward, beta: 0.1}", ["`train.beta`", "not a known key"]),
+        ("train={method: reward, held_out_fraction: 1}", ["`train.held_out_fraction`", "1"]),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, override: str, words: list[str]) -> None:

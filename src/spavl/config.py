@@ -26,10 +26,13 @@ from spavl.judge_config import PairwiseJudgeConfig as PairwiseJudgeConfig
 from spavl.judge_config import RubricJudgeConfig as RubricJudgeConfig
 from spavl.judge_config import RulesJudgeConfig as RulesJudgeConfig
 from spavl.judge_config import judges_model as judges_model
+from spavl.method_config import AlignmentConfig
 from spavl.question_config import CaptionsConfig as CaptionsConfig
 from spavl.question_config import ChecksConfig as ChecksConfig
 from spavl.question_config import QuestionsConfig as QuestionsConfig
+from spavl.rl_config import RlConfig as RlConfig
 from spavl.train_config import LoraSettings as LoraSettings
+from spavl.train_config import RewardModelConfig as RewardModelConfig
 from spavl.train_config import TrainConfig as TrainConfig
 from spavl.train_config import TrainSettings as TrainSettings
 from spavl.train_config import WeightSettings as WeightSettings
@@ -208,7 +211,11 @@ class RunConfig(Config):
     labels: LabelsConfig = LabelsConfig()
     preferences: PreferencesConfig = PreferencesConfig()
     dataset: DatasetConfig = DatasetConfig()
-    train: TrainConfig
+    reward: RewardModelConfig | None = None
+    """A reward model made from the training pairs, in the run's folder `reward`, where a reward of kind `model` may
+    find it; `null` for none."""
+    train: AlignmentConfig
+    """How the model is aligned: `method` is `dpo`, or `ppo`, `rloo`, `grpo`."""
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @model_validator(mode="after")
@@ -216,14 +223,19 @@ class RunConfig(Config):
         for field, name in self._model_names():
             if name not in self.models:
                 raise ValueError(f"{field}: there is no model '{name}'; `models` has {', '.join(sorted(self.models))}")
-        if self.models[self.train.model].kind == "openai":
-            raise ValueError(f"train.model: '{self.train.model}' is behind a server; choose one of kind embedded or hf")
+        for field, trained in (("train", self.train), ("reward", self.reward)):
+            if trained is not None and self.models[trained.model].kind == "openai":
+                raise ValueError(
+                    f"{field}.model: '{trained.model}' is behind a server; choose one of kind embedded or hf"
+                )
         return self
 
     def _model_names(self) -> list[tuple[str, str]]:
         named = [("questions.writer", self.questions.writer), ("train.model", self.train.model)]
         for name, responder in self.responses.responders.items():
             named.append((f"responses.responders.{name}.model", responder.model))
+        if self.reward is not None:
+            named.append(("reward.model", self.reward.model))
         if self.captions.writer is not None:
             named.append(("captions.writer", self.captions.writer))
         for field, check in (("relevance", self.checks.relevance), ("harmfulness", self.checks.harmfulness)):

@@ -70,7 +70,8 @@ def _describe(detail: Any, body: object) -> str:  # noqa: ANN401  # pydantic's E
     if detail["type"] == "union_tag_not_found":
         return f"`{where}.kind` is missing"
     if detail["type"] == "union_tag_invalid":
-        return f"`{where}.kind`: {detail['ctx']['tag']!r} is none of {detail['ctx']['expected_tags']}"
+        key = "method" if "method" in detail["ctx"]["discriminator"] else "kind"
+        return f"`{where}.{key}`: {detail['ctx']['tag']!r} is none of {detail['ctx']['expected_tags']}"
     said = detail["msg"].removeprefix("Value error, ").replace("Tuple should", "List should")
     if detail["type"] == "tuple_type":
         said = "Input should be a list, for example [a, b]"

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from spavl.config import Config, EmbeddedModelConfig, HfModelConfig, NamedPath, TrainConfig, TrainSettings
+from spavl.config import Config, EmbeddedModelConfig, HfModelConfig, NamedPath, TrainSettings
+from spavl.method_config import MethodConfig, MethodSettings, of_model
 
 
 class DataConfig(Config):
@@ -46,10 +47,11 @@ class RecipeConfig(Config):
     model: Annotated[EmbeddedModelConfig | HfModelConfig, Field(discriminator="kind")]
     """The model to start from; `train.dtype` and `train.device` say how it is trained."""
     data: DataConfig
-    train: TrainSettings = TrainSettings()
+    train: MethodSettings = TrainSettings()
+    """What is trained: `method` is `dpo`, `reward`, `ppo`, `rloo` or `grpo`."""
 
     @property
-    def settings(self) -> TrainConfig:
+    def settings(self) -> MethodConfig:
         """The training settings, and the model's name."""
         name = Path(self.model.path).name if isinstance(self.model, HfModelConfig) else self.model.kind
-        return TrainConfig(model=name, **dict(self.train))
+        return of_model(self.train, name)

@@ -18,14 +18,31 @@ def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
-def training_line(facts: Mapping[str, Any]) -> str:
-    """Returns for a person what the training stage's facts say of the pairs and the steps."""
+def training_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Returns for a person what a training stage's facts say, whatever was trained."""
+    if "rounds" in facts:
+        alarms = ", ".join(f"{name} {count}" for name, count in facts["alarms"].items() if count) or "none"
+        return [f"{'':<12}{facts['rounds']:>6} rounds on {facts['prompts']} prompts; alarms: {alarms}"]
     reasons = ", ".join(f"{reason} {count}" for reason, count in facts["dropped"].items() if count)
-    alarms = facts.get("alarms", "an unknown number of")  # older manifests do not say
-    return (
+    line = (
         f"{'':<12}{facts['pairs']:>6} pairs trained on, {sum(facts['dropped'].values())} dropped"
-        f"{f' ({reasons})' if reasons else ''}, {facts['benign_pairs_left_out']} benign ones left out; {alarms} steps "
-        f"with the chosen answers falling; {facts['questions_with_broken_marks']} questions with broken marks"
+        f"{f' ({reasons})' if reasons else ''}, {facts['benign_pairs_left_out']} benign ones left out; "
+    )
+    marks = f"{facts['questions_with_broken_marks']} questions with broken marks"
+    if "held_out" in facts:
+        return [line + marks, f"{'':<12}{_held_out(facts['held_out'])}"]
+    alarms = facts.get("alarms", "an unknown number of")  # older manifests do not say
+    return [f"{line}{alarms} steps with the chosen answers falling; {marks}"]
+
+
+def _held_out(figures: Mapping[str, Any] | None) -> str:
+    if figures is None:
+        return "reward model not measured: nothing was held out"
+    right = figures["accuracy"]
+    return (
+        f"reward model right in {100 * right['value']:.1f} % [{100 * right['low']:.1f}, {100 * right['high']:.1f}] of "
+        f"{right['n']} held-out pairs about {figures['pictures']} pictures; calibration error "
+        f"{figures['calibration_error']:.3f}"
     )
 
 

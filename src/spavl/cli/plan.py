@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spavl.cli.options import say
-from spavl.config import TrainConfig
+from spavl.config import RewardModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     from spavl.train.memory import MemoryLine
@@ -18,7 +18,7 @@ ProcessCount = Annotated[
 GIB, TERA = 2**30, 1e12
 
 
-def say_plan(plan: "TrainingPlan", train: TrainConfig, as_json: bool) -> None:
+def say_plan(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig, as_json: bool) -> None:
     """Prints a plan; of several processes only the main one does."""
     from spavl.train import is_follower  # torch loads here, and not for `--help`
 
@@ -34,7 +34,7 @@ def as_dict(plan: "TrainingPlan") -> dict[str, Any]:
     return plan._asdict() | lists | sums
 
 
-def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
+def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> list[str]:
     """Returns the plan for a person; formulas stand beside the figures."""
     lora = f"LoRA of rank {train.lora.rank}" if train.lora else "all weights"
     lines = [f"trains       {train.model}, language by {lora}, in {train.dtype} on {train.device}"]
@@ -45,9 +45,8 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig) -> list[str]:
     if plan.steps is not None:
         about = "" if plan.pairs_exact else "about "
         steps = f"{about}{plan.steps:,} = {train.epochs} x ceil({about}{plan.pairs:,} pairs / {train.batch_size})"
-    kept = (
-        "reference and frozen pictures" if any("reference" in loss.needs for loss in train.loss) else "frozen pictures"
-    )
+    losses = train.loss if isinstance(train, TrainConfig) else ()
+    kept = "reference and frozen pictures" if any("reference" in loss.needs for loss in losses) else "frozen pictures"
     rows_per_tree = plan.row_tokens_per_step / plan.tokens_per_step
     lines += [
         f"steps        {steps}",
@@ -72,7 +71,7 @@ def _need(line: "MemoryLine") -> str:
     return f"  {line.name:<11}{line.bytes / GIB:>8.3f} GiB  {line.formula}"
 
 
-def _devices(plan: "TrainingPlan", train: TrainConfig) -> str:
+def _devices(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> str:
     return f" on each of {plan.processes} devices ({train.parallel})" if plan.processes > 1 else ""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from spavl.cli.evaluation import ForPeople, InspectLogs, InspectPictures, Rejudge, Wishes, follow_evaluation
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
-from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say, training_line
+from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say, training_lines
 from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
@@ -21,6 +21,7 @@ from spavl.recipe_config import RecipeConfig
 
 if TYPE_CHECKING:
     from spavl.models import Replay
+    from spavl.store import Manifest
 
 PARTS = ("build", "train", "evaluate", "report")
 ReplayStored = Annotated[
@@ -83,9 +84,9 @@ def train(
         return
     loaded = validate_body(RunConfig, body, config)
     if plan:
-        from spavl.pipeline.plan import plan_train  # torch loads here, and not for `--help`
+        from spavl.pipeline.plan import plan_train, plannable  # torch loads here, and not for `--help`
 
-        say_plan(plan_train(loaded, processes), loaded.train, as_json)
+        say_plan(plan_train(loaded, processes), plannable(loaded.train), as_json)
         return
     travel(loaded, PARTS[1:2], restart_from, as_json)
 
@@ -156,12 +157,10 @@ def _walk(
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
         manifests = road.run.manifests(pipeline.ALL_STAGES)
-        counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
-        result: dict[str, Any] = {"run": str(config.run), "counts": counts}
-        lines = [counts_line(name, one) for name, one in counts.items()]
+        result, lines = _counted(config, manifests)
         if "train" in parts:
-            lines.append(training_line(manifests["train"].facts))
-            result["facts"] = {"train": manifests["train"].facts}
+            result["facts"] = {name: manifests[name].facts for name in ("reward", "train") if name in manifests}
+            lines += [line for facts in result["facts"].values() for line in training_lines(facts)]
         if "report" in parts:
             from spavl.report import write_report
 
@@ -169,3 +168,8 @@ def _walk(
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
     return result, lines
+
+
+def _counted(config: RunConfig, manifests: "Mapping[str, Manifest]") -> tuple[dict[str, Any], list[str]]:
+    counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
+    return {"run": str(config.run), "counts": counts}, [counts_line(name, one) for name, one in counts.items()]

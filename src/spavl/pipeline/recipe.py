@@ -4,19 +4,29 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from spavl.config import TrainConfig
+from spavl.config import RlConfig, TrainConfig
 from spavl.dataset import find_split, meta_paths, read_pairs, sample_pairs, stored_pictures
 from spavl.errors import UserError
+from spavl.method_config import MethodConfig
 from spavl.models import local_folder
 from spavl.models.weights import weights_digest
+from spavl.pipeline.plan import plannable
 from spavl.pipeline.road import identity
-from spavl.pipeline.train import align, is_trained, safety_labelled, training_identity, training_pairs
+from spavl.pipeline.train import (
+    TrainingMaterial,
+    is_trained,
+    learnt_pairs,
+    run_training,
+    safety_labelled,
+    training_identity,
+)
 from spavl.recipe_config import DataConfig, RecipeConfig
 from spavl.records import PreferencePair
 from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory
 from spavl.store.manifest import hash_file
 from spavl.train import check_ready
 from spavl.train.plan import Offered, TrainingPlan, plan_training
+from spavl.train.rl.sources import Sources
 
 RECIPE_STAGES = ("pairs", "train")
 SAMPLED_ROWS = 64
@@ -48,7 +58,8 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         settings = training_identity(config, weights_digest(folder), recipe.seed)
         stage = run.stage("train", settings, ("pairs",))
         if not is_trained(stage):
-            align(stage, config, pairs, stored_pictures(store).__getitem__, folder, recipe.seed)
+            material = TrainingMaterial(pairs, stored_pictures(store).__getitem__)
+            run_training(stage, config, material, folder, recipe.seed, Sources())
         return run.manifests(RECIPE_STAGES)
 
 
@@ -65,12 +76,12 @@ def plan_recipe(recipe: RecipeConfig, processes: int = 1) -> TrainingPlan:
         UserError: The data or the model cannot be used, a pair does not fit, or no row that was looked at says what
             the settings ask for.
     """
-    config, folder = recipe.settings, local_folder(recipe.model)
+    config, folder = plannable(recipe.settings), local_folder(recipe.model)
     run = RunDirectory(recipe.run, recipe.seed)
     if "pairs" in run.manifests(RECIPE_STAGES[:1]):
         read = run.records("pairs", PreferencePair)
         check_known(config, read)
-        pairs = training_pairs(read, config.max_benign_share, recipe.seed)
+        pairs = learnt_pairs(config, read, recipe.seed)
         offered = Offered(pairs, stored_pictures(_store(recipe.data, recipe.run / "pictures")).__getitem__)
         return plan_training(config, folder, offered, recipe.seed, processes)
     if not Path(recipe.data.path).expanduser().is_dir():
@@ -85,7 +96,7 @@ def _sampled(recipe: RecipeConfig, store: ImageStore) -> Offered:
     """Returns pairs from some rows, and how many all rows will be if they are like these."""
     files = find_split(recipe.data)
     usable, rows = sample_pairs(recipe.data, files, store, SAMPLED_ROWS)
-    pairs = training_pairs(usable, recipe.settings.max_benign_share, recipe.seed)
+    pairs = learnt_pairs(plannable(recipe.settings), usable, recipe.seed)
     if not pairs:
         raise UserError(
             f"data.path: none of {rows} rows that were looked at can be trained on. A row needs one picture, a "
@@ -100,7 +111,7 @@ def _sampled(recipe: RecipeConfig, store: ImageStore) -> Offered:
     )
 
 
-def check_known(config: TrainConfig, pairs: Sequence[PreferencePair], whose: str = "dataset's") -> None:
+def check_known(config: MethodConfig, pairs: Sequence[PreferencePair], whose: str = "dataset's") -> None:
     """Checks that the data says what the settings ask for.
 
     Args:
@@ -111,8 +122,10 @@ def check_known(config: TrainConfig, pairs: Sequence[PreferencePair], whose: str
     Raises:
         UserError: It does not.
     """
+    if isinstance(config, RlConfig):
+        return
     unlabelled = not safety_labelled(pairs)
-    for place, loss in enumerate(config.loss):
+    for place, loss in enumerate(config.loss if isinstance(config, TrainConfig) else ()):
         if unlabelled and "safety" in loss.needs:
             raise UserError(
                 f"train.loss.{place}: {loss.kind} needs to know which answers are safe, and none of the {whose} "

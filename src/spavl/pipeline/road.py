@@ -36,7 +36,9 @@ STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
 OPINIONS = "opinions"
 """A stage of building that is there only where `labels.others` are asked. Nothing is made from it: it is made again
 alone."""
-ALL_STAGES = (*STAGES, OPINIONS)
+REWARD = "reward"
+"""A stage that is there only where the run makes a reward model."""
+ALL_STAGES = (*BUILD_STAGES, REWARD, *STAGES[len(BUILD_STAGES) :], OPINIONS)
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
     "per_host": "the same",

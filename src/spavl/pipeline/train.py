@@ -1,19 +1,24 @@
-"""The training road: aligns the model on the dataset's training pairs."""
+"""The training road: aligns the model on the dataset's training pairs, or by rewards on their prompts."""
 
 import hashlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from spavl.config import TrainConfig
+from spavl.config import RewardModelConfig, RlConfig, TrainConfig
 from spavl.dataset import DatasetRow
+from spavl.method_config import MethodConfig
 from spavl.models import local_folder
 from spavl.models.ask import outcome
 from spavl.pipeline.road import Road, identity
 from spavl.records import PreferencePair, QuestionType, Record
 from spavl.store import Manifest, StageDirectory
-from spavl.train import train_dpo
+from spavl.train import TrainResult, train_dpo
+from spavl.train.reward_station import RewardPairs, RewardResult, hold_out, train_reward
+from spavl.train.rl import RlResult, prompts_of, train_rl
+from spavl.train.rl.sources import Sources
+from spavl.train.rl.station import Asked
 
 
 class Checkpoint(Record):
@@ -32,17 +37,64 @@ class Checkpoint(Record):
 
 
 async def train(road: Road) -> None:
-    """Runs the training stage unless it is finished."""
-    config = road.config
-    settings = training_identity(config.train, road.model_config(config.train.model), config.seed)
-    stage = road.stage("train", settings, "images", "dataset")
+    """Runs the training stages that are not finished: the reward model where there is to be one, then the model."""
+    if road.config.reward is not None:
+        _train(road, "reward", road.config.reward, ("images", "dataset"))
+    made = ("images", "dataset", *(["reward"] if road.config.reward else []))
+    _train(road, "train", road.config.train, made)
+
+
+def _train(road: Road, name: str, config: MethodConfig, upstream: Sequence[str]) -> None:
+    settings = training_identity(config, road.model_config(config.model), road.config.seed)
+    stage = road.stage(name, settings, *upstream)
     if is_trained(stage):
         return
-    show, folder = road.shower(), local_folder(config.models[config.train.model])
-    align(stage, config.train, offered_pairs(road), lambda image_id: show(image_id).path, folder, config.seed)
+    show, folder = road.shower(), local_folder(road.config.models[config.model])
+    material = TrainingMaterial(offered_pairs(road), lambda image_id: show(image_id).path, validation_pairs(road))
+    run_training(stage, config, material, folder, road.config.seed, Sources(road.models, show))
 
 
-def training_identity(config: TrainConfig, model: object, seed: int) -> dict[str, Any]:
+class TrainingMaterial(NamedTuple):
+    """What there is to train on."""
+
+    pairs: Sequence[PreferencePair]
+    """The training split."""
+    picture: Callable[[str], Path]
+    """Image id -> file."""
+    validation: Sequence[PreferencePair] = ()
+    """Pairs that a reward model is measured on."""
+
+
+def run_training(  # a training is these
+    stage: StageDirectory,
+    config: MethodConfig,
+    material: TrainingMaterial,
+    folder: Path,
+    seed: int,
+    sources: Sources,
+) -> Manifest:
+    """Runs a training stage of any method: one item, the model.
+
+    Args:
+        stage: Where it is trained.
+        config: Settings.
+        material: Pairs and pictures.
+        folder: The model to start from.
+        seed: The run's seed.
+        sources: Opens what the settings name as rewards.
+
+    Raises:
+        UserError: The model cannot be trained so, or on these pairs.
+        RunError: The loss is not finite, a checkpoint is damaged, or the disk is full.
+    """
+    if isinstance(config, RewardModelConfig):
+        return make_reward_model(stage, config, material, folder, seed)
+    if isinstance(config, RlConfig):
+        return reinforce(stage, config, material, folder, seed, sources)
+    return align(stage, config, material.pairs, material.picture, folder, seed)
+
+
+def training_identity(config: MethodConfig, model: object, seed: int) -> dict[str, Any]:
     """Returns what makes a training the same training: of the model not its name, but what `model` says of it."""
     settings = identity(config)
     del settings["model"]
@@ -79,14 +131,7 @@ def align(
     pairs = training_pairs(offered, config.max_benign_share, seed)
     result = train_dpo(config, pairs, picture, folder, stage.path, seed)
     trained = len(pairs) - sum(result.dropped.values())
-    checkpoint = Checkpoint(
-        weights=result.weights_sha256,
-        base=config.model,
-        steps=result.steps,
-        pairs=trained,
-        trainable_parameters=result.trainable_parameters,
-    )
-    stage.append([outcome("dpo", checkpoint)])
+    stage.append([outcome("dpo", _checkpoint(config, result, trained))])
     facts = {
         "pairs": trained,
         "benign_pairs_left_out": len(offered) - len(pairs),
@@ -98,14 +143,110 @@ def align(
     return stage.finish(["dpo"], facts)
 
 
+def make_reward_model(
+    stage: StageDirectory, config: RewardModelConfig, material: TrainingMaterial, folder: Path, seed: int
+) -> Manifest:
+    """Runs the stage of a reward model: one item, the model.
+
+    Args:
+        stage: Where it is trained.
+        config: Settings.
+        material: Pairs and pictures; benign pairs beyond the allowed share are left out of training.
+        folder: The model to start from.
+        seed: Decides what is held out and left out, first weights, order and dropout.
+
+    Raises:
+        UserError: The model cannot be trained so, or on these pairs.
+        RunError: The loss is not finite, a checkpoint is damaged, or the disk is full.
+    """
+    parted = hold_out(material.pairs, config.held_out_fraction, seed)
+    pairs = RewardPairs(learnt_pairs(config, material.pairs, seed), [*parted.held_out, *material.validation])
+    result = train_reward(config, pairs, material.picture, folder, stage.path, seed)
+    trained = len(pairs.training) - result.dropped["too_long"]
+    stage.append([outcome("reward", _checkpoint(config, result, trained))])
+    facts = {
+        "pairs": trained,
+        "benign_pairs_left_out": len(parted.training) - len(pairs.training),
+        "dropped": dict(result.dropped),
+        "questions_with_broken_marks": result.marks_broken,
+        "pairs_with_safety_labels": safety_labelled(pairs.training),
+        "held_out": None if result.figures is None else result.figures.model_dump(),
+    }
+    return stage.finish(["reward"], facts)
+
+
+def reinforce(  # as above
+    stage: StageDirectory, config: RlConfig, material: TrainingMaterial, folder: Path, seed: int, sources: Sources
+) -> Manifest:
+    """Runs the training stage by rewards: one item, the model; prompts are the questions of the training pairs.
+
+    Args:
+        stage: Where it is trained.
+        config: Settings.
+        material: Pairs and pictures.
+        folder: The model to start from.
+        seed: Decides first weights, order and sampling.
+        sources: Opens the rewards.
+
+    Raises:
+        UserError: The model cannot be trained so, or a reward cannot be had.
+        RunError: A reward or the loss is not finite, no answer ends, a checkpoint is damaged, or the disk is full.
+    """
+    prompts = prompts_of(material.pairs)
+    benign = [pair for pair in material.pairs if pair.question_type is QuestionType.BENIGN_QUESTION]
+    imitated = benign if config.ptx is not None and config.ptx.only_benign else material.pairs
+    result = train_rl(config, Asked(prompts, material.picture, imitated), sources, folder, stage.path, seed)
+    stage.append([outcome(config.method, _checkpoint(config, result, len(material.pairs)))])
+    facts = {"pairs": len(material.pairs), "prompts": len(prompts), "rounds": result.rounds, "alarms": result.alarms}
+    return stage.finish([config.method], facts)
+
+
+def _checkpoint(config: MethodConfig, result: RewardResult | RlResult | TrainResult, pairs: int) -> Checkpoint:
+    return Checkpoint(
+        weights=result.weights_sha256,
+        base=config.model,
+        steps=result.rounds if isinstance(result, RlResult) else result.steps,
+        pairs=pairs,
+        trainable_parameters=sum(result.trainable.values()),
+    )
+
+
 def offered_pairs(road: Road) -> list[PreferencePair]:
     """Returns the pairs of the dataset's training split.
 
     Raises:
         UserError: The dataset is not made yet.
     """
-    chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == "train"}
+    return _pairs_of(road, "train")
+
+
+def validation_pairs(road: Road) -> list[PreferencePair]:
+    """Returns the pairs of the dataset's validation split.
+
+    Raises:
+        UserError: The dataset is not made yet.
+    """
+    return _pairs_of(road, "validation")
+
+
+def _pairs_of(road: Road, split: str) -> list[PreferencePair]:
+    chosen = {row.pair_id for row in road.records("dataset", DatasetRow) if row.split == split}
     return [pair for pair in road.records("preferences", PreferencePair) if pair.id in chosen]
+
+
+def learnt_pairs(
+    config: TrainConfig | RewardModelConfig, pairs: Sequence[PreferencePair], seed: int
+) -> list[PreferencePair]:
+    """Returns the pairs of a training split that are learnt from: not those held out, nor benign ones beyond the share.
+
+    Args:
+        config: Settings.
+        pairs: The split.
+        seed: The run's seed.
+    """
+    if isinstance(config, RewardModelConfig):
+        pairs = hold_out(pairs, config.held_out_fraction, seed).training
+    return training_pairs(pairs, config.max_benign_share, seed)
 
 
 def safety_labelled(pairs: Sequence[PreferencePair]) -> int:

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from spavl.config import TrainConfig
 from spavl.report import dataset_tables, tables
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
@@ -66,7 +67,7 @@ def render_page(data: ReportData) -> str:
         verdict=verdict_line(results, confidence),
         alarm=alarm_line(training),
         held_out=held_out_lines(results),
-        losses=losses_text(data.config.train.loss),
+        losses=losses_text(data.config.train.loss) if isinstance(data.config.train, TrainConfig) else "",
         confidence=confidence,
         tables=tables,
         dataset_tables=dataset_tables,

@@ -39,6 +39,7 @@ from spavl.train.loss_formulas import (
     sigmoid_losses,
     simpo_losses,
 )
+from spavl.train_config import PairSettings, TrainSettings
 
 T = TypeVar("T")
 
@@ -145,9 +146,9 @@ def both_unsafe(safety: PairSafety) -> Tensor:
 # -- the sum -----------------------------------------------------------------------------------------------------------
 
 
-def needs(config: TrainConfig, field: Need) -> bool:
+def needs(config: PairSettings, field: Need) -> bool:
     """Returns whether any loss reads this field of `LossInputs`; without, nothing is computed for it."""
-    return any(field in loss.needs for loss in config.loss)
+    return isinstance(config, TrainSettings) and any(field in loss.needs for loss in config.loss)
 
 
 def preference_losses(batch: LossInputs, config: TrainConfig) -> PairLosses:

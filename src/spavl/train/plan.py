@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from spavl.config import TrainConfig
+from spavl.config import RewardModelConfig, TrainConfig
 from spavl.models.loading import Vlm, load_processor, load_skeleton
 from spavl.records import PreferencePair
 from spavl.train.corrupted import corrupted_twins
@@ -36,6 +36,7 @@ from spavl.train.model_shape import (
 )
 from spavl.train.policy import PARTS, Policy, open_policy
 from spavl.train.render import Renderer, Row, open_picture, stop_ids
+from spavl.train.reward import add_heads
 from spavl.train.tree import PackedTrees, pack_rows, plan_epoch, row_tokens
 from spavl.train.vision_cache import VisionTraining, trained_blocks
 
@@ -128,7 +129,9 @@ class TrainingPlan(NamedTuple):
         return sum(line.bytes for line in self.disk)
 
 
-def plan_training(config: TrainConfig, folder: Path, offered: Offered, seed: int, processes: int = 1) -> TrainingPlan:
+def plan_training(
+    config: TrainConfig | RewardModelConfig, folder: Path, offered: Offered, seed: int, processes: int = 1
+) -> TrainingPlan:
     """Works out what training would do.
 
     Args:
@@ -171,7 +174,7 @@ def plan_training(config: TrainConfig, folder: Path, offered: Offered, seed: int
 
 
 def plan_model(
-    config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, seed: int, processes: int = 1
+    config: TrainConfig | RewardModelConfig, vlm: Vlm, family: Family, measured: Measured, seed: int, processes: int = 1
 ) -> TrainingPlan:
     """Works out what training a model would do; `vlm.model` lies on the meta device and becomes the policy."""
     model, rows = vlm.model, measured.rows
@@ -179,7 +182,11 @@ def plan_model(
     totals = _count_parameters(model, family)
     model.to(getattr(torch, config.dtype))
     policy = open_policy(vlm, family, config, seed)
-    parts = tuple(_part(policy, name, totals[name]) for name in PARTS)
+    if isinstance(config, RewardModelConfig):
+        shape = shape._replace(head=0)  # answers are not projected to the vocabulary
+        policy, heads = add_heads(policy, config, seed)
+        totals["head"] = sum(head.weight.numel() for head in heads.values())
+    parts = tuple(_part(policy, name, totals[name]) for name in policy.parts)
     twins = _twins(config, rows)
     units = _units(config, rows, twins, model.config.image_token_id, seed)
     packed = [one for unit in units for one in unit]
@@ -218,12 +225,12 @@ def plan_model(
     )
 
 
-def _twins(config: TrainConfig, rows: Sequence[Row]) -> list[Row]:
+def _twins(config: TrainConfig | RewardModelConfig, rows: Sequence[Row]) -> list[Row]:
     return corrupted_twins(rows) if needs(config, "corrupted") else []
 
 
 def _units(
-    config: TrainConfig, rows: Sequence[Row], twins: Sequence[Row], picture_token: int, seed: int
+    config: TrainConfig | RewardModelConfig, rows: Sequence[Row], twins: Sequence[Row], picture_token: int, seed: int
 ) -> list[list[PackedTrees]]:
     """Returns what passes before each backward: a packed row, or with twins all that belongs to one picture."""
     everything = [*rows, *twins]
@@ -246,7 +253,9 @@ def _tokens(packed: Sequence[PackedTrees]) -> int:
     return sum(len(one.tokens) for one in packed)
 
 
-def _weights(config: TrainConfig, model: Model, family: Family, trained: int, processes: int) -> Weights:
+def _weights(
+    config: TrainConfig | RewardModelConfig, model: Model, family: Family, trained: int, processes: int
+) -> Weights:
     held = sum(one.nbytes for one in model.parameters())
     weights = Weights(held, trained, config.lora is None, processes=processes)
     if processes == 1 or config.parallel == "replicate":
@@ -255,7 +264,9 @@ def _weights(config: TrainConfig, model: Model, family: Family, trained: int, pr
     return weights._replace(cut=cut, gathered=gathered)
 
 
-def _disk(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, trained: int) -> tuple[MemoryLine, ...]:
+def _disk(
+    config: TrainConfig | RewardModelConfig, vlm: Vlm, family: Family, measured: Measured, trained: int
+) -> tuple[MemoryLine, ...]:
     written = written_bytes(trained, config, measured.folder or Path())
     if measured.pairs is None or measured.pictures is None:
         return disk_lines(written, None)
@@ -276,7 +287,7 @@ def _disk(config: TrainConfig, vlm: Vlm, family: Family, measured: Measured, tra
 
 
 def _work(
-    config: TrainConfig,
+    config: TrainConfig | RewardModelConfig,
     model: Model,
     family: Family,
     packed: Sequence[PackedTrees],

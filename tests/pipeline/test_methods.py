@@ -1,0 +1,97 @@
+"""Every way of training by a recipe: a reward model, and the model that is aligned by it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.dataset.preference_rows import spa_vl_row, write_rows
+
+from spavl.cli.options import training_lines
+from spavl.cli.plan import plan_lines
+from spavl.config import RewardModelConfig, RlConfig, TrainConfig
+from spavl.errors import UserError
+from spavl.pipeline.plan import plannable
+from spavl.pipeline.recipe import plan_recipe, train_recipe
+from spavl.recipe_config import RecipeConfig
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Nine rows about three pictures, without safety labels."""
+    return write_rows(tmp_path_factory.mktemp("data"), [spa_vl_row(number) for number in range(9)])
+
+
+def recipe(folder: Path, model: Path, data: Path, **train: Any) -> RecipeConfig:
+    body = {
+        "run": folder / "run",
+        "model": {"kind": "hf", "path": str(model)},
+        "data": {"path": str(data)},
+        "train": {"dtype": "float32", "cache": folder / "cache", "lora": {"rank": 2, "alpha": 4}} | train,
+    }
+    return RecipeConfig.model_validate(body)
+
+
+@pytest.fixture(scope="module")
+def rewarding(tmp_path_factory: pytest.TempPathFactory, tiny_vlm: Path, data: Path) -> RecipeConfig:
+    folder = tmp_path_factory.mktemp("reward")
+    return recipe(folder, tiny_vlm, data, method="reward", held_out_fraction=0.4, batch_size=3, learning_rate=1e-2)
+
+
+def test_the_method_decides_what_settings_there_are(tmp_path: Path) -> None:
+    kinds = {"dpo": TrainConfig, "reward": RewardModelConfig, "ppo": RlConfig, "grpo": RlConfig}
+    for method, kind in kinds.items():
+        more = {"answers_per_prompt": 2} if method == "grpo" else {}
+        settings = recipe(tmp_path, tmp_path, tmp_path, method=method, **more).settings
+        assert type(settings) is kind and settings.method == method
+    assert type(recipe(tmp_path, tmp_path, tmp_path).settings) is TrainConfig
+
+
+def test_a_recipe_makes_a_reward_model_and_says_what_it_is_worth(rewarding: RecipeConfig) -> None:
+    """.4 of 3 pictures is one, and each has 3 rows: 6 pairs are learnt from and 3 measured."""
+    manifests = train_recipe(rewarding)
+    facts = manifests["train"].facts
+    assert facts["pairs"] == 6 and facts["held_out"]["pairs"] == 3 and facts["held_out"]["pictures"] == 1
+    assert (rewarding.run / "train" / "model" / "scalar_heads.safetensors").is_file()
+    steps = (rewarding.run / "train" / "metrics.jsonl").read_text().splitlines()
+    assert len(steps) == 2 and json.loads(steps[0])["terms"].keys() == {"reward"}
+    pairs, worth = training_lines(facts)
+    assert "6 pairs trained on, 0 dropped" in pairs
+    assert "of 3 held-out pairs about 1 pictures" in worth
+    assert training_lines(facts | {"held_out": None})[1].endswith("not measured: nothing was held out")
+    assert train_recipe(rewarding)["train"].facts == facts
+
+
+def test_the_plan_of_a_reward_model_has_a_head_and_no_reference(rewarding: RecipeConfig) -> None:
+    """H = 32: one weight tensor of 32; the adapters' work, but neither a vocabulary nor a reference."""
+    plan = plan_recipe(rewarding)
+    head = next(part for part in plan.parts if part.name == "head")
+    assert (head.tensors, head.trained, head.parameters) == (1, 32, 32)
+    aligned = plan_recipe(recipe(rewarding.run.parent, Path(rewarding.model.path), Path(rewarding.data.path)))
+    assert plan.flops_per_pair < aligned.flops_per_pair
+    lines = "\n".join(plan_lines(plan, plannable(rewarding.settings)))
+    assert "head       32 in 1 tensors, of 32 parameters" in lines
+    assert "no loss reads it" in lines and "frozen pictures once for all epochs" in lines
+    assert "2 = 1 x ceil(6 pairs / 3)" in lines
+
+
+def test_a_model_is_aligned_by_the_reward_model(rewarding: RecipeConfig, tmp_path: Path) -> None:
+    train_recipe(rewarding)
+    reward = [{"kind": "model", "path": rewarding.run / "train"}]
+    model, data = Path(rewarding.model.path), Path(rewarding.data.path)
+    settings = {"method": "ppo", "reward": reward, "rounds": 2, "prompts_per_round": 2, "max_tokens": 4}
+    facts = train_recipe(recipe(tmp_path, model, data, **settings, no_end_rounds=9))["train"].facts
+    assert (facts["rounds"], facts["prompts"]) == (2, 9)
+    rounds = [json.loads(line) for line in (tmp_path / "run" / "train" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["scores"].keys() for line in rounds] == [{"0_reward"}] * 2
+    assert (tmp_path / "run" / "train" / "model" / "model.safetensors").is_file()
+    assert "2 rounds on 9 prompts; alarms: " in training_lines(facts)[0]
+
+
+def test_what_cannot_be_planned_or_has_no_labels_is_one_line(
+    rewarding: RecipeConfig, tmp_path: Path, tiny_vlm: Path, data: Path
+) -> None:
+    with pytest.raises(UserError, match=r"--plan: train\.method is ppo.*train\.rounds=2"):
+        plan_recipe(recipe(tmp_path, tiny_vlm, data, method="ppo"))
+    with pytest.raises(UserError, match=r"train\.cost: .* none of 9 pairs"):
+        train_recipe(recipe(tmp_path, tiny_vlm, data, method="reward", cost={}, held_out_fraction=0))
