@@ -184,6 +184,7 @@ def test_what_trains_can_be_said_as_the_paper_says_it(minimal: Path) -> None:
     ("override", "words"),
     [
         ("train.projector_learning_rate=1e-6", "projector is frozen; set projector: true, or remove it"),
+        ("train.attention=flex", "flex has no backward pass on the CPU; set attention: sdpa, or device: cuda"),
         ("train.vision_learning_rate=1e-6", "vision is frozen; set vision_blocks to 1 or more, or all"),
         ("train.vision_blocks=-1", "`train.vision_blocks`: Input should be greater than or equal to 0 (value: -1)"),
         ("train.lora.targets=q_proj", "`train.lora.targets`: Input should be 'all_linear' (value: 'q_proj')"),

@@ -89,6 +89,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--spread", action="store_true", help="answers of varied lengths, as data have them; take more --pairs"
     )
+    parser.add_argument("--flex", action="store_true", help="our attention by FlexAttention; with --device cuda")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     on_cpu = options.device == "cpu"
@@ -99,6 +100,8 @@ def _options() -> argparse.Namespace:
         )
 
     options.repeats = options.repeats or (2 if options.quick else 3)
+    if options.flex and on_cpu:
+        parser.error("--flex goes with --device cuda: FlexAttention has no backward pass on the CPU")
     if options.pairs % STEP_PAIRS:
         parser.error(f"--pairs {options.pairs} is no multiple of {STEP_PAIRS}, the pairs of a step")
     return options
@@ -119,6 +122,7 @@ def _job(shape: str, folder: Path, options: argparse.Namespace) -> Job:
         dtype=options.dtype,
         lora=options.lora,
         spread=options.spread,
+        flex=options.flex,
         count_flops=False,
     )
 

@@ -34,6 +34,8 @@ class Job(NamedTuple):
     lora: bool
     spread: bool
     """Whether answers' lengths vary as those of people's data do."""
+    flex: bool
+    """Whether FlexAttention computes our attention (CUDA)."""
     count_flops: bool
 
     @property

@@ -59,7 +59,7 @@ def train_spavl(job: Job, model: Any, processor: WordProcessor, material: Materi
 
     def engine() -> Engine:
         pictures = Pictures(Vlm(model, processor), family_of(model), files.__getitem__)
-        return Engine(model, family_of(model), pictures, room(material.rows, TOKENS_PER_FORWARD))
+        return Engine(model, family_of(model), pictures, room(material.rows, TOKENS_PER_FORWARD), flex=job.flex)
 
     if not job.count_flops:
         warm = engine()

@@ -13,6 +13,7 @@ NOT_IDENTITY = {
     "parallel": "how training is shared among processes changes nothing but rounding",
     "tokens_per_forward": "how a batch is cut changes nothing but rounding, yet a run that goes on with another cut is "
     "no longer bit for bit the run that was never stopped",
+    "attention": "which kernel computes attention changes nothing but rounding, as with tokens_per_forward",
     "save_every": "how often the state is saved changes nothing in it",
     "trackers": "who is told of training changes nothing in it",
     "cache": "what is kept there is the same wherever it lies",
@@ -60,6 +61,10 @@ class WeightSettings(Config):
     tokens_per_forward: int = Field(4096, ge=8)
     """Most tokens of one forward and backward, shared prompts counted once; fewer need less memory and change nothing
     but rounding. A picture's prompt with one pair has to fit."""
+    attention: Literal["sdpa", "flex"] = "sdpa"
+    """What computes attention over trees: `sdpa`, a call of torch's own kernel for each of a tree's nodes, or `flex`,
+    one call of FlexAttention for all, compiled at its first use. `flex` is for `device: cuda` and changes nothing but
+    rounding."""
     gradient_checkpointing: bool = False
     """Whether layers are run again in the backward pass: about a third more work, for a fraction of the memory."""
     max_length: int = Field(2048, ge=8)
@@ -88,6 +93,12 @@ class WeightSettings(Config):
             if trackers.count(name) > 1:
                 raise ValueError(f"{name} stands there {trackers.count(name)} times; name each tracker once")
         return trackers
+
+    @model_validator(mode="after")
+    def _attention_goes_with_device(self) -> "WeightSettings":
+        if self.attention == "flex" and self.device == "cpu":
+            raise ValueError("attention: flex has no backward pass on the CPU; set attention: sdpa, or device: cuda")
+        return self
 
     @model_validator(mode="after")
     def _rates_have_a_part(self) -> "WeightSettings":

@@ -67,6 +67,18 @@ def test_output_and_gradients_equal_those_of_one_row_a_branch(window: int | None
         assert (one - other).abs().max() < 1e-13
 
 
+@pytest.mark.parametrize("block", [(0, 0), (1, 5), (12, 15)], ids=["no block", "in a prompt", "two nodes down"])
+@pytest.mark.parametrize("window", [None, 3, 6])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@torch.no_grad()
+def test_flex_attention_computes_the_same(window: int | None, block: tuple[int, int]) -> None:
+    """Forward alone: torch has no backward of it on the CPU."""
+    qkv = tuple(tensor.detach() for tensor in tensors())
+    layout = Layout(SEGMENTS, (block,) if block[1] else (), flex=True)
+    ours, _ = attend(None, *qkv, None, tree=layout, sliding_window=window, scaling=SCALE)
+    assert (ours - row_by_row(qkv, window, block)).abs().max() < 1e-13
+
+
 def test_each_node_is_seen_by_the_stretch_its_descendants_take_up() -> None:
     """The prompt of 6 by its question and both answers, up to 15; an answer by itself alone."""
     assert Layout(SEGMENTS).subtrees == (

@@ -46,6 +46,13 @@ def test_first_and_end_token_of_an_answer_are_in_the_loss(exact: Engine, rows: l
     assert packed.answers[0].predicting == tuple(len(rows[0].prompt) - 1 + place for place in range(3))
 
 
+def test_flex_attention_changes_nothing(exact: Engine, rows: list[Row]) -> None:
+    nodes, flex = by_row(exact, rows), by_row(exact._replace(flex=True), rows)
+    for place in range(len(rows)):
+        assert abs(nodes[place].chosen - flex[place].chosen) < 1e-10
+        assert abs(nodes[place].rejected - flex[place].rejected) < 1e-10
+
+
 def test_company_changes_nothing(exact: Engine, rows: list[Row]) -> None:
     together = by_row(exact, rows)
     for place, row in enumerate(rows):

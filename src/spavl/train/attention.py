@@ -3,7 +3,7 @@
 transformers calls it through its table of attention functions (`AttentionInterface`) while `tree_attention` is
 active; the layout travels through the model's own keyword arguments. No mask of the whole row is ever made. Plain
 causal layers take one kernel call a subtree on the CPU; elsewhere, and where a window or a block changes who sees
-whom, each node has a call with its ancestors' keys joined to its own.
+whom, each node has a call with its ancestors' keys joined to its own. On CUDA FlexAttention is a choice (`flex.py`).
 """
 
 from collections.abc import Iterator
@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from spavl.errors import RunError
+from spavl.train.flex import flex_tree_attention, tree_block_mask
 from spavl.train.subtree_attention import Subtree, subtree_attention
 from spavl.train.tree import Segment
 
@@ -33,6 +35,7 @@ class Layout:
         blocks: (start, end) of stretches of the row within which every token sees every other, as far back as a
             layer's window reaches (Gemma-3's pictures); each lies within one node.
         wanted: Positions whose states are read behind the last layer, (wanted,); None for all.
+        flex: Whether FlexAttention computes it, all nodes in one call.
     """
 
     def __init__(
@@ -40,15 +43,18 @@ class Layout:
         segments: tuple[Segment, ...],
         blocks: tuple[tuple[int, int], ...] = (),
         wanted: Tensor | None = None,
+        flex: bool = False,
     ) -> None:
         self.segments = segments
         self.wanted = wanted
+        self.flex = flex
         self.lengths = [segment.end - segment.start for segment in segments]
         self._blocks = blocks
         self._longest = max(
             segment.end - segment.start + sum(self.lengths[one] for one in segment.path) for segment in segments
         )
         self._masks: dict[tuple[int | None, torch.device], list[Tensor | None]] = {}
+        self._block_masks: dict[tuple[int | None, torch.device], BlockMask] = {}
 
     def is_causal(self, window: int | None) -> bool:
         """Says whether tokens see all that stands before them in their branch, and nothing behind them."""
@@ -77,6 +83,13 @@ class Layout:
         if key not in self._masks:
             self._masks[key] = [self._mask(place, window, device) for place in range(len(self.segments))]
         return self._masks[key]
+
+    def block_mask(self, window: int | None, device: torch.device) -> BlockMask:
+        """Returns the same of all nodes together, as FlexAttention takes it."""
+        key = (window, device)
+        if key not in self._block_masks:
+            self._block_masks[key] = tree_block_mask(self.segments, self._blocks, window, device)
+        return self._block_masks[key]
 
     def _mask(self, place: int, window: int | None, device: torch.device) -> Tensor | None:
         start, end, path = self.segments[place]
@@ -113,25 +126,29 @@ def attend(
             f"The attention of {type(module).__name__} wants {unknown or 'a mask'}, which trees do not carry."
         )
     layout: Layout = options["tree"]
+    window = options.get("sliding_window")
+    if layout.flex:
+        mask = layout.block_mask(window, query.device)
+        return flex_tree_attention(query, key, value, mask, options.get("scaling")).transpose(1, 2), None
     groups = query.shape[1] // key.shape[1]
     dropout = options.get("dropout", 0.0)
-    if query.device.type == "cpu" and not dropout and layout.is_causal(options.get("sliding_window")):
+    if query.device.type == "cpu" and not dropout and layout.is_causal(window):
         scale = options.get("scaling") or query.shape[-1] ** -0.5
         query, key, value = (_lowered(tensor) for tensor in (query, key, value))
         key, value = _repeated(key, groups), _repeated(value, groups)
         return subtree_attention(query, key, value, layout.subtrees, scale).transpose(1, 2), None
     queries, keys, values = (torch.split(tensor, layout.lengths, dim=2) for tensor in (query, key, value))
     outputs = []
-    for place, mask in enumerate(layout.masks(options.get("sliding_window"), query.device)):
+    for place, seen_by_node in enumerate(layout.masks(window, query.device)):
         seen = (*layout.segments[place].path, place)
         outputs.append(
             scaled_dot_product_attention(
                 queries[place],
                 _repeated(torch.cat([keys[node] for node in seen], dim=2), groups),
                 _repeated(torch.cat([values[node] for node in seen], dim=2), groups),
-                attn_mask=mask,
+                attn_mask=seen_by_node,
                 dropout_p=dropout,
-                is_causal=mask is None,
+                is_causal=seen_by_node is None,
                 scale=options.get("scaling"),
             )
         )

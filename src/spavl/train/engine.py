@@ -42,6 +42,8 @@ class Engine(NamedTuple):
     """Who shares the work."""
     root: Pass = _call
     """Makes the pass; with weights that are cut up, the module that gathers them around it."""
+    flex: bool = False
+    """Whether FlexAttention computes attention (CUDA)."""
 
     def pack(self, rows: Sequence[Row], places: Sequence[int]) -> list[PackedTrees]:
         """Packs these rows.
@@ -54,7 +56,7 @@ class Engine(NamedTuple):
     def run(self, packed: PackedTrees) -> AnswerLogprobs:
         """Returns the log-probabilities of a packed row's answers."""
         with self.precision():
-            return self.root(lambda: tree_logprobs(self.model, self.family, packed, self.pictures))
+            return self.root(lambda: tree_logprobs(self.model, self.family, packed, self.pictures, flex=self.flex))
 
     def scores(self, packed: PackedTrees, head: ScalarHead) -> Tensor:
         """Returns the score of each answer, (A,), read at its last token."""
@@ -73,7 +75,7 @@ class Engine(NamedTuple):
         self, packed: PackedTrees, heads: Mapping[str, ScalarHead], places: Sequence[int]
     ) -> dict[str, Tensor]:
         def read() -> dict[str, Tensor]:
-            states = tree_states(self.model, self.family, packed, self.pictures, places)
+            states = tree_states(self.model, self.family, packed, self.pictures, places, flex=self.flex)
             return {name: head(states) for name, head in heads.items()}
 
         with self.precision():

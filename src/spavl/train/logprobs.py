@@ -6,6 +6,7 @@ Shapes: T tokens of the packed row, N answer tokens, A answers, C position compo
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -40,6 +41,8 @@ def tree_states(
     packed: PackedTrees,
     pictures: Pictures,
     places: Sequence[int],
+    *,
+    flex: bool = False,
 ) -> Tensor:
     """Runs a packed row through the language model.
 
@@ -49,6 +52,7 @@ def tree_states(
         packed: The row.
         pictures: Gives the pictures' features, so that no tower is run here.
         places: Positions in the row.
+        flex: Whether FlexAttention computes attention (CUDA).
 
     Returns:
         The hidden states of these positions after the final norm, (places, H).
@@ -63,13 +67,14 @@ def tree_states(
     language = family.language(model)
     read = narrowed(language, places, added=max(len(picture.deepstack) for picture in shown))
     wanted = None if read is None else torch.tensor(read, device=device)
-    with tree_attention(language), cheap_recomputed():
+    recomputed = cheap_recomputed() if torch.is_grad_enabled() else nullcontext()
+    with tree_attention(language), recomputed:
         hidden = model.base_model(
             input_ids=torch.tensor([packed.tokens], device=device),
             position_ids=tree_positions(model, family, packed, shown).to(device),
             mm_encoder_outputs=family.encoder_outputs(shown),
             use_cache=False,
-            tree=Layout(packed.segments, blocks, wanted),
+            tree=Layout(packed.segments, blocks, wanted, flex),
         ).last_hidden_state[0]  # (T, H), or (wanted, H)
     if read is not None:
         order = {place: number for number, place in enumerate(read)}
@@ -78,7 +83,14 @@ def tree_states(
     return states
 
 
-def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pictures) -> AnswerLogprobs:  # noqa: ANN401
+def tree_logprobs(
+    model: Any,  # noqa: ANN401  # untyped library
+    family: Family,
+    packed: PackedTrees,
+    pictures: Pictures,
+    *,
+    flex: bool = False,
+) -> AnswerLogprobs:
     """Runs a packed row through the model, and returns the log-probabilities of its answers' tokens.
 
     Args:
@@ -86,8 +98,9 @@ def tree_logprobs(model: Any, family: Family, packed: PackedTrees, pictures: Pic
         family: What is known of its kind.
         packed: The row.
         pictures: Gives the pictures' features.
+        flex: Whether FlexAttention computes attention (CUDA).
     """
-    states = tree_states(model, family, packed, pictures, predicting_places(packed))  # (N, H)
+    states = tree_states(model, family, packed, pictures, predicting_places(packed), flex=flex)  # (N, H)
     targets = torch.tensor([token for answer in packed.answers for token in answer.tokens], device=model.device)
     per_token = target_logprobs(states, model.get_output_embeddings().weight, targets)  # (N,)
     return AnswerLogprobs(per_token, tuple(len(answer.tokens) for answer in packed.answers))

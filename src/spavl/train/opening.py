@@ -83,6 +83,7 @@ def open_engine(
     trains = VisionTraining(config.projector, config.vision_blocks)
     pictures = Pictures(vlm, family, shown, trains, config.cache / "vision")
     engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision, processes)
+    engine = engine._replace(flex=config.attention == "flex")
     if not _shards(config, processes):
         return policy, engine
     keeps = config.parallel == "zero2"

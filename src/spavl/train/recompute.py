@@ -13,6 +13,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -156,8 +157,13 @@ class _Remembering(TorchFunctionMode):
 
 def _changes(operation: Callable[..., Any], options: Mapping[str, Any]) -> bool:
     """Returns whether an operation changes a tensor that it is given, as far as its name and options say."""
-    name = getattr(operation, "__name__", "")
-    return bool(CHANGING.fullmatch(name) or options.get("inplace") or options.get("out") is not None)
+    by_name = _changes_by_name(getattr(operation, "__name__", ""))
+    return by_name or bool(options.get("inplace")) or options.get("out") is not None
+
+
+@cache
+def _changes_by_name(name: str) -> bool:
+    return bool(CHANGING.fullmatch(name))
 
 
 def _storage(value: Tensor) -> int:

@@ -65,7 +65,7 @@ def read(body: Body, packed: PackedTrees, wanted: Wanted) -> Reading:
 def _read(
     engine: Engine, packed: PackedTrees, wanted: Wanted, predicting: Sequence[int], last: Sequence[int]
 ) -> Reading:
-    states = tree_states(engine.model, engine.family, packed, engine.pictures, [*predicting, *last])
+    states = tree_states(engine.model, engine.family, packed, engine.pictures, [*predicting, *last], flex=engine.flex)
     before, ends = states[: len(predicting)], states[len(predicting) :]  # (N, H), (A, H)
     lengths = [len(answer.tokens) for answer in packed.answers]
     logprobs: Sequence[Tensor] = ()

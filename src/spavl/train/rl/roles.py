@@ -103,7 +103,9 @@ def open_roles(base: Base, config: RlConfig, seed: int, start: Start | None) -> 
     if trains != VisionTraining():  # once these weights have moved, what they first made comes from the files alone
         frozen = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
         frozen.fill(base.image_ids)
-    engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision)
+    engine = Engine(
+        vlm.model, family, pictures, config.tokens_per_forward, policy.precision, flex=config.attention == "flex"
+    )
     still = engine._replace(pictures=frozen)
     if policy.peft is None:
         actor, reference = Body(engine), frozen_body(base, base.folder, config)
@@ -170,7 +172,9 @@ def frozen_body(base: Base, folder: Path, config: RlConfig) -> Body:
     precision = Policy(vlm.model, None, {}, config.dtype, {}).precision
     pictures = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
     pictures.fill(base.image_ids)
-    return Body(Engine(vlm.model, family, pictures, config.tokens_per_forward, precision))
+    return Body(
+        Engine(vlm.model, family, pictures, config.tokens_per_forward, precision, flex=config.attention == "flex")
+    )
 
 
 def _own_critic(
@@ -189,7 +193,10 @@ def _own_critic(
     pictures = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
     pictures.fill(base.image_ids)
     active = partial(adapter_active, own.peft, POLICY) if own.peft is not None else nullcontext
-    body = Body(Engine(vlm.model, family, pictures, config.tokens_per_forward, own.precision), active)
+    body = Body(
+        Engine(vlm.model, family, pictures, config.tokens_per_forward, own.precision, flex=config.attention == "flex"),
+        active,
+    )
     return body, {f"{CRITIC}.{name}": parameter for name, parameter in own.trainable().items()}
 
 
