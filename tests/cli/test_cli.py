@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from spavl.cli.main import VERBS
-from spavl.config import load_config
+from spavl.config import RunConfig, load_config
 from spavl.records import Question
 from spavl.store import Outcome, RunDirectory
 
@@ -245,3 +245,16 @@ def test_a_recipe_that_cannot_be_followed_is_one_line(tmp_path: Path, changes: d
 def test_a_run_has_no_rejudging_and_a_recipe_is_no_run(tmp_path: Path) -> None:
     assert "are for evaluation recipes" in spavl("evaluate", str(demo_config(tmp_path)), "--rejudge").stderr
     assert "is a key of evaluation recipes" in spavl("build", str(evaluation_recipe(tmp_path))).stderr
+
+
+def test_the_demo_by_ppo_has_the_same_data_and_a_reward_model_of_its_own_run() -> None:
+    """All but `run`, `train` and `reward` is the demo's; the reward lies in the run, wherever that is."""
+    plain = yaml.safe_load(spavl("demo", "--print-config").stdout)
+    rewarded = yaml.safe_load(spavl("demo", "--method", "ppo", "--print-config", "run=elsewhere").stdout)
+    config = RunConfig.model_validate(rewarded)
+    assert config.train.method == "ppo" and config.reward is not None
+    assert rewarded["train"]["reward"] == [{"kind": "model", "path": "elsewhere/reward"}]
+    own = {"run", "train", "reward"}
+    assert {key: value for key, value in rewarded.items() if key not in own} == {
+        key: value for key, value in plain.items() if key not in own
+    }

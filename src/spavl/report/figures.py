@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, MeasuredRate
 from spavl.report.gather import ReportData, TrainingStep
+from spavl.report.rewarded import round_figures
 from spavl.report.svg import COLOURS, Axes, draw, whole_ticks
 from spavl.report.tallies import DomainCoverage, Responder
 from spavl.report.wording import BETTER, NOT_MEASURED, TITLES, percent, rate_text
@@ -46,7 +47,7 @@ def draw_figures(data: ReportData) -> Figures:
     return Figures(
         rates=rates_figure(data.evaluation.results),
         tradeoff=tradeoff_figure(data.evaluation.results),
-        training=training_figures(data.steps),
+        training=(*training_figures(data.steps), *round_figures(data.rounds)),
         domains=domains_figure(data.dataset.coverage),
         responders=responders_figure(data.dataset.responders),
     )

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from spavl.config import RunConfig
+from spavl.config import RlConfig, RunConfig
 from spavl.dataset import DatasetRow
 from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.judges.base import JudgeCard
-from spavl.pipeline.road import BUILD_STAGES, OPINIONS, STAGES
+from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES, OPINIONS, REWARD, STAGES
 from spavl.preferences import safety_groups
 from spavl.questions import Leakage, kept_questions
 from spavl.records import (
@@ -31,6 +31,7 @@ from spavl.records import (
 from spavl.report.examples import ExampleKind, choose_examples
 from spavl.report.judging import Judging, tally_judging
 from spavl.report.opinions import JudgeLabels, Opinions, tally_opinions
+from spavl.report.rounds import RewardModel, Round, read_rounds, reward_model
 from spavl.report.tallies import (
     DomainCoverage,
     PairTallies,
@@ -127,8 +128,12 @@ class ReportData(NamedTuple):
     dataset: DatasetStatistics
     trained_on: TrainedOn
     steps: tuple[TrainingStep, ...]
-    """Empty where the training log is gone."""
+    """Empty where the training log is gone, and where the model was trained by rewards."""
     evaluation: Evaluation
+    rounds: tuple[Round, ...] = ()
+    """Of a training by rewards; empty where its log is gone."""
+    reward_model: RewardModel | None = None
+    """What the run's reward model is worth; None where there is none."""
 
 
 def gather(run: RunDirectory, config: RunConfig) -> ReportData:
@@ -137,20 +142,23 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     Raises:
         UserError: A station is not finished.
     """
-    stations = (*STAGES, OPINIONS) if config.labels.others else STAGES
-    manifests = {station: _manifest(run, station) for station in stations}
+    extra = [name for name, there in ((OPINIONS, config.labels.others), (REWARD, config.reward)) if there]
+    manifests = {station: _manifest(run, station) for station in ALL_STAGES if station in (*STAGES, *extra)}
     taxonomy = load_taxonomy(config.taxonomy)
     images = run.records("images", ImageRecord)
-    facts = manifests["train"].facts
+    facts, log = manifests["train"].facts, run.path / "train" / "metrics.jsonl"
+    rewarded = isinstance(config.train, RlConfig)
     return ReportData(
         path=run.path,
         config=config,
         taxonomy=taxonomy,
         manifests=manifests,
         dataset=_dataset(run, config, taxonomy, manifests, images),
-        trained_on=TrainedOn(facts["pairs"], facts["benign_pairs_left_out"]),
-        steps=_training_steps(run.path / "train" / "metrics.jsonl"),
+        trained_on=TrainedOn(facts["pairs"], facts.get("benign_pairs_left_out", 0)),
+        steps=() if rewarded else _training_steps(log),
         evaluation=_evaluation(run, config, manifests, images),
+        rounds=read_rounds(log) if rewarded else (),
+        reward_model=reward_model(manifests[REWARD].facts) if REWARD in manifests else None,
     )
 
 
@@ -225,7 +233,9 @@ def _evaluation(
 def _manifest(run: RunDirectory, station: str) -> Manifest:
     path = run.path / station / "manifest.json"
     if not path.exists():
-        verb = "build" if station in (*BUILD_STAGES, OPINIONS) else "train" if station == "train" else "evaluate"
+        verb = (
+            "build" if station in (*BUILD_STAGES, OPINIONS) else "train" if station in ("train", REWARD) else "evaluate"
+        )
         raise UserError(
             f"The report needs every station, and `{station}` of {run.path} is not finished. "
             f"Run `spavl {verb} CONFIG` with the run's configuration first."

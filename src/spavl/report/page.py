@@ -18,6 +18,7 @@ from spavl.report import dataset_tables, tables
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
+from spavl.report.rewarded import reward_lines, round_lines
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
 from spavl.report.training import tally_training
@@ -73,6 +74,7 @@ def render_page(data: ReportData) -> str:
         dataset_tables=dataset_tables,
         figures=draw_figures(data),
         training=training,
+        rewarded=[*reward_lines(data.reward_model), *round_lines(data.rounds)],
         examples=[(kind, [_shown(data, one) for one in kind.shown]) for kind in data.evaluation.examples],
         embedded_model=data.config.models[data.config.train.model].kind == "embedded",
         weakest=weakest_measurements(data.evaluation.judge),

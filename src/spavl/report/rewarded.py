@@ -1,0 +1,107 @@
+"""What a training by rewards did and what its reward model is worth, in sentences and curves."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from markupsafe import Markup
+
+from spavl.report.rounds import Held, RewardModel, Round
+from spavl.report.svg import COLOURS, Axes, draw, whole_ticks
+from spavl.report.wording import percent
+
+LAST = 5
+"""Rounds that the last figures are means over."""
+CURVES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "reward": ("Reward of an answer", {"reward": "ink"}),
+    "divergence": ("KL divergence from the reference (nats an answer)", {"kl": "ink"}),
+    "length": ("Tokens of an answer", {"length": "ink"}),
+    "refusals": ("Answers that decline (%), by rules", {"refused_harmful": "chosen", "refused_benign": "rejected"}),
+}
+"""Name -> title, and the figures that are drawn in which colour."""
+LABELS = {"refused_harmful": "harmful questions", "refused_benign": "benign questions"}
+
+
+def round_lines(rounds: Sequence[Round]) -> list[str]:
+    """Returns sentences on what changed from the first rounds to the last, and on alarms."""
+    if not rounds:
+        return []
+    lines = [f"{len(rounds)} rounds, {sum(one.answers for one in rounds):,} answers, {_seconds(rounds):.0f} s."]
+    lines += [
+        f"{title}: {_mean(rounds[:LAST], name):.3g} over the first {min(LAST, len(rounds))} rounds, "
+        f"{_mean(rounds[-LAST:], name):.3g} over the last."
+        for title, name in (("Reward", "reward"), ("KL divergence in nats", "kl"), ("Tokens of an answer", "length"))
+        if _known(rounds[:LAST], name) and _known(rounds[-LAST:], name)
+    ]
+    raised = {name: sum(name in one.alarms for one in rounds) for one in rounds for name in one.alarms}
+    alarms = ", ".join(f"{name} in {count} rounds" for name, count in sorted(raised.items()))
+    return [*lines, f"Alarms: {alarms or 'none'}."]
+
+
+def reward_lines(model: RewardModel | None) -> list[str]:
+    """Returns sentences on what the reward model is worth."""
+    if model is None:
+        return []
+    lines = [
+        f"The reward model is right in {_rate(model.accuracy)} of pairs about {model.pictures} pictures that it has "
+        f"not learnt from; its calibration error is {model.calibration_error:.3f}."
+    ]
+    if model.shorter_is_better is not None:
+        lines.append(f"Preferring the shorter answer alone would be right in {_rate(model.shorter_is_better)}.")
+    known = {name: one for name, one in model.accuracy_by_type.items() if one is not None}
+    if len(known) > 1:
+        lines.append("By question type: " + ", ".join(f"{name} {_rate(one)}" for name, one in known.items()) + ".")
+    return lines
+
+
+def round_figures(rounds: Sequence[Round]) -> tuple[Markup, ...]:
+    """Draws reward, divergence, length and refusals by round; an alarm's rounds are marked."""
+    return tuple(
+        _curve(name, title, rounds, lines)
+        for name, (title, lines) in CURVES.items()
+        if any(_known(rounds, field) for field in lines)
+    )
+
+
+def _curve(name: str, title: str, rounds: Sequence[Round], lines: Mapping[str, str]) -> Markup:
+    shares = name == "refusals"
+
+    def paint(axes: Axes) -> None:
+        for field, colour in lines.items():
+            points = [(one.step, getattr(one, field)) for one in rounds if getattr(one, field) is not None]
+            style, marker = "--" if colour == "rejected" else "-", "o" if len(points) == 1 else None
+            steps, values = [step for step, _ in points], [value for _, value in points]
+            axes.plot(steps, values, style, color=COLOURS[colour], label=LABELS.get(field, field), marker=marker)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel("Round")
+        whole_ticks(axes)
+        if shares:
+            axes.set_ylim(-0.03, 1.03)
+            axes.set_yticks((0, 0.5, 1), [percent(tick) for tick in (0, 0.5, 1)])
+            axes.legend(loc="best")
+        for one in rounds:
+            if one.alarms:
+                axes.axvline(one.step, color=COLOURS["alarm"], linewidth=3, alpha=0.15, zorder=0)
+
+    said = "; ".join(
+        f"{LABELS.get(field, field)}: {_mean(rounds[:LAST], field):.3g} at first, "
+        f"{_mean(rounds[-LAST:], field):.3g} at last"
+        for field in lines
+        if _known(rounds[:LAST], field) and _known(rounds[-LAST:], field)
+    )
+    return draw(name, title, said, 190, paint)
+
+
+def _known(rounds: Sequence[Round], field: str) -> list[float]:
+    return [value for one in rounds if (value := getattr(one, field)) is not None]
+
+
+def _mean(rounds: Sequence[Round], field: str) -> float:
+    return statistics.fmean(_known(rounds, field))
+
+
+def _seconds(rounds: Sequence[Round]) -> float:
+    return sum(one.seconds for one in rounds)
+
+
+def _rate(share: Held) -> str:
+    return f"{percent(share.value)} % [{percent(share.low)}, {percent(share.high)}] of {share.n}"

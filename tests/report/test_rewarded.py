@@ -1,0 +1,89 @@
+"""A training by rewards on the page: its rounds, its curves, and what its reward model is worth."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from spavl.config import RlConfig
+from spavl.report.gather import ReportData
+from spavl.report.page import render_page
+from spavl.report.rewarded import reward_lines, round_figures, round_lines
+from spavl.report.rounds import RewardModel, Round, read_rounds, reward_model
+from spavl.report.summary import summary
+
+SHARE = {"value": 0.75, "n": 8, "low": 0.41, "high": 0.93}
+HELD_OUT: dict[str, Any] = {
+    "pairs": 8,
+    "pictures": 2,
+    "accuracy": SHARE,
+    "accuracy_by_picture": SHARE,
+    "accuracy_by_type": {"benign_question": None, "easy_question": SHARE, "hard_question": SHARE},
+    "accuracy_by_length": {"shorter": SHARE, "alike": None, "longer": None},
+    "shorter_is_better": {**SHARE, "value": 0.5},
+    "length_correlation": -0.5,
+    "calibration_error": 0.125,
+}
+
+
+def line(step: int, **changes: Any) -> dict[str, Any]:
+    """Returns a line of the log as the loop writes it: reward = round, KL a tenth of it, 10 tokens an answer."""
+    shares = {"ended": 1.0, "refused_harmful": 0.25, "refused_benign": None}
+    return (
+        {"step": step, "reward": float(step), "kl": step / 10, "length": 10.0, "answers": 4}
+        | shares
+        | {
+            "alarms": ["length"] if step == 9 else [],
+            "seconds": 2.0,
+            "scores": {"0_reward": 1.0},
+            **changes,
+        }
+    )
+
+
+def write(folder: Path, lines: list[dict[str, Any]]) -> Path:
+    path = folder / "metrics.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    return path
+
+
+def rounds_of(folder: Path) -> tuple[Round, ...]:
+    return read_rounds(write(folder, [line(step) for step in range(1, 11)]))
+
+
+def test_the_first_and_the_last_rounds_are_compared_and_alarms_named(tmp_path: Path) -> None:
+    """Ten rounds of 4 answers and 2 s; rewards 1…5 mean 3, 6…10 mean 8; KL .3 and .8; one alarm."""
+    said = round_lines(rounds_of(tmp_path))
+    assert said[0] == "10 rounds, 40 answers, 20 s."
+    assert said[1] == "Reward: 3 over the first 5 rounds, 8 over the last."
+    assert said[2] == "KL divergence in nats: 0.3 over the first 5 rounds, 0.8 over the last."
+    assert said[-1] == "Alarms: length in 1 rounds."
+
+
+def test_what_was_not_measured_is_left_out_and_not_0(tmp_path: Path) -> None:
+    assert read_rounds(tmp_path / "gone.jsonl") == () and round_lines(()) == [] and round_figures(()) == ()
+    silent = read_rounds(write(tmp_path, [line(1, reward=None), line(2, reward=None)]))
+    assert not any("Reward" in one for one in round_lines(silent))
+    assert len(round_figures(silent)) == 3 and len(round_figures(rounds_of(tmp_path))) == 4
+    assert reward_model(None) is None and reward_model({"held_out": None}) is None and reward_lines(None) == []
+
+
+def test_a_reward_model_is_said_beside_what_length_alone_would_do() -> None:
+    said = reward_lines(reward_model({"held_out": HELD_OUT}))
+    assert "75 % [41, 93] of 8 of pairs about 2 pictures" in said[0] and "error is 0.125" in said[0]
+    assert "shorter answer alone would be right in 50 % [41, 93] of 8" in said[1]
+    assert "easy_question 75 %" in said[2] and "benign" not in said[2]
+
+
+def test_the_page_shows_rounds_in_place_of_steps(data: ReportData, tmp_path: Path) -> None:
+    config = data.config.model_copy(update={"train": RlConfig(method="ppo", model=data.config.train.model)})
+    rewarded = data._replace(
+        config=config, steps=(), rounds=rounds_of(tmp_path), reward_model=RewardModel.model_validate(HELD_OUT)
+    )
+    page = render_page(rewarded)
+    assert "Trained by rewards (ppo)" in page and "Reward: 3 over the first 5 rounds" in page
+    assert (
+        "75 % [41, 93] of 8" in page and "KL divergence from the reference" in page and "Pairs of the last" not in page
+    )
+    told = summary(rewarded)
+    assert len(told["training"]["rounds"]) == 10 and told["reward_model"]["accuracy"]["n"] == 8
+    assert summary(data)["reward_model"] is None and summary(data)["training"]["rounds"] == []
