@@ -33,7 +33,7 @@ from spavl.train.reference_store import ReferenceStore
 from spavl.train.render import Row, open_picture
 from spavl.train.vision_cache import Pictures, VisionTraining
 
-RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*dpo*.yaml"))
 LEAF = "domain/category/leaf"
 
 

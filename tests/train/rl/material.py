@@ -1,6 +1,6 @@
 """What the tests of reinforcement learning share: quick settings, prompts, and a training with a rule for reward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,10 @@ def learn(
     tiny: Path,
     picture: Picture,
     output: Path,
-    seed: int = 3,
     rule: Callable[[Rollout], Score] = even_share,
+    prompts: Sequence[Prompt] = PROMPTS,
     **changes: Any,
 ) -> RlResult:
-    """Trains the tiny model under `output`."""
+    """Trains the tiny model under `output`, with seed 3."""
     config = rl_settings(**{"cache": output / "cache", **changes})
-    return train_rl(config, Asked(PROMPTS, picture), Sources(rules={"even": RuleReward(rule)}), tiny, output, seed)
+    return train_rl(config, Asked(prompts, picture), Sources(rules={"even": RuleReward(rule)}), tiny, output, 3)

@@ -148,6 +148,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "critic first": {"critic": CriticConfig(head_only_rounds=1)},
     "checkpointing": {"gradient_checkpointing": True},
     "bfloat16": {"dtype": "bfloat16"},
+    "bfloat16, projector and tower too": {"dtype": "bfloat16", "projector": True, "vision_blocks": 1},
+    "bfloat16, all weights": {"dtype": "bfloat16", "lora": None, "projector": True, "learning_rate": 1e-4},
 }
 
 
@@ -233,11 +235,13 @@ def test_nothing_to_ask_is_an_error(tiny: Path, picture: Picture, tmp_path: Path
         train_rl(rl_settings(), Asked([], picture), Sources(), tiny, tmp_path, 0)
 
 
-def test_a_prompt_that_leaves_no_room_is_named_before_anything_is_generated(
-    tiny: Path, picture: Picture, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=r"train.max_tokens=6, together more than train.tokens_per_forward=50. Set"):
-        learn(tiny, picture, tmp_path, tokens_per_forward=50)
+def test_a_prompt_that_leaves_no_room_is_named_or_left_out(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Prompts have 46 tokens, the long one 73; answers of 6 in 60 tokens leave room for 54."""
+    long = PROMPTS[0]._replace(question="a placeholder question that is much longer than others")
+    with pytest.raises(UserError, match=r"1 of 7 prompts .* train.max_tokens=6 within train.tokens_per_forward=60;"):
+        learn(tiny, picture, tmp_path, tokens_per_forward=60, prompts=[*PROMPTS, long])
+    found = learn(tiny, picture, tmp_path, tokens_per_forward=60, prompts=[*PROMPTS, long], too_long="drop", rounds=1)
+    assert found.dropped == {"too_long": 1}
 
 
 def test_a_rule_that_nobody_gave_is_an_error(tiny: Path, picture: Picture, tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 With adapters all of them are one frozen base: the policy is one adapter, the critic another, and the reference is the
 base with all adapters off, so that each further role costs its adapter and a head. Without adapters each has weights of
-its own. Pictures of the frozen roles are computed before anything trains, and serve them all.
+its own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from torch.nn import Parameter
 from spavl.models.loading import Vlm, load_vlm
 from spavl.rl_config import RlConfig
 from spavl.train.engine import Engine
-from spavl.train.families import Family, family_of
+from spavl.train.families import Encoded, Family, family_of
 from spavl.train.policy import Policy, open_policy
 from spavl.train.rl.reading import Body, adapter_active
 from spavl.train.scalar_head import ScalarHead
@@ -54,6 +54,8 @@ class Roles(NamedTuple):
     """What the critic expects: `reward`, and `cost` where harm has a price; empty without a critic."""
     critic_weights: dict[str, Parameter]
     """Live name -> what is trained beside the policy, heads included."""
+    beside: "Beside | None" = None
+    """Makes bodies of further adapters over the policy's base; None without adapters."""
 
     def trainable(self) -> dict[str, Parameter]:
         """Returns live name -> everything that is trained, in the optimiser's order."""
@@ -77,8 +79,6 @@ class Base(NamedTuple):
     folder: Path
     shown: Callable[[str], Path]
     """Image id -> file."""
-    image_ids: Sequence[str]
-    """All pictures of the prompts."""
 
 
 def open_roles(base: Base, config: RlConfig, seed: int, start: Start | None) -> Roles:
@@ -92,34 +92,70 @@ def open_roles(base: Base, config: RlConfig, seed: int, start: Start | None) -> 
 
     Raises:
         UserError: The model has no such layers or blocks, or a model cannot be loaded.
-        RunError: The disk is full.
     """
     vlm, family = base.vlm, base.family
     policy = open_policy(vlm, family, config, seed, base.folder)
-    trains = VisionTraining(config.projector, config.vision_blocks)
-    pictures = Pictures(vlm, family, base.shown, trains, config.cache / "vision")
-    pictures.fill(base.image_ids)
-    frozen = pictures
-    if trains != VisionTraining():  # once these weights have moved, what they first made comes from the files alone
-        frozen = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
-        frozen.fill(base.image_ids)
-    engine = Engine(
-        vlm.model, family, pictures, config.tokens_per_forward, policy.precision, flex=config.attention == "flex"
-    )
-    still = engine._replace(pictures=frozen)
+    engine = _engine(vlm, family, base, config, policy.precision)
     if policy.peft is None:
         actor, reference = Body(engine), frozen_body(base, base.folder, config)
+        beside = None
     else:
-        actor = Body(engine, partial(adapter_active, policy.peft, POLICY))
-        reference = Body(still, partial(adapter_active, policy.peft, None))
+        actor, beside = Body(engine, partial(adapter_active, policy.peft, POLICY)), Beside(policy, engine)
+        reference = beside.body(None)
     if config.method != "ppo":
-        return Roles(policy, actor, reference, None, {}, {})
+        return Roles(policy, actor, reference, None, {}, {}, beside)
     heads = _heads(base, config, start)
     critic, weights = None, dict[str, Parameter]()
     if config.critic.kind == "own":
-        critic, weights = _own_critic(base, config, policy, still, start)
+        critic, weights = _own_critic(base, config, beside, start)
     weights |= {f"{CRITIC}.{name}.weight": head.weight for name, head in heads.items()}
-    return Roles(policy, actor, reference, critic, heads, weights)
+    return Roles(policy, actor, reference, critic, heads, weights, beside)
+
+
+class Beside:
+    """What lies over the policy's base beside the policy: other adapters, and none; all see pictures as at first.
+
+    Args:
+        policy: The policy before its first step; it has adapters.
+        engine: Its engine.
+    """
+
+    def __init__(self, policy: Policy, engine: Engine) -> None:
+        self.policy = policy
+        own = [parameter for part in ("projector", "vision") for parameter in policy.parts[part].values()]
+        self._first = [(parameter, parameter.detach().clone()) for parameter in own]
+        self._engine = engine._replace(pictures=self._picture)
+        self._pictures = engine.pictures
+
+    def body(self, name: str | None) -> Body:
+        """Returns an adapter over the base as a body; None for the base alone, which is the reference."""
+        return Body(self._engine, partial(self._active, name))
+
+    @contextmanager
+    def _active(self, name: str | None) -> Iterator[None]:
+        """Lets what is trained between pixels and language model be what it was, for as long as the body is asked."""
+        now = [parameter.data for parameter, _ in self._first]
+        for parameter, first in self._first:
+            parameter.data = first
+        try:
+            with adapter_active(self.policy.peft, name):
+                yield
+        finally:
+            for (parameter, _), data in zip(self._first, now, strict=True):
+                parameter.data = data
+
+    @torch.no_grad()
+    def _picture(self, image_id: str) -> Encoded:
+        return self._pictures(image_id)
+
+
+def _engine(
+    vlm: Vlm, family: Family, base: Base, config: RlConfig, precision: Callable[[], AbstractContextManager[Any]]
+) -> Engine:
+    trains = VisionTraining(config.projector, config.vision_blocks)
+    pictures = Pictures(vlm, family, base.shown, trains, config.cache / "vision")
+    flex = config.attention == "flex"
+    return Engine(vlm.model, family, pictures, config.tokens_per_forward, precision, flex=flex)
 
 
 def add_adapter(
@@ -167,41 +203,29 @@ def frozen_body(base: Base, folder: Path, config: RlConfig) -> Body:
     vlm = load_vlm(folder, config.dtype, config.device)
     family = family_of(vlm.model)
     if config.lora is None:
-        open_policy(vlm, family, _language_alone(config), 0, folder)
+        open_policy(vlm, family, config, 0, folder)
     vlm.model.requires_grad_(False)
     precision = Policy(vlm.model, None, {}, config.dtype, {}).precision
-    pictures = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
-    pictures.fill(base.image_ids)
-    return Body(
-        Engine(vlm.model, family, pictures, config.tokens_per_forward, precision, flex=config.attention == "flex")
-    )
+    return Body(_engine(vlm, family, base, config, precision))
 
 
 def _own_critic(
-    base: Base, config: RlConfig, policy: Policy, still: Engine, start: Start | None
+    base: Base, config: RlConfig, beside: Beside | None, start: Start | None
 ) -> tuple[Body, dict[str, Parameter]]:
     lora = (start.lora if start else None) or config.critic.lora or config.lora
-    if policy.peft is not None and lora is not None and (start is None or start.adapter is not None):
-        weights = add_adapter(policy, CRITIC, lora, start.adapter if start else None)
+    if beside is not None and lora is not None and (start is None or start.adapter is not None):
+        weights = add_adapter(beside.policy, CRITIC, lora, start.adapter if start else None)
         for parameter in weights.values():
             parameter.requires_grad_(True)
-        return Body(still, partial(adapter_active, policy.peft, CRITIC)), weights
+        return beside.body(CRITIC), weights
     folder = start.model if start else base.folder
     vlm = load_vlm(folder, config.dtype, config.device)
     family = family_of(vlm.model)
-    own = open_policy(vlm, family, _language_alone(config), 0, folder)
-    pictures = Pictures(vlm, family, base.shown, VisionTraining(), config.cache / "vision")
-    pictures.fill(base.image_ids)
+    alone = config.model_copy(update={"projector": False, "vision_blocks": 0})
+    own = open_policy(vlm, family, alone, 0, folder)
     active = partial(adapter_active, own.peft, POLICY) if own.peft is not None else nullcontext
-    body = Body(
-        Engine(vlm.model, family, pictures, config.tokens_per_forward, own.precision, flex=config.attention == "flex"),
-        active,
-    )
+    body = Body(_engine(vlm, family, base, alone, own.precision), active)
     return body, {f"{CRITIC}.{name}": parameter for name, parameter in own.trainable().items()}
-
-
-def _language_alone(config: RlConfig) -> RlConfig:
-    return config.model_copy(update={"projector": False, "vision_blocks": 0})
 
 
 def _heads(base: Base, config: RlConfig, start: Start | None) -> dict[str, ScalarHead]:

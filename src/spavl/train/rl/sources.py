@@ -1,7 +1,6 @@
 """Opens what the settings name as rewards: judges, reward models, and functions of the program that trains."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from spavl.models.base import ImageInput
 from spavl.models.weights import weights_digest
 from spavl.rl_config import JudgeRewardConfig, ModelRewardConfig, RewardConfig, RlConfig, RuleRewardConfig
 from spavl.train.reward_model import SavedRewardModel, check_reads_alike, read_reward_model
-from spavl.train.rl.reading import Body, adapter_active
+from spavl.train.rl.reading import Body
 from spavl.train.rl.rewards import COST, HeadReward, JudgeReward, Reward, WeightedReward, name_of
 from spavl.train.rl.roles import Base, Roles, Start, add_adapter, frozen_body
 from spavl.train.scalar_head import ScalarHead
@@ -117,12 +116,12 @@ class Opened(NamedTuple):
     def _body(self, saved: SavedRewardModel, roles: Roles, place: int) -> Body:
         """Returns a reward model's weights: one more adapter over the policy's base, or a model of its own."""
         lora = saved.card.lora
-        if roles.policy.peft is None or lora is None or not self._shares(saved):
+        if roles.beside is None or lora is None or not self._shares(saved):
             return frozen_body(self.base, saved.model, self.config)
         name = f"reward{place}"
         for parameter in add_adapter(roles.policy, name, lora, saved.adapter).values():
             parameter.requires_grad_(False)
-        return Body(roles.reference.engine, partial(adapter_active, roles.policy.peft, name))
+        return roles.beside.body(name)
 
     def _shares(self, saved: SavedRewardModel) -> bool:
         return saved.adapter is not None and saved.card.base_sha256 == self.base_sha256

@@ -65,6 +65,8 @@ class RlResult(NamedTuple):
     """Part (`language`, `projector`, `vision`, `critic`) -> trained parameters."""
     weights_sha256: str
     """SHA-256 over the merged model's folder."""
+    dropped: dict[str, int]
+    """Reason -> prompts that a rule left out."""
 
 
 class _Finished(BaseModel):
@@ -76,6 +78,7 @@ class _Finished(BaseModel):
     alarms: dict[str, int]
     trainable: dict[str, int]
     weights_sha256: str
+    dropped: dict[str, int]
 
 
 def train_rl(  # what a training is made of
@@ -132,9 +135,8 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     family = family_of(vlm.model)
     ends = stop_ids(vlm.model)
     renderer = Renderer(vlm.processor, ends, config.cache / "placeholders")
-    rows = _rendered(renderer, asked, config)
-    images = list(dict.fromkeys(row.image_id for row in rows))
-    base = Base(vlm, family, place.model_folder, asked.picture, images)
+    prompts, rows = _rendered(renderer, asked, config)
+    base = Base(vlm, family, place.model_folder, asked.picture)
     opened = sources.open(base, config, renderer.end_id)
     roles = open_roles(base, config, place.seed, opened.start())
     rewards, cost = opened.rewards(roles)
@@ -143,7 +145,7 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     optimizer = AdamW(roles.parameter_groups(config), betas=(0.9, 0.999), eps=1e-8, fused=True)
     tokenizer = vlm.processor.tokenizer
     material = Material(
-        prompts=asked.prompts,
+        prompts=prompts,
         rows=rows,
         rewards=rewards,
         cost=cost,
@@ -157,7 +159,8 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     critic = sum(parameter.numel() for parameter in roles.critic_weights.values())
     counts = roles.policy.count_trainable() | ({"critic": critic} if critic else {})
     names = list(roles.policy.trainable())
-    return {"rounds": result.rounds, "alarms": result.alarms, "trainable": counts}, names
+    dropped = {"too_long": len(asked.prompts) - len(prompts)}
+    return {"rounds": result.rounds, "alarms": result.alarms, "trainable": counts, "dropped": dropped}, names
 
 
 def _sampler(roles: Roles, config: RlConfig, asked: Asked, ends: tuple[int, ...], place: _Place) -> Sampler:
@@ -185,22 +188,28 @@ def _sampler(roles: Roles, config: RlConfig, asked: Asked, ends: tuple[int, ...]
     return ServerSampler(config, config.rollouts, served)
 
 
-def _rendered(renderer: Renderer, asked: Asked, config: RlConfig) -> list[Row]:
-    """Renders the prompts; one that leaves no room for the longest answer is an error before anything is generated."""
+def _rendered(renderer: Renderer, asked: Asked, config: RlConfig) -> tuple[list[Prompt], list[Row]]:
+    """Renders the prompts; what leaves no room for the longest answer is named, or left out, before any is given.
+
+    Raises:
+        UserError: A prompt is too long and shall not be left out, or none fits.
+    """
+    limit = min(config.max_length, config.tokens_per_forward) - config.max_tokens
     rows = []
     for prompt in asked.prompts:
         ids = renderer.prompt_at(prompt.question, asked.picture(prompt.image_id))
         rows.append(Row(prompt.id, prompt.image_id, ids, ()))
-    longest = max(rows, key=lambda row: len(row.prompt))
-    need = len(longest.prompt) + config.max_tokens
-    for name, limit in (("max_length", config.max_length), ("tokens_per_forward", config.tokens_per_forward)):
-        if need > limit:
-            raise UserError(
-                f"Prompt {longest.id} has {len(longest.prompt)} tokens and an answer up to train.max_tokens="
-                f"{config.max_tokens}, together more than train.{name}={limit}. Set train.{name}={need} or more, or a "
-                "smaller train.max_tokens; prompts and answers are never cut."
-            )
-    return rows
+    fitting = [both for both in zip(asked.prompts, rows, strict=True) if len(both[1].prompt) <= limit]
+    if len(fitting) < len(rows) and (config.too_long == "error" or not fitting):
+        longest = max(rows, key=lambda row: len(row.prompt))
+        name = "max_length" if config.max_length <= config.tokens_per_forward else "tokens_per_forward"
+        raise UserError(
+            f"{len(rows) - len(fitting)} of {len(rows)} prompts leave no room for an answer of train.max_tokens="
+            f"{config.max_tokens} within train.{name}={getattr(config, name)}; the longest, {longest.id}, has "
+            f"{len(longest.prompt)} tokens. Set train.{name}={len(longest.prompt) + config.max_tokens} or more, a "
+            "smaller train.max_tokens, or leave them out with train.too_long=drop; prompts and answers are never cut."
+        )
+    return [prompt for prompt, _ in fitting], [row for _, row in fitting]
 
 
 def _imitated(renderer: Renderer, asked: Asked, config: RlConfig) -> list[Row]:
