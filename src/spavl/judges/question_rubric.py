@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from spavl.judges.rubric import fill, parse
+from spavl.judges.rubric import fill, parse, whole_text
 from spavl.models.base import ImageInput, Reply, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, Harmfulness, Relevance
@@ -74,12 +74,11 @@ def check_request(rubric: QuestionRubric[V], asked: Asked, max_tokens: int) -> R
 
 
 def _read(reply: Reply, rubric: QuestionRubric[V]) -> Ruled[V] | Failure:
-    if isinstance(reply, Failure):
-        return reply
-    if reply.finish in ("refusal", "content_filter"):
-        return Failure(reason=f"judge_{reply.finish}", message=f"The judge stopped with {reply.finish}.")
-    ruling = parse(reply.text)
+    text = whole_text(reply)
+    if isinstance(text, Failure):
+        return text
+    ruling = parse(text)
     if ruling is None or len(ruling.markers) != 1 or ruling.markers[0] not in rubric.markers:
-        end = " ".join(reply.text.split())[-80:]
+        end = " ".join(text.split())[-80:]
         return Failure(reason="unparsed", message=f"the judge's last line is not a verdict: '...{end}'")
     return Ruled(rubric.markers[ruling.markers[0]], ruling.rationale)

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from spavl.judges.base import Contest, Exchange, JudgeCard, Opinion, Preference
 from spavl.judges.judged_text import fenced
-from spavl.models.base import Reply, Request
+from spavl.models.base import Completion, Reply, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, OrderVerdict, SafetyVerdict
 from spavl.store import Usage
@@ -136,8 +136,18 @@ def reply_text(reply: Reply) -> str | Failure:
     return reply.text
 
 
+def whole_text(reply: Reply) -> str | Failure:
+    """Returns the text of a reply whose last line counts, or why there is none.
+
+    A reply that was cut has no last line: where it ends may stand what it was quoting, a planted verdict too.
+    """
+    if isinstance(reply, Completion) and reply.finish == "length":
+        return Failure(reason="judge_length", message="The judge was cut before its verdict; raise its max_tokens.")
+    return reply_text(reply)
+
+
 def _read(reply: Reply, understand: Callable[[Ruling], T | None]) -> T | Failure:
-    text = reply_text(reply)
+    text = whole_text(reply)
     if isinstance(text, Failure):
         return text
     ruling = parse(text)
