@@ -10,10 +10,13 @@ from tests.dataset.preference_rows import spa_vl_row, write_rows
 from spavl.cli.options import training_lines
 from spavl.cli.plan import plan_lines
 from spavl.config import RewardModelConfig, RlConfig, TrainConfig
+from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
 from spavl.pipeline.plan import plannable
 from spavl.pipeline.recipe import plan_recipe, train_recipe
 from spavl.recipe_config import RecipeConfig
+
+PAPERS = Path(__file__).parents[2] / "configs" / "train" / "spa_vl_reward_llava15_7b.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +98,18 @@ def test_what_cannot_be_planned_or_has_no_labels_is_one_line(
         plan_recipe(recipe(tmp_path, tiny_vlm, data, method="ppo"))
     with pytest.raises(UserError, match=r"train\.cost: .* none of 9 pairs"):
         train_recipe(recipe(tmp_path, tiny_vlm, data, method="reward", cost={}, held_out_fraction=0))
+
+
+def test_the_papers_reward_model_is_a_recipe_that_runs_on_a_tiny_llava(
+    tiny_vlm: Path, data: Path, tmp_path: Path
+) -> None:
+    """SPA-VL's script: 3e-5, batch 32 = 8 x 4, one epoch, all weights and the projector. Nine rows are one step."""
+    overrides = [f"run={tmp_path / 'run'}", f"model.path={tiny_vlm}", f"data.path={data}", "train.device=cpu"]
+    body = read_body(PAPERS, [*overrides, f"train.cache={tmp_path / 'cache'}", "data.meta_files=null"])
+    papers = validate_body(RecipeConfig, body, PAPERS)
+    settings = papers.settings
+    assert isinstance(settings, RewardModelConfig)
+    assert (settings.learning_rate, settings.batch_size, settings.epochs) == (3e-5, 32, 1)
+    assert settings.lora is None and settings.projector and settings.vision_blocks == 0 and settings.centring == 0
+    facts = train_recipe(papers)["train"].facts
+    assert facts["pairs"] == 9 and facts["held_out"] is None

@@ -19,7 +19,7 @@ from spavl.config import RunConfig
 from spavl.dataset import DatasetRow, Material, write_files
 from spavl.errors import UserError
 from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_picture_list
-from spavl.pipeline.road import ALL_STAGES, JOURNAL, Road, open_road
+from spavl.pipeline.road import ALL_STAGES, JOURNAL, REWARD, Road, open_road
 from spavl.records import PreferencePair, QuestionCheck
 from spavl.store.files import disk_errors_named, write_atomically
 from spavl.store.manifest import hash_file
@@ -145,12 +145,13 @@ def _rewrite_dataset(road: Road, found: Trace) -> int:
 
 def _forget_training(run: Path, found: Trace) -> None:
     """A finished training notes what was removed since; an unfinished one begins anew."""
-    if "train" in found.hashes:
-        manifest = json.loads((run / "train" / "manifest.json").read_bytes())
-        since = {*manifest["facts"].get("pictures_removed_since", ()), *found.items.values()}
-        change_facts(run / "train", {"pictures_removed_since": sorted(since)})
-    else:
-        _remove_folder(run / "train")
+    for name in (REWARD, "train"):
+        if name in found.hashes:
+            manifest = json.loads((run / name / "manifest.json").read_bytes())
+            since = {*manifest["facts"].get("pictures_removed_since", ()), *found.items.values()}
+            change_facts(run / name, {"pictures_removed_since": sorted(since)})
+        else:
+            _remove_folder(run / name)
 
 
 def _files(road: Road, found: Trace) -> dict[str, list[Path]]:
