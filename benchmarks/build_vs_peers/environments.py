@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 PACKAGES = {"curator": "bespokelabs-curator==0.1.31", "datadesigner": "data-designer==0.9.6"}
@@ -35,14 +36,22 @@ def interpreter(system: str, folder: Path) -> Path:
     """
     if system not in PACKAGES:
         return Path(sys.executable)
-    home = folder / system
-    stamp = home / PACKAGES[system]
+    return made_environment(folder / system, (PACKAGES[system],))
+
+
+def made_environment(home: Path, requirements: Sequence[str]) -> Path:
+    """Returns the interpreter of an environment with these packages, after making it where it is not there.
+
+    Raises:
+        NotInstalled: pip failed; its last words are the message.
+    """
+    stamp = home / requirements[0]
     if not stamp.exists():
         venv.create(home, with_pip=True, clear=True)
-        command = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", PACKAGES[system]]
+        command = [str(home / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *requirements]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise NotInstalled(f"pip install {PACKAGES[system]}: {done.stderr.strip().splitlines()[-1]}")
+            raise NotInstalled(f"pip install {requirements[0]}: {done.stderr.strip().splitlines()[-1]}")
         stamp.touch()
     return home / "bin" / "python"
 

@@ -1,0 +1,1 @@
+"""What spavl and VLMEvalKit print where the judge is broken."""
