@@ -5,12 +5,14 @@ import json
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from spavl.config import DatasetConfig
 from spavl.dataset import Material, Splits, assign_splits, build_dataset
+from spavl.dataset.rows import Picture, pair_schema, pair_table, parquet_bytes
 from spavl.errors import RunError, UserError
 from spavl.records import Caption, Failure, ImageRecord, PreferencePair, Question, QuestionCheck
 from spavl.store import ImageStore, StageDirectory
@@ -215,3 +217,16 @@ def test_no_training_pair_is_one_clear_error(tmp_path: Path) -> None:
             ImageStore(tmp_path),
             StageDirectory(tmp_path / "d", {}, {}),
         )
+
+
+def test_a_file_written_row_group_by_row_group_is_the_file_written_at_once(tmp_path: Path) -> None:
+    """Seven rows, three a row group: as many bytes, and the same ones."""
+    images = {(one := record(number)).id: one for number in range(7)}
+    pairs = [pair(image, number) for number, image in enumerate(images.values())]
+
+    def table(some: list[PreferencePair]) -> pa.Table:
+        return pair_table(some, lambda image_id: Picture(images[image_id]), lambda image: image.id.encode() * 99)
+
+    pq.write_table(table(pairs), tmp_path / "whole.parquet", row_group_size=3, compression="zstd")
+    groups = (table(pairs[start : start + 3]) for start in (0, 3, 6))
+    assert b"".join(parquet_bytes(pair_schema(), groups)) == (tmp_path / "whole.parquet").read_bytes()

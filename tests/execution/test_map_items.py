@@ -5,13 +5,14 @@ import json
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from spavl.errors import RunError
-from spavl.execution import map_items
+from spavl.execution import LazyItems, map_items
 from spavl.records import Failure, Question, QuestionType
 from spavl.store import Outcome, StageDirectory, Usage
 
@@ -116,6 +117,34 @@ def test_progress_is_said_on_standard_error(tmp_path: Path, capsys: pytest.Captu
     captured = capsys.readouterr()
     assert captured.err.startswith("test: 10/10 (")
     assert captured.out == ""
+
+
+class Item:
+    """Something that is counted while it lives."""
+
+
+def test_items_live_only_while_their_group_is_in_flight(tmp_path: Path) -> None:
+    """Three groups of four in flight are twelve items; the hundred others are not made yet, or gone."""
+    alive: weakref.WeakSet[Item] = weakref.WeakSet()
+    most = 0
+
+    def load(name: str) -> Item:
+        alive.add(item := Item())
+        return item
+
+    async def work(group: Sequence[tuple[str, Item]]) -> tuple[list[Outcome], Usage]:
+        nonlocal most
+        await asyncio.sleep(0)
+        most = max(most, len(alive))
+        return [outcome(name, 0) for name, _ in group], Usage()
+
+    names = [f"item-{number:03}" for number in range(112)]
+    items = LazyItems(len(names), lambda: iter(names), load)
+    stage = stage_at(tmp_path)
+    asyncio.run(map_items(stage, items, work, label="test", group_size=4, concurrency=3))
+    assert stage.pending(names) == []
+    assert 4 <= most <= 12
+    assert not alive
 
 
 SCRIPT = """

@@ -15,7 +15,7 @@ from tests.models.scripted import ScriptedModel, echo
 
 from spavl.errors import RunError, UserError
 from spavl.models import CallStore, Completion, ImageInput, Replay, Reply, Request, StoredModel, call_key
-from spavl.models.account import Account
+from spavl.models.account import Account, Spent
 from spavl.records import Failure
 from spavl.store import Usage
 
@@ -259,3 +259,43 @@ def test_closing_a_stored_model_closes_the_model_and_not_the_store(tmp_path: Pat
     asyncio.run(StoredModel(model, store).close())
     assert model.closed
     assert store.count() == 0
+
+
+def put_at_once(store: CallStore, count: int, cancelled: int = 0) -> list[BaseException | None]:
+    """Puts calls in the same moment, the first ones being cancelled while they wait; returns what became of each."""
+
+    async def put() -> list[BaseException | None]:
+        calls = [(str(number), {"image": None}, Completion(text=str(number))) for number in range(count)]
+        tasks = [asyncio.create_task(store.put_with_others([call], "m", Spent(calls=1, seconds=0.5))) for call in calls]
+        await asyncio.sleep(0)
+        for task in tasks[:cancelled]:
+            task.cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(put())
+
+
+def test_calls_that_come_in_the_same_moment_are_stored_in_one_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five calls, one commit; what they cost is the sum."""
+    store = CallStore(tmp_path / "calls.sqlite", "run")
+    commits = []
+    monkeypatch.setattr(store, "_commit", lambda puts, commit=store._commit: (commits.append(len(puts)), commit(puts)))
+    assert put_at_once(store, 5) == [None] * 5
+    assert commits == [5]
+    assert (store.count(), store.spent("m")) == (5, Spent(calls=5, seconds=2.5))
+
+
+def test_a_call_is_stored_though_nobody_waits_for_it_any_more(tmp_path: Path) -> None:
+    """Two of five are cancelled while they wait: they were paid, so they are stored as the others are."""
+    store = CallStore(tmp_path / "calls.sqlite")
+    done = put_at_once(store, 5, cancelled=2)
+    assert [isinstance(one, asyncio.CancelledError) for one in done] == [True, True, False, False, False]
+    assert store.count() == 5
+
+
+def test_a_store_that_fails_fails_all_who_wait(tmp_path: Path) -> None:
+    store = CallStore(tmp_path / "calls.sqlite")
+    store.close()
+    assert [type(one) for one in put_at_once(store, 3)] == [RunError] * 3

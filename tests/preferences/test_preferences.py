@@ -83,6 +83,19 @@ def test_a_questions_draw_does_not_depend_on_other_questions() -> None:
     assert len(alone) == 4
 
 
+def test_a_drawn_comparison_is_found_by_its_id_and_beside_its_other_order() -> None:
+    answers = [response(name, f"answer {name}", question) for name in "ab" for question in ("que-1", "que-2")]
+    drawn = draw_comparisons(answers, {"a": 0, "b": 1}, 1, seed=0)
+    assert (len(drawn), len(list(drawn.pairs()))) == (4, 2)
+    assert all(drawn[name].id == name for name in drawn)
+    assert [one.id for pair in drawn.pairs() for one in pair] == list(drawn)
+    for one, other in drawn.pairs():
+        assert (one.first_id, one.second_id) == (other.second_id, other.first_id)
+        assert one.question_id == other.question_id
+    with pytest.raises(KeyError):
+        drawn["cmp-0"]
+
+
 def judgment(first: Response, second: Response, verdict: OrderVerdict) -> Judgment:
     return Judgment(
         comparison_id=f"{first.id}{second.id}",
