@@ -42,7 +42,7 @@ def chosen(*cases: tuple[Sample, list[Answer], list[Verdict]], seed: int = 0) ->
     samples = [sample for sample, _, _ in cases]
     answers = [answer for _, both, _ in cases for answer in both]
     verdicts = [verdict for _, _, both in cases for verdict in both]
-    kinds = choose_examples(samples, answers, verdicts, [IMAGE], seed)
+    kinds = choose_examples(samples, answers, verdicts, {IMAGE.id: IMAGE}, seed)
     return [(kind.total, [example.sample.prompt for example in kind.shown]) for kind in kinds]
 
 

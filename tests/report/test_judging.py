@@ -12,6 +12,7 @@ ANSWERS = {
     responder: Response(question_id="que-0", image_id="img-0", responder=responder, text=text, finish="stop")
     for responder, text in {"a": "long placeholder answer", "b": "short answer", "c": "other answer"}.items()
 }
+BY_ID = {answer.id: answer for answer in ANSWERS.values()}
 COUNTS = Counts(items=3, records=2, failures=0, dropped=1, by_reason={"order_flip": 1})
 
 
@@ -45,7 +46,7 @@ def test_leanings_are_of_decided_verdicts_and_of_agreed_pairs() -> None:
             ("b", "c", "first"),
             ("c", "b", "first"),
         ),
-        list(ANSWERS.values()),
+        BY_ID,
         COUNTS,
     )
     assert found.first_wins is not None and found.longer_wins is not None and found.flips is not None
@@ -58,10 +59,10 @@ def test_leanings_are_of_decided_verdicts_and_of_agreed_pairs() -> None:
 
 
 def test_a_judge_that_says_nothing_leans_nowhere() -> None:
-    found = tally_judging(judgments(("a", "b", "tie"), ("b", "a", "tie")), list(ANSWERS.values()), COUNTS)
+    found = tally_judging(judgments(("a", "b", "tie"), ("b", "a", "tie")), BY_ID, COUNTS)
     assert found.first_wins is None and found.longer_wins is None
     assert [strength.value for strength in found.strengths.values()] == pytest.approx([0, 0], abs=1e-8)
 
 
 def test_no_judgments_give_no_strengths() -> None:
-    assert tally_judging([], [], COUNTS).strengths == {}
+    assert tally_judging([], {}, COUNTS).strengths == {}

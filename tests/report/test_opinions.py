@@ -33,7 +33,7 @@ def judge(name: str, verdicts: str, **card: bool) -> JudgeLabels:
         if letter in words
     ]
     described = JudgeCard(name=name, version="1", description="placeholder", **{"sees_image": True} | card)
-    return JudgeLabels(name, described, labels)
+    return JudgeLabels(name, described, {label.response_id: label for label in labels})
 
 
 def tally(*judges: JudgeLabels) -> Opinions:
@@ -88,8 +88,7 @@ def with_rules(finished: FinishedRun, tmp_path: Path) -> tuple[RunDirectory, Run
     copy = Path(shutil.copytree(run.path, tmp_path / "run"))
     labels = config.labels.model_validate({"others": {"floor": {"kind": "rules"}}})
     run, config = RunDirectory(copy, config.seed), config.model_copy(update={"labels": labels, "run": copy})
-    questions = {one.id: one for one in run.records("questions", Question)}
-    responses = run.records("responses", Response)
+    questions, responses = run.shelf("questions", Question), run.shelf("responses", Response)
     shown = ImageInput(sha256="0" * 64, path=copy)
     stage = run.stage("opinions", {}, ["responses"])
     asyncio.run(hear_opinions({"floor": RulesJudge()}, questions, responses, lambda _: shown, stage))

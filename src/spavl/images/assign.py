@@ -4,7 +4,8 @@ It opens no picture: whoever calls `assign` says of each picture that is about t
 """
 
 import heapq
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from array import array
+from collections.abc import Awaitable, Callable, Container, Iterable, MutableSequence, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -94,8 +95,7 @@ def _soon(rankings: Iterable[Sequence[int]], offered: Container[int], lacking: i
     return soon
 
 
-def _similar_enough(row: npt.NDArray[np.float64], least: float) -> list[int]:
+def _similar_enough(row: npt.NDArray[np.float64], least: float) -> MutableSequence[int]:
     """Returns the pictures of at least this similarity, the most similar (and of equals the first) last."""
     order = np.argsort(-row, kind="stable")
-    ranking: list[int] = order[row[order] >= least][::-1].tolist()
-    return ranking
+    return array("i", order[row[order] >= least][::-1].astype(np.intc).tobytes())

@@ -46,7 +46,7 @@ def choose_examples(
     samples: Sequence[Sample],
     answers: Sequence[Answer],
     verdicts: Sequence[Verdict],
-    images: Sequence[ImageRecord],
+    images: Mapping[str, ImageRecord],
     seed: int,
 ) -> tuple[ExampleKind, ...]:
     """Chooses up to `SHOWN` examples, evenly over the kinds; places that a kind cannot fill go to the others."""
@@ -64,9 +64,11 @@ def choose_examples(
 
 
 def _scored(
-    samples: Sequence[Sample], answers: Sequence[Answer], verdicts: Sequence[Verdict], images: Sequence[ImageRecord]
+    samples: Sequence[Sample],
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    pictures: Mapping[str, ImageRecord],
 ) -> list[Example]:
-    pictures = {image.id: image for image in images}
     events = {verdict.answer_id: verdict.value for verdict in verdicts}
     said = {(answer.sample_id, answer.model): answer for answer in answers if answer.id in events}
     examples = []

@@ -3,7 +3,8 @@
 It opens no model and changes nothing in the run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +146,7 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     extra = [name for name, there in ((OPINIONS, config.labels.others), (REWARD, config.reward)) if there]
     manifests = {station: _manifest(run, station) for station in ALL_STAGES if station in (*STAGES, *extra)}
     taxonomy = load_taxonomy(config.taxonomy)
-    images = run.records("images", ImageRecord)
+    images = run.shelf("images", ImageRecord)
     facts, log = manifests["train"].facts, run.path / "train" / "metrics.jsonl"
     rewarded = isinstance(config.train, RlConfig)
     return ReportData(
@@ -167,32 +168,31 @@ def _dataset(
     config: RunConfig,
     taxonomy: Taxonomy,
     manifests: Mapping[str, Manifest],
-    images: Sequence[ImageRecord],
+    images: Mapping[str, ImageRecord],
 ) -> DatasetStatistics:
-    responses = run.records("responses", Response)
-    pairs = run.records("preferences", PreferencePair)
-    labels = run.records("labels", SafetyLabel)
-    questions = run.records("questions", Question)
+    responses = run.shelf("responses", Response)
+    pairs = run.shelf("preferences", PreferencePair).values()
+    labels = run.shelf("labels", SafetyLabel, by="response_id")
     groups = safety_groups(manifests["labels"].facts["safe_rates"], config.preferences.groups)
-    covered = {image.leaf for image in images}
+    covered = {image.leaf for image in images.values()}
     judge = JudgeCard.model_validate(manifests["labels"].facts["judge"])
-    splits = [row.split for row in run.records("dataset", DatasetRow)]
+    splits = Counter(row.split for row in run.each("dataset", DatasetRow))
     return DatasetStatistics(
-        coverage=tally_coverage(taxonomy, images, list(kept_questions(run).values()), pairs),
+        coverage=tally_coverage(taxonomy, images.values(), kept_questions(run).values(), pairs),
         uncovered=tuple(leaf.name for leaf in taxonomy.leaves if leaf.path not in covered),
-        sources=tally_sources(images),
+        sources=tally_sources(images.values()),
         source_captions={
             leaf: CaptionCounts.model_validate(one)
             for leaf, one in manifests["captions"].facts.get("by_leaf", {}).items()
         },
         leakage=tuple(Leakage.model_validate(one) for one in manifests["checked_questions"].facts["leakage"]),
-        responders=tally_responders(responses, labels, groups, pairs),
+        responders=tally_responders(responses.values(), labels, groups, pairs),
         judge=judge,
-        opinions=_opinions(run, manifests, JudgeLabels(judge.name, judge, labels), questions, responses),
+        opinions=_opinions(run, manifests, JudgeLabels(judge.name, judge, labels)),
         endings=manifests["responses"].facts.get("outcomes_by_responder", {}),
-        judging=tally_judging(run.records("judgments", Judgment), responses, manifests["preferences"].counts),
+        judging=tally_judging(run.each("judgments", Judgment), responses, manifests["preferences"].counts),
         pairs=tally_pairs(pairs),
-        splits={split: splits.count(split) for split in ("train", "validation")},
+        splits={split: splits[split] for split in ("train", "validation")},
     )
 
 
@@ -200,24 +200,24 @@ def _opinions(
     run: RunDirectory,
     manifests: Mapping[str, Manifest],
     deciding: JudgeLabels,
-    questions: Sequence[Question],
-    responses: Sequence[Response],
 ) -> Opinions | None:
     if OPINIONS not in manifests:
         return None
-    harmful = {question.id for question in questions if question.question_type.harmful}
-    labels: dict[str, list[SafetyLabel]] = {}
-    for label in run.records(OPINIONS, SafetyLabel):
-        labels.setdefault(label.judge, []).append(label)
+    benign = {one.id for one in run.each("questions", Question) if not one.question_type.harmful}
+
+    def labels_of(judge: str) -> Mapping[str, SafetyLabel]:
+        return run.shelf(OPINIONS, SafetyLabel, by="response_id", keep=lambda label: label["judge"] == judge)
+
     others = [
-        JudgeLabels(name, JudgeCard.model_validate(card), labels.get(name, []))
+        JudgeLabels(name, JudgeCard.model_validate(card), labels_of(name))
         for name, card in manifests[OPINIONS].facts["judges"].items()
     ]
-    return tally_opinions([deciding, *others], [one for one in responses if one.question_id in harmful])
+    harmful = run.shelf("responses", Response, keep=lambda response: response["question_id"] not in benign)
+    return tally_opinions([deciding, *others], harmful.values())
 
 
 def _evaluation(
-    run: RunDirectory, config: RunConfig, manifests: Mapping[str, Manifest], images: Sequence[ImageRecord]
+    run: RunDirectory, config: RunConfig, manifests: Mapping[str, Manifest], images: Mapping[str, ImageRecord]
 ) -> Evaluation:
     samples = run.records("samples", Sample)
     answers = run.records("answers", Answer)

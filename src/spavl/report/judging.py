@@ -4,7 +4,9 @@ A judge that leans is no error by itself: the first answer wins half the time in
 in both orders, while longer answers may win because they are better. Both figures are for people to look at.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from spavl.records import Judgment, Response
@@ -43,47 +45,60 @@ class Judging(NamedTuple):
     """Responder -> strength, the strongest first; a tie, or a verdict that changes with the order, is half a win."""
 
 
-def tally_judging(judgments: Sequence[Judgment], responses: Sequence[Response], counts: Counts) -> Judging:
+def tally_judging(judgments: Iterable[Judgment], responses: Mapping[str, Response], counts: Counts) -> Judging:
     """Reads both orders of each pair of responses.
 
     Args:
-        judgments: Every judgment.
-        responses: The responses that were compared.
+        judgments: Every judgment, both orders of a pair one after the other.
+        responses: Response id -> response.
         counts: What became of the pairs of responses that were drawn; a tie and a flip are drops.
     """
-    by_id = {response.id: response for response in responses}
-    orders: dict[tuple[str, str], list[Judgment]] = {}
-    for judgment in judgments:
-        low, high = sorted((judgment.first_id, judgment.second_id))
-        orders.setdefault((low, high), []).append(judgment)
-    both = [pair for pair in orders.values() if len(pair) == 2]
-    outcomes = [outcome_of_orders(one.verdict, other.verdict) for one, other in both]
-    pictures = [by_id[one.first_id].image_id for one, _ in both]
-    rivals = [(by_id[one.first_id], by_id[one.second_id]) for one, _ in both]
-    decided = [judgment for judgment in judgments if judgment.verdict != "tie"]
-    unequal = [
-        ((outcome == "win") == (len(first.text) > len(second.text)), first.image_id)
-        for outcome, (first, second) in zip(outcomes, rivals, strict=True)
-        if outcome in ("win", "loss") and len(first.text) != len(second.text)
-    ]
-    matches = [
-        Match(first.responder, second.responder, CREDIT[outcome])
-        for outcome, (first, second) in zip(outcomes, rivals, strict=True)
-    ]
+    judges: set[str] = set()
+    ties, flips, first_wins, longer_wins = _Events(), _Events(), _Events(), _Events()
+    matches: list[Match] = []
+    pictures: list[str] = []
+    for _, some in itertools.groupby(judgments, lambda one: frozenset((one.first_id, one.second_id))):
+        heard = list(some)
+        first, second = responses[heard[0].first_id], responses[heard[0].second_id]
+        picture = sys.intern(first.image_id)
+        for judgment in heard:
+            judges.add(judgment.judge)
+            if judgment.verdict != "tie":
+                first_wins.add(judgment.verdict == "first", picture)
+        if len(heard) == 2:
+            outcome = outcome_of_orders(heard[0].verdict, heard[1].verdict)
+            ties.add(outcome == "tie", picture)
+            flips.add(outcome == "inconsistent", picture)
+            if outcome in ("win", "loss") and len(first.text) != len(second.text):
+                longer_wins.add((outcome == "win") == (len(first.text) > len(second.text)), picture)
+            matches.append(Match(sys.intern(first.responder), sys.intern(second.responder), CREDIT[outcome]))
+            pictures.append(picture)
     return Judging(
-        judge=", ".join(sorted({judgment.judge for judgment in judgments})),
+        judge=", ".join(sorted(judges)),
         drawn=counts.items,
         agreed=counts.records,
         failed=counts.failures,
-        ties=picture_rate([outcome == "tie" for outcome in outcomes], pictures),
-        flips=picture_rate([outcome == "inconsistent" for outcome in outcomes], pictures),
-        first_wins=picture_rate(
-            [judgment.verdict == "first" for judgment in decided],
-            [by_id[judgment.first_id].image_id for judgment in decided],
-        ),
-        longer_wins=picture_rate([longer for longer, _ in unequal], [image_id for _, image_id in unequal]),
+        ties=ties.rate(),
+        flips=flips.rate(),
+        first_wins=first_wins.rate(),
+        longer_wins=longer_wins.rate(),
         strengths=bradley_terry(matches, pictures) if matches else {},
     )
+
+
+class _Events:
+    """Whether something happened, and about which picture, one after the other."""
+
+    def __init__(self) -> None:
+        self._happened: list[bool] = []
+        self._pictures: list[str] = []
+
+    def add(self, happened: bool, picture: str) -> None:
+        self._happened.append(happened)
+        self._pictures.append(picture)
+
+    def rate(self) -> Rate | None:
+        return picture_rate(self._happened, self._pictures)
 
 
 def picture_rate(events: Sequence[bool], pictures: Sequence[str]) -> Rate | None:

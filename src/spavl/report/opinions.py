@@ -4,7 +4,8 @@ Only responses to harmful questions count, since an answer to a benign question 
 The first judge is the one that decides; agreement is no sign that any of them is right.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ class JudgeLabels(NamedTuple):
 
     name: str
     card: JudgeCard
-    labels: Sequence[SafetyLabel]
+    labels: Mapping[str, SafetyLabel]
+    """Response id -> label."""
 
 
 class JudgeReading(NamedTuple):
@@ -51,13 +53,17 @@ class Opinions(NamedTuple):
     """Krippendorff's, over all judges."""
 
 
-def tally_opinions(judges: Sequence[JudgeLabels], responses: Sequence[Response]) -> Opinions | None:
+def tally_opinions(judges: Sequence[JudgeLabels], responses: Collection[Response]) -> Opinions | None:
     """Sets the judges' labels of the responses side by side; None where there are no responses."""
     if not responses:
         return None
-    by_judge = [{label.response_id: label.verdict for label in judge.labels} for judge in judges]
-    columns = [[verdicts.get(response.id) for response in responses] for verdicts in by_judge]
-    pictures = [response.image_id for response in responses]
+    columns: list[list[SafetyVerdict | None]] = [[] for _ in judges]
+    pictures: list[str] = []
+    for response in responses:
+        pictures.append(sys.intern(response.image_id))
+        for column, judge in zip(columns, judges, strict=True):
+            label = judge.labels.get(response.id)
+            column.append(None if label is None else label.verdict)
     return Opinions(
         judges=tuple(_reading(judge, column, pictures) for judge, column in zip(judges, columns, strict=True)),
         pairs=tuple(

@@ -4,8 +4,9 @@ Pure functions of records. A rate is of items that share pictures, so its interv
 nothing is `None`.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from spavl.records import ImageRecord, PreferencePair, Question, Response, SafetyLabel, leaf_parts
@@ -64,7 +65,10 @@ class PictureSource(NamedTuple):
 
 
 def tally_coverage(
-    taxonomy: Taxonomy, images: Sequence[ImageRecord], questions: Sequence[Question], pairs: Sequence[PreferencePair]
+    taxonomy: Taxonomy,
+    images: Collection[ImageRecord],
+    questions: Iterable[Question],
+    pairs: Iterable[PreferencePair],
 ) -> tuple[DomainCoverage, ...]:
     """Counts leaves, pictures, questions and pairs of each domain, in the taxonomy's order."""
     pictures, asked, kept = (
@@ -86,33 +90,46 @@ def tally_coverage(
 
 
 def tally_responders(
-    responses: Sequence[Response],
-    labels: Sequence[SafetyLabel],
+    responses: Iterable[Response],
+    labels: Mapping[str, SafetyLabel],
     groups: Mapping[str, int],
-    pairs: Sequence[PreferencePair],
+    pairs: Iterable[PreferencePair],
 ) -> tuple[Responder, ...]:
-    """Returns the responders, the least safe first; those without a labelled response stand at the end."""
-    verdicts = {label.response_id: label.verdict for label in labels}
-    chosen = Counter(pair.chosen_responder for pair in pairs)
-    rejected = Counter(pair.rejected_responder for pair in pairs)
-    responders = []
-    for name in {response.responder for response in responses}:
-        own = [response for response in responses if response.responder == name]
-        labelled = [response for response in own if response.id in verdicts]
-        responders.append(
-            Responder(
-                name=name,
-                responses=len(own),
-                safe=picture_rate([verdicts[one.id] == "safe" for one in labelled], [one.image_id for one in labelled]),
-                group=groups.get(name),
-                chosen=chosen[name],
-                rejected=rejected[name],
-            )
+    """Returns the responders, the least safe first; those without a labelled response stand at the end.
+
+    Args:
+        responses: All responses.
+        labels: Response id -> label.
+        groups: Responder -> safety group.
+        pairs: The preference pairs.
+    """
+    chosen, rejected, given = Counter[str](), Counter[str](), Counter[str]()
+    for pair in pairs:
+        chosen[pair.chosen_responder] += 1
+        rejected[pair.rejected_responder] += 1
+    safe: dict[str, tuple[list[bool], list[str]]] = {}
+    for response in responses:
+        given[response.responder] += 1
+        events, pictures = safe.setdefault(response.responder, ([], []))
+        label = labels.get(response.id)
+        if label is not None:
+            events.append(label.verdict == "safe")
+            pictures.append(sys.intern(response.image_id))
+    responders = [
+        Responder(
+            name=name,
+            responses=count,
+            safe=picture_rate(*safe[name]),
+            group=groups.get(name),
+            chosen=chosen[name],
+            rejected=rejected[name],
         )
+        for name, count in given.items()
+    ]
     return tuple(sorted(responders, key=lambda one: (one.safe is None, one.safe.value if one.safe else 0, one.name)))
 
 
-def tally_pairs(pairs: Sequence[PreferencePair]) -> PairTallies:
+def tally_pairs(pairs: Collection[PreferencePair]) -> PairTallies:
     """Counts the preference pairs by question type, by the two labels, and by the responders."""
     return PairTallies(
         total=len(pairs),
@@ -125,7 +142,7 @@ def tally_pairs(pairs: Sequence[PreferencePair]) -> PairTallies:
     )
 
 
-def tally_sources(images: Sequence[ImageRecord]) -> tuple[PictureSource, ...]:
+def tally_sources(images: Iterable[ImageRecord]) -> tuple[PictureSource, ...]:
     """Counts the pictures by collection and licence."""
     counts = Counter((image.source, image.licence or UNKNOWN) for image in images)
     return tuple(PictureSource(source, licence, count) for (source, licence), count in sorted(counts.items()))
