@@ -217,6 +217,9 @@ class RunConfig(Config):
     train: AlignmentConfig
     """How the model is aligned: `method` is `dpo`, or `ppo`, `rloo`, `grpo`."""
     evaluate: EvaluateConfig = EvaluateConfig()
+    beside: NamedPath | None = None
+    """Another finished run of the same data and judge, whose rates the report sets beside this one's; `null` for none.
+    """
 
     @model_validator(mode="after")
     def _names_exist(self) -> "RunConfig":

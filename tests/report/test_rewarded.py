@@ -1,15 +1,19 @@
 """A training by rewards on the page: its rounds, its curves, and what its reward model is worth."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+from tests.report.conftest import FinishedRun
+
 from spavl.config import RlConfig
-from spavl.report.gather import ReportData
+from spavl.report.gather import ReportData, gather
 from spavl.report.page import render_page
 from spavl.report.rewarded import reward_lines, round_figures, round_lines
 from spavl.report.rounds import RewardModel, Round, read_rounds, reward_model
 from spavl.report.summary import summary
+from spavl.report.tables import beside_table
 
 SHARE = {"value": 0.75, "n": 8, "low": 0.41, "high": 0.93}
 HELD_OUT: dict[str, Any] = {
@@ -87,3 +91,32 @@ def test_the_page_shows_rounds_in_place_of_steps(data: ReportData, tmp_path: Pat
     told = summary(rewarded)
     assert len(told["training"]["rounds"]) == 10 and told["reward_model"]["accuracy"]["n"] == 8
     assert summary(data)["reward_model"] is None and summary(data)["training"]["rounds"] == []
+
+
+def test_another_run_of_the_same_questions_stands_beside(
+    data: ReportData, finished: FinishedRun, tmp_path: Path
+) -> None:
+    """A copy of the run itself: its rates after alignment stand in the last column."""
+    run, config = finished
+    other = Path(shutil.copytree(run.path, tmp_path / "other"))
+    found = gather(run, config.model_copy(update={"beside": other}))
+    assert found.beside is not None and found.beside.method == "dpo" and not found.beside.why_not
+    assert found.beside.metrics == data.evaluation.results.metrics
+    table = beside_table(found.evaluation.results, found.beside, "ppo")
+    assert table.headings == ("", "before", "after ppo", "after dpo")
+    assert len(table.rows) == len(data.evaluation.results.metrics) and all(row[2] == row[3] for row in table.rows)
+    assert "after dpo in other" in render_page(found) and summary(found)["beside"]["run"] == "other"
+
+
+def test_a_run_of_other_data_or_one_that_is_gone_says_why_it_does_not_stand_there(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    run, config = finished
+    other = Path(shutil.copytree(run.path, tmp_path / "other"))
+    with (other / "samples" / "results.jsonl").open("ab") as file:
+        file.write(b"\n")
+    found = gather(run, config.model_copy(update={"beside": other})).beside
+    assert found is not None and found.why_not == "its questions are others" and not found.metrics
+    gone = gather(run, config.model_copy(update={"beside": tmp_path / "gone"}))
+    assert gone.beside is not None and gone.beside.why_not.startswith("it cannot be read")
+    assert "gone does not stand beside it" in render_page(gone)

@@ -29,6 +29,7 @@ from spavl.records import (
     Sample,
     Verdict,
 )
+from spavl.report.beside import Beside, read_beside
 from spavl.report.examples import ExampleKind, choose_examples
 from spavl.report.judging import Judging, tally_judging
 from spavl.report.opinions import JudgeLabels, Opinions, tally_opinions
@@ -135,6 +136,8 @@ class ReportData(NamedTuple):
     """Of a training by rewards; empty where its log is gone."""
     reward_model: RewardModel | None = None
     """What the run's reward model is worth; None where there is none."""
+    beside: Beside | None = None
+    """Another run's figures; None where none is named."""
 
 
 def gather(run: RunDirectory, config: RunConfig) -> ReportData:
@@ -149,6 +152,8 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     images = run.shelf("images", ImageRecord)
     facts, log = manifests["train"].facts, run.path / "train" / "metrics.jsonl"
     rewarded = isinstance(config.train, RlConfig)
+    evaluation = _evaluation(run, config, manifests, images)
+    confidence = config.evaluate.confidence
     return ReportData(
         path=run.path,
         config=config,
@@ -157,9 +162,10 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
         dataset=_dataset(run, config, taxonomy, manifests, images),
         trained_on=TrainedOn(facts["pairs"], facts.get("benign_pairs_left_out", 0)),
         steps=() if rewarded else _training_steps(log),
-        evaluation=_evaluation(run, config, manifests, images),
+        evaluation=evaluation,
         rounds=read_rounds(log) if rewarded else (),
         reward_model=reward_model(manifests[REWARD].facts) if REWARD in manifests else None,
+        beside=read_beside(run.path, config.beside, evaluation.judge.name, confidence) if config.beside else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from spavl.report.beside import Beside
 from spavl.report.gather import ReportData
 from spavl.report.judging import Judging
 from spavl.report.opinions import Opinions
@@ -34,11 +35,18 @@ def summary(data: ReportData) -> dict[str, Any]:
             **_training(tally_training(data.steps)),
             "rounds": [one.model_dump() for one in data.rounds],
         },
+        "beside": data.beside and _beside(data.beside),
         "reward_model": data.reward_model and data.reward_model.model_dump(),
         "seconds": {station: manifest.seconds for station, manifest in data.manifests.items()},
         "versions": versions(data),
         "commits": commits(data),
     }
+
+
+def _beside(beside: Beside) -> dict[str, Any]:
+    """Returns another run's figures, or why they are not here."""
+    metrics = {name: one.model_dump(mode="json") for name, one in beside.metrics.items()}
+    return {"run": beside.name, "method": beside.method, "metrics": metrics, "why_not": beside.why_not}
 
 
 def _judging(judging: Judging) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
+from spavl.report.beside import Beside
 from spavl.report.gather import ReportData
 from spavl.report.training import Training
 from spavl.report.wording import (
@@ -77,6 +78,25 @@ def headline_table(results: EvaluationResults) -> Table:
         "n: answers scored. In brackets: intervals; where questions share a picture they draw whole pictures. Change: "
         "after minus before on the samples scored both times, in percentage points. p: exact McNemar test, adjusted "
         "for the number of rows (Holm); it takes samples for independent, the intervals do not.",
+    )
+
+
+def beside_table(results: EvaluationResults, beside: Beside, method: str) -> Table:
+    """Returns every metric before, and after either run's training.
+
+    Args:
+        results: This run's.
+        beside: The other's.
+        method: How this run's model was aligned.
+    """
+    return Table(
+        f"The same questions and the same judge, after {method} here and after {beside.method} in {beside.name}",
+        ("", "before", f"after {method}", f"after {beside.method}"),
+        [
+            (TITLES[name], rate_text(one.before), rate_text(one.after), rate_text(beside.metrics[name].after))
+            for name, one in results.metrics.items()
+            if name in beside.metrics
+        ],
     )
 
 
