@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.train.material import make_pairs
 from tests.train.rl.material import PROMPTS, even_share, learn, rl_settings
 from transformers import AutoModelForImageTextToText
@@ -169,6 +170,13 @@ def test_every_variant_starts_from_the_reference_and_moves(
 def test_a_resting_policy_does_not_move(tiny: Path, picture: Picture, tmp_path: Path) -> None:
     learn(tiny, picture, tmp_path, critic=CriticConfig(head_only_rounds=2))
     assert [line["kl"] for line in lines_of(tmp_path)] == [0, 0]
+
+
+def test_trackers_get_every_rounds_numbers(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    learn(tiny, picture, tmp_path, trackers=("tensorboard",))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/kl")] == [1, 2]
+    assert {"train/scores/0_even", "train/explained_variance/reward", "train/alarms"} <= set(events.Tags()["scalars"])
 
 
 def test_an_update_ends_where_the_policy_has_moved_too_far(tiny: Path, picture: Picture, tmp_path: Path) -> None:

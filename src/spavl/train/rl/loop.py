@@ -90,7 +90,7 @@ def run_rounds(learner: Learner, material: Material, config: RlConfig, seed: int
             factor = schedule(config, number, total)
             steering, line = _round(learner, material, config, _At(number, factor, seed), steering)
             line = log.append(line | {"seconds": round(time.perf_counter() - started, 3)})
-            track(line)
+            track({**line, "alarms": len(line["alarms"])})  # trackers take numbers
             state.others = steering.numbers()
             if number % config.save_every == 0 or number == total:
                 save_checkpoint(checkpoints, number, state)
