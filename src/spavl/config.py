@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from spavl.benchmark_config import BenchmarkConfig
 from spavl.budget_config import BudgetConfig, ComputeBudgetConfig, PriceConfig
 from spavl.config_base import Config as Config
 from spavl.config_base import NamedPath as NamedPath
@@ -187,6 +188,9 @@ class EvaluateConfig(Config):
     """Pictures whose name the model is asked for, to see that it can still see."""
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Level of every interval."""
+    public_benchmarks: tuple[BenchmarkConfig, ...] = ()
+    """Public benchmarks that both models are measured on as well, in a run of its own within this one, `public/`; one
+    whose package is not installed is left out, and the report says so."""
 
 
 class RunConfig(Config):

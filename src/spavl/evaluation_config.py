@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeGuard
 
 from pydantic import Field, field_validator, model_validator
 
+from spavl.benchmark_config import BenchmarkConfig as BenchmarkConfig
 from spavl.config import Config, ModelConfig, NamedPath
 from spavl.execution_config import HERE, ExecutionConfig
 from spavl.judge_config import (
@@ -25,27 +26,6 @@ Ablation = Literal["none", "blank", "shuffled"]
 """What is shown in place of a sample's picture: nothing, a white picture, or another sample's picture."""
 ModelName = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class BenchmarkConfig(Config):
-    """One public benchmark: where its files lie, and which of its rows are asked."""
-
-    name: str
-    """A benchmark that spavl reads, such as `xstest` or `mm_safetybench`."""
-    path: str
-    """The folder that its files lie in, or a hub id."""
-    revision: str | None = None
-    """Commit or tag, for a hub id."""
-    variants: tuple[str, ...] | None = None
-    """Its subsets that are asked; `null` for all."""
-    limit: int | None = Field(None, ge=1)
-    """Most rows, drawn by the seed, subsets and categories taking turns; `null` for all."""
-    picture: Literal["given", "none", "blank", "noise"] | None = None
-    """`given` shows each row its own picture, and none where it has none; `none` shows no picture at all; `blank` and
-    `noise` show a white or a noisy one to rows that have none. `null` is `blank` for AdvBench, as in SPA-VL's
-    evaluation, and `given` for all others."""
-    fixture: bool = False
-    """Whether the rows are made up; so is a folder with a file FIXTURE. Every table then says so."""
 
 
 class SamplingConfig(Config):
@@ -131,8 +111,9 @@ class EvaluationConfig(Config):
     benchmarks: tuple[BenchmarkConfig, ...] = Field(min_length=1)
     imported: tuple[ImportedConfig, ...] = ()
     """What other harnesses measured of these models, so that it need not be measured again."""
-    ablations: tuple[Ablation, ...] = ()
-    """What safety benchmarks are asked with in place of their pictures, beside the pictures themselves."""
+    ablations: tuple[Ablation, ...] = ("none", "blank", "shuffled")
+    """What safety benchmarks are asked with in place of their own pictures, beside the pictures themselves; `[]` saves
+    these answers, and the page then says that it was not looked at whether the pictures matter."""
     max_tokens: int = Field(512, ge=1)
     """Longest answer, in tokens; one that is cut is counted."""
     sampling: SamplingConfig = SamplingConfig()

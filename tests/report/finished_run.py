@@ -132,6 +132,7 @@ class Builder:
 
     def __init__(self, folder: Path, wishes: Wishes) -> None:
         overrides = [f"run={folder / 'demo'}", "evaluate.naming_pictures=24", "train.max_benign_share=0.04"]
+        overrides.append("evaluate.public_benchmarks=[]")
         self.config = load_config(Path(spavl.cli.__file__).with_name("demo.yaml"), overrides)
         self.run = RunDirectory(self.config.run, self.config.seed)
         self.wishes = wishes

@@ -20,6 +20,7 @@ SMALL = (
     "train.lora.rank=2",
     "evaluate.max_tokens=12",
     "evaluate.naming_pictures=4",
+    "evaluate.public_benchmarks=[{name: xstest, limit: 4}]",
 )
 
 
@@ -55,6 +56,11 @@ def test_the_summary_has_what_other_programs_read(run: Path) -> None:
         assert {"items", "records", "failures", "dropped"} <= set(summary["counts"][stage])
         assert summary["seconds"][stage] >= 0
     assert summary["versions"]["torch"].startswith("2.13.0")
+    public = summary["public_benchmarks"]
+    assert public["data_origin"] == {"xstest": "real"} and public["coverage"]["xstest"]["listed"] == 250
+    assert set(public["judges"]["embedded"]["measures"]["whole"][0]["models"]) == {"before", "after"}
+    assert (run / "public" / "report" / "index.html").exists()
+    assert "Public benchmarks" in (run / "report" / "index.html").read_text()
 
 
 @pytest.mark.slow

@@ -156,6 +156,7 @@ def _walk(
             asyncio.run(align(road))
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
+            _evaluate_public(config, again=restart_from is not None)
         manifests = road.run.manifests(pipeline.ALL_STAGES)
         result, lines = _counted(config, manifests)
         if "train" in parts:
@@ -173,3 +174,13 @@ def _walk(
 def _counted(config: RunConfig, manifests: "Mapping[str, Manifest]") -> tuple[dict[str, Any], list[str]]:
     counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
     return {"run": str(config.run), "counts": counts}, [counts_line(name, one) for name, one in counts.items()]
+
+
+def _evaluate_public(config: RunConfig, *, again: bool) -> None:
+    """Measures the run's models on public benchmarks, where it asks for some."""
+    from spavl.pipeline.public import evaluate_public, public_recipe
+    from spavl.report.evaluation import write_evaluation_report
+
+    recipe = public_recipe(config)
+    if recipe is not None:
+        write_evaluation_report(evaluate_public(recipe, again=again), recipe)

@@ -59,7 +59,7 @@ async def _sample(road: Road) -> list[Sample]:
 
 async def _answer(road: Road, samples: list[Sample]) -> list[Answer]:
     config = road.config
-    after = _aligned(config)
+    after = aligned(config)
     stage = road.stage("answers", {"evaluate": config.evaluate}, "samples", "train")
     models = {"before": road.models[config.train.model], "after": road.models.open(after)}
     show = road.shower()
@@ -68,7 +68,7 @@ async def _answer(road: Road, samples: list[Sample]) -> list[Answer]:
     return stage.records(Answer)
 
 
-def _aligned(config: RunConfig) -> HfModelConfig:
+def aligned(config: RunConfig) -> HfModelConfig:
     """Returns the aligned model's configuration: that of its base, with the weights that training made."""
     base = config.models[config.train.model]
     settings = base.model_dump(include={"dtype", "device", "batch_size"})

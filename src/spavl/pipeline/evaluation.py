@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from spavl.errors import NoUseError, UserError
 from spavl.evaluate import Condition, Decoding, answer_samples, hold_contests, judge_answers
+from spavl.evaluate.benchmarks.packaged import PACKAGED, packaged_folder
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
 from spavl.evaluate.human_labels import Compared, compared, draw_for_people, read_sheet, write_sheet
@@ -19,7 +20,7 @@ from spavl.evaluate.outcomes import Judged, Readings, read_outcomes
 from spavl.evaluate.pictures import ablated
 from spavl.evaluate.scoring import SCORERS
 from spavl.evaluate.verdicts import Scorers
-from spavl.evaluation_config import Ablation, EvaluationConfig, can_compare
+from spavl.evaluation_config import Ablation, BenchmarkConfig, EvaluationConfig, can_compare
 from spavl.judges import JudgeCard, open_judge, open_safety_judge
 from spavl.models import CallStore, ImageInput, Models, open_models
 from spavl.pipeline.overlap import check_training, overlap, related_judges
@@ -108,15 +109,26 @@ def find_sources(config: EvaluationConfig) -> tuple[Source, ...]:
     for place, one in enumerate(config.benchmarks):
         field = f"benchmarks.{place}"
         benchmark = find_benchmark(field, one)
-        if one.revision is not None and Path(one.path).expanduser().is_dir():
+        if one.revision is not None and (one.path is None or Path(one.path).expanduser().is_dir()):
             raise UserError(f"{field}.revision: {one.path} is a folder, which has none. Leave the field out.")
         if benchmark.card.kind == "helpfulness" and len(config.measured) > 1 and config.comparing is None:
             raise UserError(
                 f"{field}: {one.name} compares two models' answers, and none of the judges can. "
                 "Add a judge of kind rubric or embedded."
             )
-        sources.append(Source(benchmark, dataset_folder(field, one.path, one.revision), one))
+        sources.append(Source(benchmark, _folder(field, one), one))
     return tuple(sources)
+
+
+def _folder(field: str, benchmark: BenchmarkConfig) -> Path:
+    if benchmark.path is not None:
+        return dataset_folder(field, benchmark.path, benchmark.revision)
+    folder = packaged_folder(benchmark.name)
+    if folder is None:
+        found = PACKAGED.get(benchmark.name)
+        how = f"its package is not there; get it: {found.install}" if found else "no package holds its files; name them"
+        raise UserError(f"{field}.path: {benchmark.name}: {how}.")
+    return folder
 
 
 @contextmanager
@@ -270,7 +282,7 @@ def _ablations(evaluation: Evaluation, samples: Sequence[Sample]) -> list[_Ablat
 
 def _conditions(evaluation: Evaluation, samples: Sequence[Sample]) -> list[Condition]:
     given = Condition("", samples, lambda sample: evaluation.show(sample.image_id))
-    return [given, *(one.condition for one in _ablations(evaluation, samples))]
+    return [given, *(one.condition for one in _ablations(evaluation, samples) if one.condition.samples)]
 
 
 async def answer_all(evaluation: Evaluation, conditions: Sequence[Condition]) -> list[Answer]:

@@ -53,6 +53,7 @@ NOT_IDENTITY = {
     "tokens_per_minute": "the same",
     "price": "what an answer costs does not change what it says",
     "budget": "it decides whether a call is made, not what it says, and a larger one asks what was left",
+    "public_benchmarks": "they are measured in a run of its own, which has its own identity",
     **NOT_TRAININGS_IDENTITY,
 }
 """Configuration fields that a stage's hash leaves out, and why."""

@@ -15,8 +15,8 @@ from spavl.evaluation_config import EvaluationConfig
 from spavl.pipeline.evaluation import Evaluated
 from spavl.records import Answer, Sample
 from spavl.report import evaluation_tables
+from spavl.report.assets import asset
 from spavl.report.figures import cross, limits_of, share_plane
-from spavl.report.page import asset
 from spavl.report.svg import Axes, draw
 from spavl.report.thumbnails import thumbnail
 from spavl.report.wording import rate_text
@@ -89,7 +89,7 @@ def tradeoff_figure(figures: EvaluationFigures) -> Markup | None:
         share_plane(axes, f"Refused, {refused.benchmark} (%)", f"Unsafe, {unsafe.benchmark} (%)")
 
     said = "; ".join(f"{name}: unsafe {rate_text(y)}, refused {rate_text(x)}" for name, (x, y) in rates.items())
-    return draw("tradeoff", "Unsafe answers against over-refusal", said, 320, paint) if points else None
+    return draw("public-tradeoff", "Unsafe answers against over-refusal", said, 320, paint) if points else None
 
 
 def _first(measures: tuple[Measure, ...], metric: str, kind: str) -> Measure | None:

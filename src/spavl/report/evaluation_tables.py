@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from spavl.evaluate.figures import EvaluationFigures
+from spavl.evaluate.figures import AblationFigure, EvaluationFigures
 from spavl.evaluate.measures import Measure, ModelFigure
 from spavl.evaluate.yes_no import YesNoFigure
 from spavl.report.imported_table import imported_table
@@ -17,6 +17,7 @@ METRICS = {
     "circular": "right in every order of the choices",
     "named": "named right",
 }
+SAFETY = ("harmlessness", "over_refusal")
 YES_NO: Mapping[YesNoFigure, str] = {
     "accuracy": "Accuracy",
     "precision": "Precision",
@@ -157,17 +158,42 @@ def _ratio_change(change: RatioChange | None) -> str:
 
 
 def ablations_table(figures: EvaluationFigures) -> Table | None:
-    """Returns the rates without samples' own pictures; None where none was asked for."""
-    found = figures.judges[figures.deciding].ablations
+    """Returns the rates without samples' own pictures, or that there are none; None without a safety benchmark."""
+    found = figures.judges[figures.deciding]
     rows: list[Sequence[Cell]] = []
-    for one in found:
-        against = one.against_pictures
-        change = f"withheld: {', '.join(against.flags)}" if against.withheld else change_text(against.change)
-        heading = f"{one.benchmark}, {METRICS[one.metric]}"
-        rows.append((heading, one.model, one.ablation, _figure(one.figure), change))
-    caption = f"Without the samples’ own pictures ({origin_text(figures, [one.benchmark for one in found])})"
+    for whole in found.measures.whole:
+        if whole.kind in SAFETY:
+            heading = f"{whole.benchmark}, {METRICS[whole.metric]}"
+            made = [one for one in found.ablations if (one.benchmark, one.metric) == (whole.benchmark, whole.metric)]
+            pictures = figures.coverage[whole.benchmark].pictures
+            why = "not asked (`ablations`)" if pictures else "its questions have no pictures"
+            rows += [_ablation(heading, one) for one in made] or [(heading, "all", why, "–", "–")]
+    named = [one.benchmark for one in found.measures.whole if one.kind in SAFETY]
+    caption = f"Without the samples’ own pictures ({origin_text(figures, named)})"
     note = "What stays the same without its picture was not asked of the picture."
     return Table(caption, ("Benchmark", "Model", "Shown", "Rate", "Against pictures"), rows, note) if rows else None
+
+
+def _ablation(heading: str, one: AblationFigure) -> Sequence[Cell]:
+    against = one.against_pictures
+    change = f"withheld: {', '.join(against.flags)}" if against.withheld else change_text(against.change)
+    return (heading, one.model, one.ablation, _figure(one.figure), change)
+
+
+def clean_table(figures: EvaluationFigures) -> Table | None:
+    """Returns the rates of the samples that the training data has not; None where it was not compared."""
+    if figures.contamination is None:
+        return None
+    rows: list[Sequence[Cell]] = []
+    for one in figures.contamination.clean.whole:
+        met = figures.contamination.samples.get(one.benchmark, 0)
+        heading = f"{one.benchmark}, {METRICS[one.metric]}"
+        for model, figure in one.models.items():
+            change = _change(one, model) if model in one.changes else "–"
+            rows.append((heading, met, model, one.samples, _figure(figure), change))
+    named = [one.benchmark for one in figures.contamination.clean.whole]
+    caption = f"Without samples that the training data has too ({origin_text(figures, named)})"
+    return Table(caption, ("Benchmark", "Met in training", "Model", "Samples left", "Rate", "Change"), rows)
 
 
 def trust_table(figures: EvaluationFigures) -> Table | None:
@@ -237,6 +263,7 @@ OPTIONAL: tuple[Callable[[EvaluationFigures], Table | None], ...] = (
     yes_no_table,
     wins_table,
     ablations_table,
+    clean_table,
     trust_table,
     agreement_table,
     imported_table,

@@ -6,6 +6,7 @@ It opens no model and changes nothing in the run.
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +15,9 @@ from spavl.config import RlConfig, RunConfig
 from spavl.dataset import DatasetRow
 from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
+from spavl.evaluate.figures import EvaluationFigures
 from spavl.judges.base import JudgeCard
+from spavl.pipeline.public import lacking, public_recipe, public_results
 from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES, OPINIONS, REWARD, STAGES
 from spavl.preferences import safety_groups
 from spavl.questions import Leakage, kept_questions
@@ -138,6 +141,10 @@ class ReportData(NamedTuple):
     """What the run's reward model is worth; None where there is none."""
     beside: Beside | None = None
     """Another run's figures; None where none is named."""
+    public: EvaluationFigures | None = None
+    """On public benchmarks; None where none was asked for or at hand."""
+    lacking: Mapping[str, str] = MappingProxyType({})
+    """Public benchmark that was asked for and is not at hand -> how to get it."""
 
 
 def gather(run: RunDirectory, config: RunConfig) -> ReportData:
@@ -166,7 +173,21 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
         rounds=read_rounds(log) if rewarded else (),
         reward_model=reward_model(manifests[REWARD].facts) if REWARD in manifests else None,
         beside=read_beside(run.path, config.beside, evaluation.judge.name, confidence) if config.beside else None,
+        public=_public(run.path, config),
+        lacking=lacking(config),
     )
+
+
+def _public(run: Path, config: RunConfig) -> EvaluationFigures | None:
+    if public_recipe(config) is None:
+        return None
+    path = public_results(run)
+    if not path.exists():
+        raise UserError(
+            f"The report needs what the models do on `evaluate.public_benchmarks`, and {path} is not there. "
+            "Run `spavl evaluate CONFIG` with the run's configuration first."
+        )
+    return EvaluationFigures.model_validate_json(path.read_bytes())
 
 
 def _dataset(

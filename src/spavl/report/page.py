@@ -6,7 +6,6 @@ if it were not escaped.
 
 import base64
 import hashlib
-from importlib import resources
 from typing import NamedTuple
 
 import yaml
@@ -14,7 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from spavl.config import TrainConfig
-from spavl.report import dataset_tables, tables
+from spavl.report import dataset_tables, evaluation_tables, tables
+from spavl.report.assets import asset
+from spavl.report.evaluation import tradeoff_figure
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
@@ -72,6 +73,8 @@ def render_page(data: ReportData) -> str:
         confidence=confidence,
         tables=tables,
         dataset_tables=dataset_tables,
+        evaluation_tables=evaluation_tables,
+        public_tradeoff=data.public and tradeoff_figure(data.public),
         figures=draw_figures(data),
         training=training,
         rewarded=[*reward_lines(data.reward_model), *round_lines(data.rounds)],
@@ -83,11 +86,6 @@ def render_page(data: ReportData) -> str:
         versions=versions(data),
         commits=commits(data),
     )
-
-
-def asset(name: str) -> str:
-    """Returns one of the page's files: its style sheet, its script."""
-    return (resources.files("spavl.report") / name).read_text(encoding="utf-8")
 
 
 def _unbroken(text: str) -> str:

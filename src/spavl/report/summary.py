@@ -24,6 +24,7 @@ def summary(data: ReportData) -> dict[str, Any]:
             "by_held_out": results["by_held_out"],
             "confidence": data.config.evaluate.confidence,
         },
+        "public_benchmarks": data.public and data.public.model_dump(mode="json"),
         "judge": data.evaluation.judge.model_dump(mode="json"),
         "captions": {leaf: one.model_dump() for leaf, one in data.dataset.source_captions.items()},
         "leakage": [one.model_dump(mode="json") for one in data.dataset.leakage],
