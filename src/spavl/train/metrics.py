@@ -1,6 +1,5 @@
 """The training log: one JSON line an optimiser step, and the alarm for preferred answers that become less likely."""
 
-import json
 import logging
 import statistics
 from collections import deque
@@ -10,8 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from spavl.errors import RunError
-from spavl.store.files import append_whole, write_atomically
+from spavl.train.step_lines import StepLines
 
 ALARM_WINDOW = 10
 """Steps whose mean is watched."""
@@ -43,15 +41,11 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, done: int) -> None:
-        self._path = path
-        lines = _whole_lines(path)
-        self.reached = lines[-1]["step"] if lines else 0
-        """The last step that an earlier attempt left, those after `done` included."""
-        kept = [line for line in lines if line["step"] <= done]
-        write_atomically(path, b"".join(_encoded(line) for line in kept))
-        shifts = [line["chosen_shift"] for line in kept if line["chosen_shift"] is not None]
+        self._lines = StepLines(path, done, _Line)
+        self.reached = self._lines.reached
+        shifts = [line["chosen_shift"] for line in self._lines.kept if line["chosen_shift"] is not None]
         self._shifts = deque(shifts, maxlen=ALARM_WINDOW)
-        self.alarms = sum(line["chosen_falling"] for line in kept)
+        self.alarms = sum(line["chosen_falling"] for line in self._lines.kept)
 
     def append(self, line: dict[str, Any]) -> dict[str, Any]:
         """Adds a step's line, with `chosen_falling`, and returns it so; the first alarm is also said aloud.
@@ -65,7 +59,7 @@ class MetricsLog:
         mean = statistics.fmean(self._shifts or [0.0])
         falling = len(self._shifts) == ALARM_WINDOW and mean < -ALARM_NATS
         line = line | {"chosen_falling": falling}
-        append_whole(self._path, _encoded(line))
+        self._lines.append(line)
         if falling and not self.alarms:
             _log.warning(
                 "step %d: over the last %d steps the chosen answers' log-probability lies %.1f nats below the "
@@ -92,27 +86,3 @@ def shown_figures(line: Mapping[str, Any]) -> dict[str, str]:
         "tokens": f"{line['tokens'] / max(seconds, 1e-4):,.0f}/s",
     }
     return shown | {"alarm": "chosen falling"} if line["chosen_falling"] else shown
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    return [_decoded(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-
-
-def _decoded(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        figures: dict[str, Any] = json.loads(line)
-        _Line.model_validate(figures)
-    except ValueError as error:
-        raise RunError(
-            f"{where} is none that spavl wrote: {line[:60]!r}. Restore or remove that line, or start again with "
-            "--restart-from train."
-        ) from error
-    return figures
-
-
-def _encoded(line: dict[str, Any]) -> bytes:
-    return json.dumps(line).encode() + b"\n"

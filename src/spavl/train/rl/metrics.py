@@ -4,7 +4,6 @@ An alarm is a fact about the last rounds that a person should look at; none of t
 is in every line, and each is said aloud once.
 """
 
-import json
 import logging
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -13,19 +12,28 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from spavl.errors import RunError
 from spavl.judges.refusal import Reading, read
 from spavl.records import Failure
-from spavl.store.files import append_whole, write_atomically
 from spavl.train.rl.experience import Known, Worth
 from spavl.train.rl.rollouts import Rollout, Score
 from spavl.train.rl.update import UpdateFigures
+from spavl.train.step_lines import StepLines
 
 WINDOW = 5
 """Rounds whose mean an alarm looks at."""
 Line = Mapping[str, Any]
 _log = logging.getLogger(__name__)
+
+
+class _Line(BaseModel):
+    """What is read of a line when training goes on."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: PositiveInt
+    alarms: list[str]
 
 
 def answer_figures(rollouts: Sequence[Rollout], scores: Mapping[str, Sequence[Score]]) -> dict[str, Any]:
@@ -155,12 +163,9 @@ class RlLog:
     """
 
     def __init__(self, path: Path, done: int) -> None:
-        self._path = path
-        lines = _whole_lines(path)
-        self.reached = lines[-1]["step"] if lines else 0
-        """The last round that an earlier attempt left, those after `done` included."""
-        self.lines: list[Line] = [line for line in lines if line["step"] <= done]
-        write_atomically(path, b"".join(json.dumps(line).encode() + b"\n" for line in self.lines))
+        self._written = StepLines(path, done, _Line)
+        self.reached = self._written.reached
+        self.lines: list[Line] = list(self._written.kept)
 
     def append(self, line: Line) -> dict[str, Any]:
         """Adds a round's line with its alarms, and returns it so.
@@ -174,7 +179,7 @@ class RlLog:
             if not any(name in before["alarms"] for before in self.lines):
                 _log.warning("round %d: %s.", line["step"], ALARMS[name][1])
         written = {**line, "alarms": raised}
-        append_whole(self._path, json.dumps(written).encode() + b"\n")
+        self._written.append(written)
         self.lines.append(written)
         return written
 
@@ -190,20 +195,3 @@ def shown_figures(line: Line) -> dict[str, str]:
     shown |= {"declined": line["refused_harmful"], "benign declined": line["refused_benign"]}
     told = {name: f"{value:.3g}" for name, value in shown.items() if value is not None}
     return told | ({"alarm": ", ".join(line["alarms"])} if line["alarms"] else {})
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    found = []
-    for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            found.append(line | {"step": int(line["step"]), "alarms": list(line["alarms"])})
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{path}, line {number} is none that spavl wrote: {text[:60]!r}. Restore or remove that line, or start "
-                "again with --restart-from train."
-            ) from error
-    return found
