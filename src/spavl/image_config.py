@@ -133,6 +133,8 @@ class ImagesConfig(Config):
     """Subcategories to collect for; empty means all."""
     per_leaf: int = Field(2, ge=1)
     """Pictures of each leaf."""
+    quotas: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Subcategory -> number of its pictures, in place of `per_leaf`."""
     min_similarity: float = Field(0.25, ge=-1, le=1)
     """Least cosine similarity between a leaf's keyword and a caption."""
     max_bytes: int = Field(50_000_000, ge=1)

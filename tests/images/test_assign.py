@@ -11,7 +11,7 @@ from spavl.images.assign import affinity, assign
 
 
 def taken(
-    similarity: list[list[float]], per_leaf: int, least: float = 0.25, unusable: Sequence[int] = ()
+    similarity: list[list[float]], quotas: int | list[int], least: float = 0.25, unusable: Sequence[int] = ()
 ) -> list[tuple[int, int]]:
     """Returns the (leaf, picture) that were taken, in order; `unusable` pictures are offered in vain."""
     found = []
@@ -23,7 +23,8 @@ def taken(
         return picture not in unusable
 
     offered: list[int] = []
-    asyncio.run(assign(np.array(similarity), per_leaf, least, take))
+    each = [quotas] * len(similarity) if isinstance(quotas, int) else quotas
+    asyncio.run(assign(np.array(similarity), each, least, take))
     assert len(offered) == len(set(offered)), "a picture is offered once"
     return found
 
@@ -40,6 +41,11 @@ def test_leaves_take_turns_the_most_similar_picture_first() -> None:
 def test_a_picture_two_leaves_want_goes_to_the_nearer_and_the_other_takes_its_next_best() -> None:
     """Both want picture 0: leaf 1 is nearer (.9 against .8) and takes it; leaf 0 takes picture 1 (.3)."""
     assert taken([[0.8, 0.3, 0.0], [0.9, 0.7, 0.0]], 1) == [(1, 0), (0, 1)]
+
+
+def test_a_leaf_of_a_larger_quota_goes_on_alone() -> None:
+    """Round 1: leaf 0 takes 2 (.9), leaf 1 takes 0 (.9). Then leaf 1 alone takes 3 (.5); 1 is too far (.1)."""
+    assert taken([[0.7, 0.8, 0.9, 0.3], [0.9, 0.1, 0.6, 0.5]], [1, 3]) == [(0, 2), (1, 0), (1, 3)]
 
 
 def test_nothing_below_the_least_similarity_is_taken() -> None:
@@ -67,7 +73,7 @@ def test_full_leaves_leave_the_rest_unopened() -> None:
         offered.append(picture)
         return True
 
-    asyncio.run(assign(np.ones((2, 50)), 3, 0.25, take))
+    asyncio.run(assign(np.ones((2, 50)), [3, 3], 0.25, take))
     assert offered == list(range(6))
 
 

@@ -267,3 +267,23 @@ def test_where_no_picture_can_be_opened_nobody_is_told_to_lower_a_similarity(tmp
         UserError, match=r"unreadable 5\. Most often unreadable, 5 times: .*none of PNG.*\. Mend that, or"
     ):
         Run(tmp_path / "run", pictures, min_similarity=0).collect()
+
+
+def test_a_leaf_may_have_a_number_of_its_own(tmp_path: Path, pictures: Path) -> None:
+    """`fruit` has two pictures and wants one, `metal` has two and wants three."""
+    run = Run(tmp_path / "run", pictures, per_leaf=1, quotas={"metal": 3})
+    facts = run.collect().facts
+    assert sorted(facts["pictures_per_leaf"].values())[-1] == 2
+    assert [leaf.rpartition("/")[2] for leaf in facts["leaves_with_too_few"]].count("metal") == 1
+    assert sum(leaf.endswith("fruit") for leaf in run.taken().values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("quotas", "said"),
+    [({"mettal": 3}, "images.quotas: test has no subcategory"), ({"fruit": 3}, "'fruit' is not among images.leaves")],
+)
+def test_a_quota_of_a_leaf_that_is_not_collected_for_is_refused(
+    tmp_path: Path, pictures: Path, quotas: dict[str, int], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        Run(tmp_path / "run", pictures, leaves=("metal",), quotas=quotas).collect()

@@ -5,7 +5,7 @@ It opens no picture: whoever calls `assign` says of each picture that is about t
 
 import heapq
 from array import array
-from collections.abc import Awaitable, Callable, Container, Iterable, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Container, MutableSequence, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -46,17 +46,21 @@ def affinity(keywords: Sequence[Sequence[str]], captions: Sequence[str], encode:
 
 
 async def assign(
-    similarity: npt.NDArray[np.float64], per_leaf: int, least: float, take: Take, expect: Expect = lambda _: None
+    similarity: npt.NDArray[np.float64],
+    quotas: Sequence[int],
+    least: float,
+    take: Take,
+    expect: Expect = lambda _: None,
 ) -> None:
-    """Lets the leaves take pictures until each has `per_leaf`, or nothing similar enough is left.
+    """Lets the leaves take pictures until each has its quota, or nothing similar enough is left.
 
-    In each round every leaf takes one picture, the leaf with the most similar picture first. A picture is offered
-    once, to one leaf; a leaf whose picture could not be taken goes on to its next best in the same round. Equal
-    similarities are decided by the order of leaves and pictures, so the same input gives the same assignment.
+    In each round every leaf that lacks some takes one picture, the leaf with the most similar picture first. A picture
+    is offered once, to one leaf; a leaf whose picture could not be taken goes on to its next best in the same round.
+    Equal similarities are decided by the order of leaves and pictures, so the same input gives the same assignment.
 
     Args:
         similarity: (L, N).
-        per_leaf: Pictures of each leaf.
+        quotas: Pictures of each leaf.
         least: Least similarity.
         take: Says whether the picture could be taken.
         expect: Hears of a leaf's next pictures, no more than the leaf still lacks, so that none is fetched in vain.
@@ -70,9 +74,10 @@ async def assign(
             ranking.pop()
         return [(-similarity[leaf, ranking[-1]], leaf, ranking[-1])] if ranking else []
 
-    for taken_before in range(per_leaf):
-        expect(_soon(ranked, offered, per_leaf - taken_before))
-        waiting = [best for leaf in range(len(ranked)) for best in best_left(leaf)]
+    for taken_before in range(max(quotas, default=0)):
+        lacking = {leaf: quota - taken_before for leaf, quota in enumerate(quotas) if quota > taken_before}
+        expect([picture for leaf, lacks in lacking.items() for picture in _soon(ranked[leaf], offered, lacks)])
+        waiting = [best for leaf in lacking for best in best_left(leaf)]
         heapq.heapify(waiting)
         while waiting:
             _, leaf, picture = heapq.heappop(waiting)
@@ -81,18 +86,15 @@ async def assign(
                 offered.add(picture)
                 taken = await take(leaf, picture)
             if not taken:
-                expect(_soon([ranked[leaf]], offered, per_leaf - taken_before))
+                expect(_soon(ranked[leaf], offered, lacking[leaf]))
                 for best in best_left(leaf):
                     heapq.heappush(waiting, best)
 
 
-def _soon(rankings: Iterable[Sequence[int]], offered: Container[int], lacking: int) -> list[int]:
-    """Returns the next pictures of each leaf's ranking that no leaf was offered, the best first."""
-    soon: list[int] = []
-    for ranking in rankings:
-        left = (picture for picture in reversed(ranking) if picture not in offered)
-        soon += islice(left, min(lacking, AHEAD))
-    return soon
+def _soon(ranking: Sequence[int], offered: Container[int], lacking: int) -> list[int]:
+    """Returns the next pictures of a leaf's ranking that no leaf was offered, the best first."""
+    left = (picture for picture in reversed(ranking) if picture not in offered)
+    return list(islice(left, min(lacking, AHEAD)))
 
 
 def _similar_enough(row: npt.NDArray[np.float64], least: float) -> MutableSequence[int]:

@@ -10,7 +10,7 @@ What a picture shows is looked at only by the models that the configuration name
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spavl.errors import UserError
@@ -26,7 +26,7 @@ from spavl.models.ask import commonest
 from spavl.models.replay import Replay, check_replayed
 from spavl.records import Failure, ImageRecord
 from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory
-from spavl.taxonomy import Leaf, Taxonomy
+from spavl.taxonomy import Leaf, Taxonomy, leaf_quotas
 
 
 async def collect(
@@ -37,7 +37,7 @@ async def collect(
     encode: Encode,
     replay: Replay | None = None,
 ) -> Manifest:
-    """Collects up to `per_leaf` pictures for each leaf.
+    """Collects up to its quota of pictures for each leaf.
 
     A finished collection is returned as it is: its pictures lie in the store, and the source may be gone.
 
@@ -58,6 +58,7 @@ async def collect(
         _say(f"collected earlier; the source is not looked at again (`--restart-from {stage.name}` collects anew)")
         return finished
     leaves = _chosen_leaves(taxonomy, config.leaves)
+    quotas = leaf_quotas(config, taxonomy, [leaf.path for leaf in leaves])
     async with open_source(config, stage.path.parent, replay) as album:
         check_unchanged(stage, album)
         captions = [candidate.caption for candidate in album.candidates]
@@ -70,11 +71,11 @@ async def collect(
                 advance(1)
                 return taken
 
-            await assign(near.similarity, config.per_leaf, config.min_similarity, take, collection.expect)
+            await assign(near.similarity, [*quotas.values()], config.min_similarity, take, collection.expect)
             advance(collection.leave_the_rest())
         _say_who_waits(collection.waiting, stage)
         check_replayed(stage, len(captions))
-        return _finish(config, leaves, album.candidates, stage)
+        return _finish(config, quotas, album.candidates, stage)
 
 
 class _Collection:
@@ -181,13 +182,13 @@ class _Collection:
 
 
 def _finish(
-    config: ImagesConfig, leaves: Sequence[Leaf], candidates: Sequence[Candidate], stage: StageDirectory
+    config: ImagesConfig, quotas: Mapping[str, int], candidates: Sequence[Candidate], stage: StageDirectory
 ) -> Manifest:
     """Checks that there are pictures, says whose they are, and writes the manifest."""
     records = stage.records(ImageRecord)
     if not records:
         raise _nothing(config, stage)
-    facts = _facts(config, leaves, candidates, records)
+    facts = _facts(quotas, candidates, records)
     for source, used in facts["sources"].items():
         licences = ", ".join(used["licences"]) or "none taken"
         _say(f"{used['collected']} of {used['pictures']} pictures of {source} ({licences})")
@@ -207,13 +208,13 @@ def _nothing(config: ImagesConfig, stage: StageDirectory) -> UserError:
 
 
 def _facts(
-    config: ImagesConfig, leaves: Sequence[Leaf], candidates: Sequence[Candidate], records: Sequence[ImageRecord]
+    quotas: Mapping[str, int], candidates: Sequence[Candidate], records: Sequence[ImageRecord]
 ) -> dict[str, Any]:
     per_leaf = Counter(record.leaf for record in records)
     offered = Counter(candidate.source for candidate in candidates)
     return {
-        "pictures_per_leaf": {leaf.path: per_leaf[leaf.path] for leaf in leaves},
-        "leaves_with_too_few": [leaf.path for leaf in leaves if per_leaf[leaf.path] < config.per_leaf],
+        "pictures_per_leaf": {leaf: per_leaf[leaf] for leaf in quotas},
+        "leaves_with_too_few": [leaf for leaf, quota in quotas.items() if per_leaf[leaf] < quota],
         "sources": {
             source: {
                 "pictures": count,

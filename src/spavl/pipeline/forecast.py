@@ -120,7 +120,7 @@ def _known(road: Road) -> _Known:
 def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[[str], ImageInput]) -> Iterator[_Calls]:
     leaves = chosen_leaves(config, taxonomy)
     images = _placeholder_images(leaves.collected) if known.images is None else known.images
-    pictures = len(leaves.collected) * config.images.per_leaf if known.images is None else len(images)
+    pictures = sum(leaves.quotas.values()) if known.images is None else len(images)
     there = known.images is not None
     if config.captions.writer is not None:
         captions = (caption_request(config.captions, show(image)) for image in images)
@@ -133,7 +133,7 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     yield _Calls("questions", config.questions.writer, "", each * pictures, captioned, written)
     yield from _check_calls(config, known, each * pictures, show)
 
-    asked_pictures = pictures - _test_pictures(config, pictures, len(leaves.held_out))
+    asked_pictures = pictures - _test_pictures(config, pictures, sum(leaves.quotas[leaf] for leaf in leaves.held_out))
     questions = _placeholder_questions(config) if known.questions is None else known.questions
     asked = each * asked_pictures if known.questions is None else len(questions)
     for name, responder in config.responses.responders.items():
@@ -275,8 +275,7 @@ def _spent(name: str, road: Road | None) -> Spent:
     return Spent() if road is None else road.models.store.spent(name)
 
 
-def _test_pictures(config: RunConfig, pictures: int, held_out_leaves: int) -> int:
-    held_out = held_out_leaves * config.images.per_leaf
+def _test_pictures(config: RunConfig, pictures: int, held_out: int) -> int:
     drawn = config.dataset.test_pictures
     return held_out + (math.ceil((pictures - held_out) * config.dataset.test_fraction) if drawn is None else drawn)
 

@@ -1,6 +1,6 @@
 """The tree of harms that pictures, questions and pairs are sorted by: SPA-VL's, or your own of the same form."""
 
-from spavl.taxonomy.choice import ChosenLeaves, chosen_leaves
+from spavl.taxonomy.choice import ChosenLeaves, chosen_leaves, leaf_quotas
 from spavl.taxonomy.reading import load_taxonomy
 from spavl.taxonomy.tree import Category, Domain, Leaf, Taxonomy, coverage, render
 
@@ -12,6 +12,7 @@ __all__ = [
     "Taxonomy",
     "chosen_leaves",
     "coverage",
+    "leaf_quotas",
     "load_taxonomy",
     "render",
 ]
