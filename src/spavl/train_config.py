@@ -166,6 +166,9 @@ class RewardModelSettings(PairSettings):
     """By how much more a safe answer should be worth than an unsafe one; other pairs are only put in order."""
     centring: float = Field(0.01, ge=0)
     """Strength with which a pair's scores are held around 0, which their difference alone does not."""
+    zero_heads: bool = False
+    """Whether heads begin at 0, so that every answer has the score 0 before the first step; drawn ones begin at noise,
+    which is large where a model's last norm makes large states."""
     cost: CostSettings | None = None
     """A cost head beside the reward's; `null` for none. Its pairs need safety labels."""
     held_out_fraction: float = Field(0.1, ge=0, lt=1)

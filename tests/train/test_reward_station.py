@@ -1,6 +1,7 @@
 """A reward model from pairs to a folder: it learns, goes on bit for bit, and is read as it was written."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -291,6 +292,17 @@ def test_one_pairs_loss_is_the_sum_of_its_terms(tiny: Path, picture: Picture) ->
     expected = torch.log1p(torch.exp(-(chosen - rejected - 0.5))) + 0.01 * (chosen + rejected) ** 2
     assert found.loss == pytest.approx(float(expected), rel=1e-5)
     assert found.terms == {"reward": pytest.approx(found.loss)}
+
+
+def test_zero_heads_begin_with_the_loss_of_equal_scores(tiny: Path, picture: Picture) -> None:
+    """Every score is 0: log 2 without margin, and a cost of 2 log σ(0) more for the signs, log 2 for the order."""
+    config = reward_settings(lora=LoraSettings(rank=4, alpha=8), zero_heads=True, safety_margin=0.0)
+    vlm = load_vlm(tiny)
+    _, heads = add_heads(open_policy(vlm, family_of(vlm.model), config, 0), config, 0)
+    rows = Renderer(vlm.processor, stop_ids(vlm.model)).rows(PAIRS[:3], picture)
+    model = RewardModel(open_engine(vlm, picture), heads)
+    found = accumulate_gradients(model, rows, safety_flags(PAIRS[:3]), range(3), config)
+    assert found.terms == {"reward": pytest.approx(math.log(2)), "cost": pytest.approx(3 * math.log(2))}
 
 
 def test_the_tiny_model_pads_with_its_end_token(tiny: Path) -> None:

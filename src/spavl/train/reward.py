@@ -75,7 +75,8 @@ def add_heads(policy: Policy, config: RewardModelConfig, seed: int) -> tuple[Pol
     torch.manual_seed(seed)
     heads = {}
     for name in (REWARD, COST) if config.cost else (REWARD,):
-        heads[name] = ScalarHead(model.config.get_text_config().hidden_size).to(model.device)
+        width = model.config.get_text_config().hidden_size
+        heads[name] = ScalarHead(width, zero=config.zero_heads).to(model.device)
         model.add_module(f"{name}_head", heads[name])
     return policy.with_part("head", {f"{name}_head.weight": head.weight for name, head in heads.items()}), heads
 
