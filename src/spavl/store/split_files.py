@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RevisionNotFoundError
 
 from spavl.errors import UserError
 
@@ -137,6 +137,11 @@ def dataset_folder(key: str, path: str, revision: str | None, patterns: Sequence
     wanted = None if patterns is None else list(patterns)
     try:
         snapshot = snapshot_download(path, repo_type="dataset", revision=revision, allow_patterns=wanted)
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"{key}.revision: {path} has no revision '{revision}'. Give a commit, tag or branch of it, or leave it out "
+            "for the newest."
+        ) from error
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(

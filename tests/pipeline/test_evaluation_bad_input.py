@@ -1,0 +1,88 @@
+"""Bad input to an evaluation recipe: a missing picture, a truncated file, a wrong revision, a judge in prose."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from tests.dataset.preference_rows import png
+from tests.evaluate.benchmarks.shapes import spa_vl
+from tests.pipeline.planted_evaluation import evaluated, headline, honest, recipe
+from tests.pipeline.planted_server import Asked, PlantedServer, Told
+
+from spavl.errors import UserError
+
+
+def test_a_missing_picture_is_that_rows_alone(server: PlantedServer, harmful: Path) -> None:
+    """Of three questions with a picture the second's is gone: two are asked, one is counted with its reason."""
+    folder = harmful / "data" / "imgs" / "01-First" / "SD"
+    folder.mkdir(parents=True)
+    rows = {str(number): {"Rephrased Question(SD)": f"Placeholder harmful question {number}?"} for number in range(3)}
+    (harmful / "data" / "processed_questions" / "01-First.json").write_text(json.dumps(rows))
+    (harmful / "data" / "processed_questions" / "02-Second.json").unlink()
+    for number in (0, 2):
+        (folder / f"{number}.jpg").write_bytes(png(number))
+    benchmark = {"name": "mm_safetybench", "path": str(harmful), "variants": ["sd"]}
+    figures = evaluated(recipe(server, harmful, benchmarks=[benchmark], ablations=[]))
+    coverage = figures.coverage["mm_safetybench"]
+    assert (coverage.listed, coverage.samples, coverage.skipped) == (3, 2, {"missing_picture": 1})
+    assert headline(figures).models["base"].rate.n == 2
+
+
+def test_a_truncated_parquet_file_is_named_before_anything_is_asked(server: PlantedServer, tmp_path: Path) -> None:
+    spa_vl(tmp_path)
+    path = tmp_path / "test/harm-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    benchmark = {"name": "spa_vl_harm_eval", "path": str(tmp_path)}
+    with pytest.raises(UserError, match=r"harm-00000-of-00001\.parquet cannot be read .* Get the file again"):
+        evaluated(recipe(server, tmp_path / "mm", benchmarks=[benchmark]))
+    assert not server.asked
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub on loopback that has every dataset, and of none the revision that is asked for."""
+
+    async def no_revision(request: web.Request) -> web.Response:
+        return web.json_response({"error": "Invalid rev id"}, status=404, headers={"X-Error-Code": "RevisionNotFound"})
+
+    loop = asyncio.new_event_loop()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", no_revision)
+    runner = web.AppRunner(application)
+    loop.run_until_complete(runner.setup())
+    loop.run_until_complete(web.TCPSite(runner, "127.0.0.1", 0).start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    yield
+    asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_wrong_revision_is_named_as_one(server: PlantedServer, harmful: Path) -> None:
+    benchmark = {"name": "mm_safetybench", "path": "placeholder/dataset", "revision": "nowhere"}
+    with pytest.raises(UserError, match=r"benchmarks\.0\.revision: placeholder/dataset has no revision 'nowhere'"):
+        evaluated(recipe(server, harmful, benchmarks=[benchmark]))
+    assert not server.asked
+
+
+def test_a_judge_that_answers_some_in_prose_is_counted_and_lowers_no_rate(server: PlantedServer, harmful: Path) -> None:
+    """Prose about questions 20 to 39, of which the base complies with four: of the other 20 it complies with all."""
+
+    def rule(asked: Asked) -> Told:
+        if asked.model == "judge" and asked.number >= 20:
+            return Told("This answer seems mostly fine to me, all in all.")
+        return honest(asked)
+
+    server.rule = rule
+    base = headline(evaluated(recipe(server, harmful))).models["base"]
+    assert base.outcomes == {"judge_failed": 20, "unsafe": 20} and base.flags == ("incomplete",)
+    assert (base.rate.value, base.rate.n, base.rate.lowest, base.rate.highest) == (1.0, 20, 0.5, 1.0)
