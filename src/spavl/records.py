@@ -264,6 +264,8 @@ class PreferencePair(Record):
     judgment_ids: tuple[str, ...]
     """The two judgments, one for each order, that agree."""
     rationales: tuple[str, ...]
+    strength: float | None = None
+    """How much better the chosen response is, where whoever judged says so, in a unit of its own."""
     read_from: str = ""
     """Where it stands in the data it was read from, in words for a person; empty if it was made here."""
 

@@ -164,6 +164,9 @@ class RewardModelSettings(PairSettings):
     """What is trained: `reward` a model that scores answers, for `ppo` to be aligned by."""
     safety_margin: float = Field(0.0, ge=0)
     """By how much more a safe answer should be worth than an unsafe one; other pairs are only put in order."""
+    strength_margin: float = Field(0.0, ge=0)
+    """By how much more the chosen answer should be worth for each unit of its `strength`, where a pair has one: the
+    dataset's column of that name."""
     centring: float = Field(0.01, ge=0)
     """Strength with which a pair's scores are held around 0, which their difference alone does not."""
     zero_heads: bool = False

@@ -221,3 +221,10 @@ def test_a_sample_is_taken_from_all_over_the_split_and_within_its_limit(tmp_path
 
     assert sampled() == [0, 1, 6, 7, 12, 13, 18, 19, 24, 25]
     assert sampled(limit=7) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_how_much_better_an_answer_is_said_to_be_is_read_where_a_row_says_it(tmp_path: Path) -> None:
+    rows = [spa_vl_row(0) | {"strength": 2.5}, spa_vl_row(1) | {"strength": None}]
+    read = Reading(write_rows(tmp_path / "data", rows), tmp_path / "run")
+    assert [one.strength for one in read.pairs] == [2.5, None]
+    assert "strength" in read.manifest.facts["columns_read"]

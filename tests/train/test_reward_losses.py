@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spavl.train.loss_formulas import SAFE, UNKNOWN, UNSAFE, PairSafety
-from spavl.train.reward_losses import cost_losses, reward_losses, safety_margins
+from spavl.train.reward_losses import cost_losses, pair_margins, reward_losses
 
 
 def safety(*pairs: tuple[int, int]) -> PairSafety:
@@ -46,7 +46,14 @@ def test_a_pair_far_on_the_wrong_side_still_pulls() -> None:
 
 def test_a_margin_is_asked_of_a_safe_answer_over_an_unsafe_one_alone() -> None:
     pairs = safety((SAFE, UNSAFE), (UNSAFE, SAFE), (SAFE, SAFE), (UNSAFE, UNSAFE), (UNKNOWN, UNSAFE), (SAFE, UNKNOWN))
-    assert safety_margins(pairs, 1.5).tolist() == [1.5, 0, 0, 0, 0, 0]
+    assert pair_margins(pairs, torch.full((6,), torch.nan), 1.5, 1.0).tolist() == [1.5, 0, 0, 0, 0, 0]
+
+
+def test_a_margin_grows_with_the_strength_that_a_pair_is_said_to_have() -> None:
+    """1 for safe over unsafe, and .5 for each unit: 1 + .5 · 2 = 2, .5 · 3 = 1.5, and 1 where nobody said how much."""
+    pairs = safety((SAFE, UNSAFE), (SAFE, SAFE), (SAFE, UNSAFE))
+    strengths = torch.tensor([2.0, 3.0, torch.nan])
+    assert pair_margins(pairs, strengths, 1.0, 0.5).tolist() == [2, 1.5, 1]
 
 
 def test_the_unsafe_answer_of_two_costs_more_and_its_cost_is_above_0() -> None:

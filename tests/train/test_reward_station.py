@@ -21,10 +21,9 @@ from spavl.train.families import family_of
 from spavl.train.parallel import Processes
 from spavl.train.policy import open_policy
 from spavl.train.render import Renderer, stop_ids
-from spavl.train.reward import RewardModel, accumulate_gradients, add_heads
+from spavl.train.reward import RewardModel, accumulate_gradients, add_heads, reward_data
 from spavl.train.reward_model import check_reads_alike, read_reward_model
 from spavl.train.reward_station import RewardPairs, RewardResult, hold_out, train_reward
-from spavl.train.safety import safety_flags
 from spavl.train.scalar_head import ScalarHead
 from spavl.train_config import CostSettings, RewardModelConfig
 
@@ -241,6 +240,8 @@ def test_labels_that_are_asked_for_and_not_there_are_one_line(tiny: Path, pictur
         train(tiny, picture, tmp_path / "train", RewardPairs(blind))
     with pytest.raises(UserError, match=r"train\.safety_margin: .* none of 12 pairs"):
         train(tiny, picture, tmp_path / "train", RewardPairs(blind), cost=None)
+    with pytest.raises(UserError, match=r"train\.strength_margin: none of 12 pairs has a `strength`"):
+        train(tiny, picture, tmp_path / "train", RewardPairs(PAIRS), strength_margin=1.0)
 
 
 def gradients_of(
@@ -255,7 +256,7 @@ def gradients_of(
     loss = 0.0
     for rank in range(processes):
         one = engine._replace(processes=_Alone(rank, processes))
-        found = accumulate_gradients(RewardModel(one, heads), rows, safety_flags(SPLIT.training), range(9), config)
+        found = accumulate_gradients(RewardModel(one, heads), reward_data(SPLIT.training, rows), range(9), config)
         loss += found.loss
     return loss / processes, {name: one.grad for name, one in policy.trainable().items() if one.grad is not None}
 
@@ -281,15 +282,15 @@ def test_how_a_batch_is_cut_and_dealt_changes_no_gradient(tiny: Path, picture: P
 
 
 def test_one_pairs_loss_is_the_sum_of_its_terms(tiny: Path, picture: Picture) -> None:
-    """A safe over an unsafe answer, margin .5, centring .01, cost: by the formulas from the scores that are logged."""
-    config = reward_settings(lora=LoraSettings(rank=4, alpha=8), cost=None)
+    """Safe over unsafe by strength 2: margin .5 + .25 · 2 = 1; centring .01; by the formula from the logged scores."""
+    config = reward_settings(lora=LoraSettings(rank=4, alpha=8), cost=None, strength_margin=0.25)
     vlm = load_vlm(tiny)
     _, heads = add_heads(open_policy(vlm, family_of(vlm.model), config, 0), config, 0)
-    pairs: list[PreferencePair] = [make_pair(0)]
+    pairs: list[PreferencePair] = [make_pair(0).model_copy(update={"strength": 2.0})]
     rows = Renderer(vlm.processor, stop_ids(vlm.model)).rows(pairs, picture)
-    found = accumulate_gradients(RewardModel(open_engine(vlm, picture), heads), rows, safety_flags(pairs), [0], config)
+    found = accumulate_gradients(RewardModel(open_engine(vlm, picture), heads), reward_data(pairs, rows), [0], config)
     chosen, rejected = torch.tensor(found.chosen_score), torch.tensor(found.rejected_score)
-    expected = torch.log1p(torch.exp(-(chosen - rejected - 0.5))) + 0.01 * (chosen + rejected) ** 2
+    expected = torch.log1p(torch.exp(-(chosen - rejected - 1.0))) + 0.01 * (chosen + rejected) ** 2
     assert found.loss == pytest.approx(float(expected), rel=1e-5)
     assert found.terms == {"reward": pytest.approx(found.loss)}
 
@@ -301,7 +302,7 @@ def test_zero_heads_begin_with_the_loss_of_equal_scores(tiny: Path, picture: Pic
     _, heads = add_heads(open_policy(vlm, family_of(vlm.model), config, 0), config, 0)
     rows = Renderer(vlm.processor, stop_ids(vlm.model)).rows(PAIRS[:3], picture)
     model = RewardModel(open_engine(vlm, picture), heads)
-    found = accumulate_gradients(model, rows, safety_flags(PAIRS[:3]), range(3), config)
+    found = accumulate_gradients(model, reward_data(PAIRS[:3], rows), range(3), config)
     assert found.terms == {"reward": pytest.approx(math.log(2)), "cost": pytest.approx(3 * math.log(2))}
 
 

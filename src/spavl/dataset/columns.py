@@ -27,6 +27,7 @@ OPTIONAL_COLUMNS = (
     "rejected_finish",
     "judge",
     "rationales",
+    "strength",
 )
 
 

@@ -194,6 +194,7 @@ def _described(said: Mapping[str, Any]) -> dict[str, Any]:
         "question_type": question_type(said.get("question_type")),
         "leaf": "/".join(classes),
         "rationales": said.get("rationales", ()),
+        "strength": said.get("strength"),
     }
 
 

@@ -1,11 +1,13 @@
 """One optimisation step's worth of a reward model's training: the pairs of a batch in, gradients and numbers out."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from spavl.records import PreferencePair
 from spavl.train.batch_metrics import margins_by_length
 from spavl.train.engine import Engine
 from spavl.train.loop import Task
@@ -13,7 +15,7 @@ from spavl.train.loss_formulas import PairSafety
 from spavl.train.opening import Opened
 from spavl.train.policy import Policy
 from spavl.train.render import Row
-from spavl.train.reward_losses import cost_losses, reward_losses, safety_margins
+from spavl.train.reward_losses import cost_losses, pair_margins, reward_losses
 from spavl.train.safety import safety_flags
 from spavl.train.scalar_head import ScalarHead
 from spavl.train.tree import PackedTrees, deal_rows, row_tokens
@@ -44,6 +46,25 @@ class RewardMetrics(NamedTuple):
     """Tokens that passed the language model."""
     row_tokens: int
     """Tokens that would have passed it with a row for every answer."""
+
+
+class RewardData(NamedTuple):
+    """Pairs as a reward model learns from them; all lists are in the same order."""
+
+    rows: Sequence[Row]
+    safety: PairSafety
+    strengths: Tensor  # (pairs,), how much better the chosen answer is said to be; NaN where nobody said
+
+
+def reward_data(pairs: Sequence[PreferencePair], rows: Sequence[Row]) -> RewardData:
+    """Returns pairs as a reward model learns from them.
+
+    Args:
+        pairs: The pairs.
+        rows: The same, rendered.
+    """
+    strengths = [math.nan if pair.strength is None else pair.strength for pair in pairs]
+    return RewardData(rows, safety_flags(pairs), torch.tensor(strengths))
 
 
 class RewardModel(NamedTuple):
@@ -90,16 +111,16 @@ def head_tensors(trained: Mapping[str, Tensor], names: Iterable[str]) -> tuple[d
 
 def reward_task(model: RewardModel, opened: Opened, config: RewardModelConfig) -> Task:
     """Returns the training of a reward model, for the loop."""
-    safety = safety_flags(opened.pairs)
+    data = reward_data(opened.pairs, opened.rows)
 
     def accumulate(places: Sequence[int]) -> RewardMetrics:
-        return accumulate_gradients(model, opened.rows, safety, places, config)
+        return accumulate_gradients(model, data, places, config)
 
     return Task(opened.pairs, opened.rows, model.engine.processes, accumulate)
 
 
 def accumulate_gradients(
-    model: RewardModel, rows: Sequence[Row], safety: PairSafety, places: Sequence[int], config: RewardModelConfig
+    model: RewardModel, data: RewardData, places: Sequence[int], config: RewardModelConfig
 ) -> RewardMetrics:
     """Runs a batch forward and backward, a packed row at a time; gradients add up in the parameters.
 
@@ -107,17 +128,16 @@ def accumulate_gradients(
 
     Args:
         model: What is trained.
-        rows: All pairs, rendered.
-        safety: What is known of their safety.
+        data: All pairs.
         places: Those of the batch.
         config: The losses.
     """
-    engine, processes = model.engine, model.engine.processes
+    engine, processes, rows = model.engine, model.engine.processes, data.rows
     mine = engine.pack(rows, deal_rows(rows, places, processes.number)[processes.rank])
     turns = max(processes.gather(len(mine))) if processes.shards else len(mine)
     found = _Found(torch.empty(6, 0, dtype=torch.float64), 0)
     for packed in mine:
-        columns = _losses(model, rows, safety, packed, config)
+        columns = _losses(model, data, packed, config)
         (columns[0].sum() / len(places)).backward()  # type: ignore[no-untyped-call]  # untyped in torch
         found = _Found(
             torch.cat([found.columns, columns.detach().double().cpu()], dim=1), found.tokens + len(packed.tokens)
@@ -130,9 +150,7 @@ def accumulate_gradients(
     return _metrics(processes.gather(found), sum(row_tokens(rows[place]) for place in places), config)
 
 
-def _losses(
-    model: RewardModel, rows: Sequence[Row], safety: PairSafety, packed: PackedTrees, config: RewardModelConfig
-) -> Tensor:
+def _losses(model: RewardModel, data: RewardData, packed: PackedTrees, config: RewardModelConfig) -> Tensor:
     """Returns (6, B), the first row with a gradient; `_Found` says what they are."""
     here = list(packed.rows)
     scores = {}
@@ -140,13 +158,15 @@ def _losses(
         by_row = packed.by_row(found.unbind())
         scores[name] = [torch.stack([by_row[row][side] for row in here]) for side in (0, 1)]
     chosen, rejected = scores[REWARD]
-    flags = PairSafety(*(side[torch.tensor(here)].to(chosen.device) for side in safety))
-    reward = reward_losses(chosen, rejected, safety_margins(flags, config.safety_margin), config.centring)
+    index = torch.tensor(here)
+    flags = PairSafety(*(side[index].to(chosen.device) for side in data.safety))
+    margins = pair_margins(flags, data.strengths[index].to(chosen), config.safety_margin, config.strength_margin)
+    reward = reward_losses(chosen, rejected, margins, config.centring)
     cost = torch.zeros_like(reward)
     if config.cost:
         cost = cost_losses(scores[COST][0], scores[COST][1], flags)
     loss = reward + (config.cost.weight if config.cost else 0.0) * cost
-    ratio = torch.tensor([len(rows[row].chosen) / len(rows[row].rejected) for row in here]).to(chosen)
+    ratio = torch.tensor([len(data.rows[row].chosen) / len(data.rows[row].rejected) for row in here]).to(chosen)
     return torch.stack([loss, reward, cost, chosen, rejected, ratio])
 
 

@@ -51,9 +51,17 @@ def cost_losses(chosen: Tensor, rejected: Tensor, safety: PairSafety) -> Tensor:
     return ordered - known[0] * logsigmoid(signs[0] * chosen) - known[1] * logsigmoid(signs[1] * rejected)
 
 
-def safety_margins(safety: PairSafety, margin: float) -> Tensor:
-    """Returns the margin of each pair, (B,): asked of a safe answer that is preferred to an unsafe one."""
-    return margin * ((safety.chosen == SAFE) & (safety.rejected == UNSAFE)).float()
+def pair_margins(safety: PairSafety, strengths: Tensor, safety_margin: float, strength_margin: float) -> Tensor:
+    """Returns the margin of each pair, (B,): a [safe is preferred to unsafe] + b strength.
+
+    Args:
+        safety: What the safety judge said of both answers.
+        strengths: How much better the chosen answer is said to be, (B,); NaN where nobody said, which asks for nothing.
+        safety_margin: a.
+        strength_margin: b.
+    """
+    safer = (safety.chosen == SAFE) & (safety.rejected == UNSAFE)
+    return safety_margin * safer.to(strengths) + strength_margin * strengths.nan_to_num(0.0)
 
 
 def _signs(side: Tensor, like: Tensor) -> Tensor:

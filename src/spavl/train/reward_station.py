@@ -215,6 +215,11 @@ def _pair_scores(pair: PreferencePair, row: Row, scores: Mapping[str, Sequence[f
 
 
 def _check_labels(config: RewardModelConfig, pairs: Sequence[PreferencePair]) -> None:
+    if config.strength_margin and all(pair.strength is None for pair in pairs):
+        raise UserError(
+            f"train.strength_margin: none of {len(pairs)} pairs has a `strength`, a number that says how much better "
+            "its chosen answer is. Add the column, or leave the margin at 0."
+        )
     asked = {"cost": config.cost is not None, "safety_margin": config.safety_margin > 0}
     labelled = any(pair.chosen_verdict is not None or pair.rejected_verdict is not None for pair in pairs)
     for name, wanted in asked.items():
@@ -226,7 +231,7 @@ def _check_labels(config: RewardModelConfig, pairs: Sequence[PreferencePair]) ->
 
 
 def _labels_digest(pairs: Sequence[PreferencePair]) -> str:
-    return _drawn(str([(pair.chosen_verdict, pair.rejected_verdict) for pair in pairs]))
+    return _drawn(str([(pair.chosen_verdict, pair.rejected_verdict, pair.strength) for pair in pairs]))
 
 
 def _drawn(text: str) -> str:
