@@ -4,7 +4,7 @@ import io
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,10 @@ class SamplingServer:
                 body = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with outer._lock:
                     status, reply = outer.answer(self.path.removeprefix("/v1/"), body)
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(orjson.dumps(reply))
+                with suppress(BrokenPipeError, ConnectionResetError):  # who asked may have gone
+                    self.send_response(status)
+                    self.end_headers()
+                    self.wfile.write(orjson.dumps(reply))
 
             def log_message(self, *_: Any) -> None:
                 """Says nothing."""

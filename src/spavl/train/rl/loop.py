@@ -8,6 +8,7 @@ twice.
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import torch
 from spavl.errors import RunError
 from spavl.execution import progress_bar
 from spavl.models.ask import MAX_UNREACHED, commonest
+from spavl.models.generation import Generated
 from spavl.records import Failure
 from spavl.rl_config import RlConfig
 from spavl.train.checkpoint import TrainingState, checkpoint_steps, load_checkpoint, save_checkpoint
@@ -118,7 +120,7 @@ def _round(
     clock = _Clock()
     torch.manual_seed(at.derived("round"))
     files = RolloutFiles(learner.rollouts)
-    rollouts = files.rollouts(at.number, lambda: _answer(learner, material, config, at))
+    rollouts = files.rollouts(at.number, _parts(learner, material, config, at))
     clock.lap("generate")
     asked = {prompt.id: row.prompt for prompt, row in zip(material.prompts, material.rows, strict=True)}
     rows = [Row(one.prompt, one.image_id, asked[one.prompt], (one.tokens,)) for one in rollouts]
@@ -149,27 +151,33 @@ def _round(
     return steering.after(line["kl"], len(rows), mean_cost), line
 
 
-def _answer(learner: Learner, material: Material, config: RlConfig, at: _At) -> list[Rollout]:
-    """Has the policy answer a round's prompts."""
+def _parts(learner: Learner, material: Material, config: RlConfig, at: _At) -> list[Callable[[], list[Rollout]]]:
+    """Returns what has the policy answer a round's prompts, a part of them at a time."""
     places = round_prompts(config, len(material.prompts), at.number, at.seed)
     asked = [place for place in places for _ in range(config.answers_per_prompt)]
-    learner.sampler.follow(at.number)
-    answers = learner.sampler.sample([material.rows[place] for place in asked], at.derived("answers"))
-    made = []
-    for place, answer in zip(asked, answers, strict=True):
-        prompt = material.prompts[place]
-        made.append(
-            Rollout(
-                prompt=prompt.id,
-                image_id=prompt.image_id,
-                question=prompt.question,
-                harmful=prompt.harmful,
-                tokens=answer.tokens,
-                text=material.decode(answer.tokens),
-                ended=answer.ended,
-            )
-        )
-    return made
+    size, sampler = learner.sampler.at_once, learner.sampler
+    follow = cache(lambda: sampler.follow(at.number))  # only where something is to be answered, and then once
+
+    def answer(some: Sequence[int], part: int) -> list[Rollout]:
+        follow()
+        answers = sampler.sample([material.rows[place] for place in some], at.derived(f"answers {part}"))
+        return [
+            _rollout(material.prompts[place], one, material.decode) for place, one in zip(some, answers, strict=True)
+        ]
+
+    return [partial(answer, asked[start : start + size], part) for part, start in enumerate(range(0, len(asked), size))]
+
+
+def _rollout(prompt: Prompt, answer: Generated, decode: Callable[[Sequence[int]], str]) -> Rollout:
+    return Rollout(
+        prompt=prompt.id,
+        image_id=prompt.image_id,
+        question=prompt.question,
+        harmful=prompt.harmful,
+        tokens=answer.tokens,
+        text=decode(answer.tokens),
+        ended=answer.ended,
+    )
 
 
 def _score(material: Material, scored: Scored) -> Mapping[str, Sequence[Score]]:

@@ -1,7 +1,7 @@
 """Rollouts: the policy's answers of each round, kept on the disk the moment they are there, and then what they score.
 
-A round that was generated is never generated again, and one that was scored is never scored again: a training that
-goes on from a checkpoint reads both. The files stay, one pair a round, to be looked at.
+A part of a round that was generated is never generated again, and a round that was scored is never scored again: a
+training that goes on from a checkpoint reads them. The files stay, one pair a round, to be looked at.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -62,17 +62,26 @@ class RolloutFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def rollouts(self, number: int, generate: Callable[[], Sequence[Rollout]]) -> list[Rollout]:
-        """Returns a round's answers: those that are kept, or else what `generate` makes, which is then kept.
+    def rollouts(self, number: int, parts: Sequence[Callable[[], Sequence[Rollout]]]) -> list[Rollout]:
+        """Returns a round's answers: those that are kept, and for parts that are not what they make, kept at once.
+
+        Args:
+            number: Which round.
+            parts: Each generates a part of the answers.
 
         Raises:
-            RunError: The kept file is damaged, or the disk is full.
+            RunError: A kept file is damaged, or the disk is full.
         """
-        path = self._folder / f"round-{number:05}.json"
-        if not path.exists():
-            made = _Answers(rollouts=list(generate()))
-            write_atomically(path, made.model_dump_json(indent=1).encode() + b"\n")
-        return _parse(path, _Answers).rollouts
+        whole = self._folder / f"round-{number:05}.json"
+        kept = [self._folder / f"round-{number:05}-part-{place:03}.json" for place in range(len(parts))]
+        if not whole.exists():
+            for path, generate in zip(kept, parts, strict=True):
+                if not path.exists():
+                    _write(path, generate())
+            _write(whole, [one for path in kept for one in _parse(path, _Answers).rollouts])
+        for path in kept:
+            path.unlink(missing_ok=True)
+        return _parse(whole, _Answers).rollouts
 
     def scores(self, number: int, score: Callable[[], Mapping[str, Sequence[Score]]]) -> dict[str, list[Score]]:
         """Returns what a round's answers score, name -> one an answer; kept in the same way.
@@ -85,6 +94,10 @@ class RolloutFiles:
             made = _Scores(scores={name: list(found) for name, found in score().items()})
             write_atomically(path, made.model_dump_json(indent=1).encode() + b"\n")
         return dict(_parse(path, _Scores).scores)
+
+
+def _write(path: Path, rollouts: Sequence[Rollout]) -> None:
+    write_atomically(path, _Answers(rollouts=list(rollouts)).model_dump_json(indent=1).encode() + b"\n")
 
 
 def _parse(path: Path, kind: type[T]) -> T:

@@ -24,6 +24,10 @@ from spavl.train.rl.reading import Body
 class Sampler(Protocol):
     """Anything that answers prompts as the policy does."""
 
+    @property
+    def at_once(self) -> int:
+        """Answers that one call of `sample` should be asked for; each call's are kept before the next."""
+
     def sample(self, asked: Sequence[Row], seed: int) -> list[Generated]:
         """Returns an answer to each row's prompt, in order; a prompt that stands in it k times gets k answers."""
 
@@ -48,8 +52,9 @@ class LocalSampler:
         objection = why_not(model)
         if objection:
             raise UserError(f"model: it cannot be sampled from in training: {objection}. Choose another model.")
-        self._body, self._config = body, config
-        self._batch_size = config.rollouts.batch_size if config.rollouts.kind == "local" else 1
+        self._body = body
+        self.at_once = config.rollouts.batch_size if config.rollouts.kind == "local" else config.answers_per_prompt
+        """Answers of one batch."""
         self._decoding = Decoding(
             max_tokens=config.max_tokens,
             stop_ids=tuple(stop_ids),
@@ -68,21 +73,15 @@ class LocalSampler:
         """
         engine = self._body.engine
         generator = torch.Generator(engine.model.device).manual_seed(seed)
-        answers: list[Generated] = []
+        begun = [Begun(row.prompt, row.image_id) for row in asked]
         with self._body.active(), engine.precision(), _cached(engine.model):
-            for start in range(0, len(asked), self._batch_size):
-                rows = asked[start : start + self._batch_size]
-                begun = [Begun(row.prompt, row.image_id) for row in rows]
-                try:
-                    answers += generate(
-                        engine.model, begun, lambda name: _shown(engine, name), self._decoding, generator
-                    )
-                except torch.OutOfMemoryError as error:
-                    raise RunError(
-                        f"The memory is full with {len(rows)} answers at once. What was done is kept: set a smaller "
-                        "rollouts.batch_size and run the same command again."
-                    ) from error
-        return answers
+            try:
+                return generate(engine.model, begun, lambda name: _shown(engine, name), self._decoding, generator)
+            except torch.OutOfMemoryError as error:
+                raise RunError(
+                    f"The memory is full with {len(asked)} answers at once. What was done is kept: set a smaller "
+                    "rollouts.batch_size and run the same command again."
+                ) from error
 
 
 def _shown(engine: Engine, image_id: str) -> dict[str, Any]:

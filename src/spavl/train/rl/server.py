@@ -71,6 +71,8 @@ class ServerSampler:
     def __init__(self, config: RlSettings, server: ServerConfig, served: Served) -> None:
         self._config, self._server, self._served = config, server, served
         self._url = server.base_url.rstrip("/")
+        self.at_once = server.concurrency * config.answers_per_prompt
+        """Answers of as many requests as may be in flight."""
         self._name = ""
 
     def follow(self, number: int) -> None:
