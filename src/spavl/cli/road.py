@@ -148,6 +148,7 @@ def _walk(
             from spavl.train import check_ready
 
             check_ready(config.train)  # a dataset may be hours of work before the training
+            check_ready(config.reward or config.train)
         if "build" in parts:
             asyncio.run(pipeline.build(road))
         if "train" in parts:
