@@ -47,6 +47,18 @@ def test_every_row_is_a_sample_or_counted_with_its_reason(tmp_path: Path) -> Non
     assert "the same picture and question as row 3" in stage.failures()["xstest/4"].message
 
 
+def test_a_file_is_decoded_once_for_all_rows_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.png").write_bytes(png(1))
+    added: list[Path | bytes] = []
+    add = ImageStore.add
+    monkeypatch.setattr(ImageStore, "add", lambda store, picture: added.append(picture) or add(store, picture))
+    files = [row(n, picture=tmp_path / "one.png") for n in range(3)]
+    rows = [*files, row(3, picture=png(2)), row(4, picture=png(2)), *(row(n, picture=b"broken") for n in (5, 6))]
+    samples, coverage, _ = listed(tmp_path, rows)
+    assert [one.image_id for one in samples] == [samples[0].image_id] * 3 + [samples[3].image_id] * 2
+    assert len(added) == 4 and coverage.skipped == {"unreadable": 2}
+
+
 @pytest.mark.parametrize("picture", ["blank", "noise"])
 def test_a_picture_that_stands_in_ties_no_samples_together(tmp_path: Path, picture: str) -> None:
     samples, coverage, _ = listed(tmp_path, [row(0), row(1), row(2, picture=png(0))], picture=picture)

@@ -4,9 +4,10 @@ A row that cannot be asked is counted with its reason, and so is one that stands
 asks no model.
 """
 
+import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,9 @@ from spavl.store import ImageStore, Manifest, Outcome, StageDirectory, Unreadabl
 
 BLANK_BY_DEFAULT = ("advbench",)
 """Benchmarks without pictures that SPA-VL shows a blank one with."""
+Add = Callable[[Path | bytes], str]
+BYTES_KEPT = 4
+"""Pictures from tables whose digests are remembered; rows about one picture stand side by side."""
 FIXTURE = "FIXTURE"
 """A file of this name in a benchmark's folder says that its rows are made up."""
 
@@ -151,6 +155,7 @@ def _outcomes(source: Source, kept: set[int] | None, pictures: ImageStore, seed:
     names: Counter[str] = Counter()
     first: dict[str, str] = {}
     rows = source.benchmark.read(source.folder, source.variants)
+    add = _adding_once(pictures)
     for row in (row for place, row in enumerate(rows) if kept is None or place in kept):
         names[row.row] += 1
         item = f"{source.config.name}/{row.row}"
@@ -158,7 +163,7 @@ def _outcomes(source: Source, kept: set[int] | None, pictures: ImageStore, seed:
             message = f"row {row.row} stands there {names[row.row]} times"
             yield Outcome(f"{item}#{names[row.row]}", failure=Failure(reason="duplicate_row", message=message))
             continue
-        made = row.failure if isinstance(row, Unusable) else _sample(source, row, pictures, seed)
+        made = row.failure if isinstance(row, Unusable) else _sample(source, row, add, seed)
         if isinstance(made, Sample) and made.id in first:
             made = Failure(reason="duplicate_row", message=f"the same picture and question as row {first[made.id]}")
         elif isinstance(made, Sample):
@@ -166,12 +171,19 @@ def _outcomes(source: Source, kept: set[int] | None, pictures: ImageStore, seed:
         yield outcome(item, made)
 
 
-def _sample(source: Source, row: Listed, pictures: ImageStore, seed: int) -> Sample | Failure:
+def _adding_once(pictures: ImageStore) -> Add:
+    """Returns what puts a picture into the store and gives its digest; one file is decoded once for all its rows."""
+    from_file = functools.cache(lambda picture: pictures.add(picture).sha256)
+    from_bytes = functools.lru_cache(BYTES_KEPT)(lambda picture: pictures.add(picture).sha256)
+    return lambda picture: from_file(picture) if isinstance(picture, Path) else from_bytes(picture)
+
+
+def _sample(source: Source, row: Listed, add: Add, seed: int) -> Sample | Failure:
     if not row.prompt.strip():
         return Failure(reason="no_question", message="the row asks nothing")
     shown: tuple[str, StandIn]
     try:
-        shown = _shown(source, row, pictures, seed)
+        shown = _shown(source, row, add, seed)
     except UnreadableImage as error:
         return Failure(reason=error.reason, message=str(error))
     except OSError as error:
@@ -185,13 +197,13 @@ def _sample(source: Source, row: Listed, pictures: ImageStore, seed: int) -> Sam
     )
 
 
-def _shown(source: Source, row: Listed, pictures: ImageStore, seed: int) -> tuple[str, StandIn]:
+def _shown(source: Source, row: Listed, add: Add, seed: int) -> tuple[str, StandIn]:
     """Returns the digest of what is shown, and what kind of stand-in it is, if it is one."""
     policy = source.config.picture or ("blank" if source.config.name in BLANK_BY_DEFAULT else "given")
     if policy == "none":
         return "", ""
     if row.picture is not None:
-        return pictures.add(row.picture).sha256, ""
+        return add(row.picture), ""
     if policy == "given":
         return "", ""
-    return pictures.add(stand_in(policy, seed)).sha256, policy
+    return add(stand_in(policy, seed)), policy
