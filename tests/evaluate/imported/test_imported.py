@@ -140,10 +140,9 @@ def test_samples_and_figures_of_lmms_eval_stand_side_by_side(tmp_path: Path) -> 
     """2 of 3 are right; a fourth request failed, which lmms-eval scores as wrong: it reports 0.5."""
     rows = [sample(0, 1.0), sample(1, 1.0), sample(2, 0.0, "no")]
     rows.append(sample(3, 0.0, "[LMMS_EVAL_REQUEST_FAILED after 3 retries] placeholder"))
-    results = {
-        "results": {"pope": {"alias": "pope", "pope_accuracy,none": 0.5, "samples": 4, "pope_f1_score,none": 0.6}}
-    }
-    results["results"]["pope"]["pope_accuracy_stderr,none"] = "N/A"
+    figures: dict[str, Any] = {"alias": "pope", "pope_accuracy,none": 0.5, "pope_f1_score,none": 0.6}
+    figures["pope_accuracy_stderr,none"] = "N/A"
+    results = {"results": {"pope": figures}, "n-samples": {"pope": {"original": 9000, "effective": 4}}}
     scores = tmp_path / "20260101_000000_results.json"
     scores.write_text(json.dumps(results))
     samples = lines(tmp_path / "20260101_000000_samples_pope.jsonl", rows)
@@ -155,6 +154,15 @@ def test_samples_and_figures_of_lmms_eval_stand_side_by_side(tmp_path: Path) -> 
     assert found.reported["base"] == (0.5, "pope_accuracy", 4)
     named = imported(lmms_eval("base", scores=scores, figure="pope_f1_score"))
     assert named.measure is None and named.metric == "pope_f1_score" and named.reported["base"].value == 0.6
+
+
+def test_samples_about_one_picture_are_one_cluster(tmp_path: Path) -> None:
+    """lmms-eval names the pictures of each line: two, one of them always right and the other never."""
+    rows = [dict(sample(n, float(n < 2)), input_media=[f"{n // 2}.jpg"]) for n in range(4)]
+    found = imported(lmms_eval("base", rows=lines(tmp_path / "s.jsonl", rows)))
+    assert found.measure is not None
+    rate = found.measure.models["base"].rate
+    assert (rate.value, rate.low, rate.high) == (0.5, 0.0, 1.0)
 
 
 def test_rows_that_only_one_model_has_are_missing_for_the_other(tmp_path: Path) -> None:

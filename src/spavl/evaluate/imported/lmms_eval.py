@@ -1,9 +1,9 @@
 """lmms-eval's files (layout read at 0.7.3): `TIME_samples_TASK.jsonl` and `TIME_results.json`.
 
 A sample's line has `doc_id`, `doc_hash`, `filtered_resps` and, under the name of each metric, its score: a number, or
-an object with the number under `score`. Metrics whose lines hold something else are a matter of the whole set, and can
-be imported by their figure alone. lmms-eval writes the error of a request that failed in place of its answer, and
-scores it as one; it is missing here.
+an object with the number under `score`; `input_media` names its pictures, where they have names. Metrics whose lines
+hold something else are a matter of the whole set, and can be imported by their figure alone. lmms-eval writes the error
+of a request that failed in place of its answer, and scores it as one; it is missing here.
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ def read_lmms_eval(field: str, config: ImportedConfig) -> ImportedScores:
     if config.scores is not None:
         files.append(file_at(f"{field}.scores", config.scores))
         where = f"{field}.scores: {config.scores.name}"
-        reported = _reported(where, _task(where, config.scores, config.benchmark), config.figure or metric)
+        reported = _reported(where, config.scores, config.benchmark, config.figure or metric)
     return ImportedScores(config, metric or (reported.metric if reported else ""), rows, reported, tuple(files))
 
 
@@ -66,37 +66,38 @@ def _row(path: Path, number: int, line: dict[str, Any], metric: str) -> Imported
     if lacking:
         raise UserError(f"{where} has no {', '.join(lacking)}. Get the file again.")
     name = f"{line['doc_id']}/{line['doc_hash'][:12]}"
+    unit = str(line.get("input_media") or "")
     if str(_first(line["filtered_resps"])).startswith(NO_ANSWER):
-        return ImportedRow(name, None, "answer_failed")
+        return ImportedRow(name, None, "answer_failed", unit)
     held = line[metric]
     score = read_score(f"{where}, `{metric}`", held.get("score", held) if isinstance(held, dict) else held)
     if score is None:
-        return ImportedRow(name, None, "unscored")
-    return ImportedRow(name, score, "right" if score >= 0.5 else "wrong")
+        return ImportedRow(name, None, "unscored", unit)
+    return ImportedRow(name, score, "right" if score >= 0.5 else "wrong", unit)
 
 
 def _first(replies: object) -> object:
     return _first(replies[0]) if isinstance(replies, list) and replies else replies
 
 
-def _task(where: str, path: Path, task: str) -> dict[str, Any]:
+def _reported(where: str, path: Path, task: str, figure: str | None) -> Reported:
+    """Returns a figure, whose key is `METRIC,FILTER`."""
     held = read_json(path)
     results = held.get("results") if isinstance(held, dict) else None
     if not isinstance(results, dict):
         raise UserError(f"{where} has no `results`. Give the file that lmms-eval wrote.")
     if not isinstance(results.get(task), dict):
-        raise UserError(
-            f"{where} has no figures of the task {task}; its tasks are {', '.join(results)}. Name one of them."
-        )
-    return dict(results[task])
-
-
-def _reported(where: str, task: dict[str, Any], figure: str | None) -> Reported:
-    """Returns a figure, whose key is `METRIC,FILTER`."""
-    keys = [key for key in task if "," in key and "_stderr" not in key]
+        there = ", ".join(results)
+        raise UserError(f"{where} has no figures of the task {task}; its tasks are {there}. Name one of them.")
+    keys = [key for key in results[task] if "," in key and "_stderr" not in key]
     found = [key for key in keys if not figure or figure in (key, key.split(",")[0])]
     if len(found) != 1:
         raise UserError(f"{where}: its figures are {', '.join(keys) or 'none'}. Name one as `figure`.")
-    n = task.get("samples")
-    value = read_figure(f"{where}, `{found[0]}`", task[found[0]])
-    return Reported(value, found[0].split(",")[0], n if isinstance(n, int) else None)
+    value = read_figure(f"{where}, `{found[0]}`", results[task][found[0]])
+    return Reported(value, found[0].split(",")[0], _rows_behind(held.get("n-samples"), task))
+
+
+def _rows_behind(counts: object, task: str) -> int | None:
+    count = counts.get(task) if isinstance(counts, dict) else None
+    n = count.get("effective") if isinstance(count, dict) else None
+    return n if isinstance(n, int) else None
