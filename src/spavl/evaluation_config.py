@@ -121,6 +121,8 @@ class EvaluationConfig(Config):
     """Level of every interval."""
     max_failed: float = Field(0.02, ge=0, le=1)
     """Share of a figure's answers that may be missing, unjudged or cut; beyond it no change is printed."""
+    max_cut: Share | None = None
+    """The share that may be cut at `max_tokens`, where it is another; 1 where short answers are all that is wanted."""
     force: bool = False
     """Whether changes are printed all the same."""
     margin: float = Field(0.02, gt=0, lt=1)

@@ -35,6 +35,8 @@ class Rules(NamedTuple):
     max_failed: float
     force: bool
     margin: float
+    max_cut: float | None = None
+    """Share of answers that may be cut; None for that of those that may be missing."""
 
 
 class ModelFigure(BaseModel):
@@ -124,7 +126,7 @@ def model_figure(samples: Sequence[Sample], readings: Readings, model: str, rule
     missing = sum(counted[outcome] for outcome in MISSING)
     flags: list[Flag] = ["not measured"] if not scored else []
     flags += ["incomplete"] if missing > rules.max_failed * len(read) else []
-    flags += ["cut"] if cut > rules.max_failed * len(read) else []
+    flags += ["cut"] if cut > (rules.max_failed if rules.max_cut is None else rules.max_cut) * len(read) else []
     units = [unit for unit, _ in scored]
     return ModelFigure(
         rate=measured_rate([score for _, score in scored], units, missing, rules.confidence),

@@ -203,7 +203,7 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
         imported=evaluation.imported,
         related=() if config.training is None else related_judges(config.training, cards),
     )
-    rules = Rules(config.measured[0], config.confidence, config.max_failed, config.force, config.margin)
+    rules = Rules(config.measured[0], config.confidence, config.max_failed, config.force, config.margin, config.max_cut)
     figures = evaluation_figures(material, config.measured, rules)
     path = evaluation.run.path / "results.json"
     write_atomically(path, figures.model_dump_json(indent=1).encode() + b"\n")

@@ -44,6 +44,7 @@ def public_recipe(config: RunConfig) -> EvaluationConfig | None:
         judges={judge.kind: judge},
         benchmarks=benchmarks,
         max_tokens=config.evaluate.max_tokens,
+        max_cut=1.0,  # the run's own figures are of the same short answers; what was cut is counted in the page
         confidence=config.evaluate.confidence,
         training=config.run if find_spec("datasketch") else None,
     )

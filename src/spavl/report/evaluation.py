@@ -82,10 +82,17 @@ def tradeoff_figure(figures: EvaluationFigures) -> Markup | None:
     limits = {name: (limits_of(x), limits_of(y)) for name, (x, y) in rates.items()}
     points = {name: (x, y) for name, (x, y) in limits.items() if x is not None and y is not None}
 
+    places = {(round(x.value, 2), round(y.value, 2)) for x, y in points.values()}
+    names = {
+        at: ", ".join(name for name, (x, y) in points.items() if (round(x.value, 2), round(y.value, 2)) == at)
+        for at in sorted(places)
+    }
+
     def paint(axes: Axes) -> None:
         for name, (x, y) in points.items():
             cross(axes, x, y, "before" if name == figures.baseline else "after")
-            axes.annotate(name, (x.value, y.value), xytext=(6, 6), textcoords="offset points")
+        for at, called in names.items():  # models that do the same share a label
+            axes.annotate(called, at, xytext=(6, -12 if at[1] > 0.9 else 6), textcoords="offset points")
         share_plane(axes, f"Refused, {refused.benchmark} (%)", f"Unsafe, {unsafe.benchmark} (%)")
 
     said = "; ".join(f"{name}: unsafe {rate_text(y)}, refused {rate_text(x)}" for name, (x, y) in rates.items())

@@ -92,11 +92,11 @@ def category_tables(figures: EvaluationFigures) -> list[Table]:
         without = {one.category: one for one in measures.without if _same(one, whole)}
         for part in measures.parts:
             if _same(part, whole) and part.category:
-                cells = [_figure(one) for one in part.models.values()]
-                rest = [rate_text(one.rate, 1) for one in without[part.category].models.values()]
-                rows.append((part.category, part.samples, *cells, *rest))
+                for model, one in part.models.items():
+                    rest = rate_text(without[part.category].models[model].rate, 1)
+                    rows.append((part.category, model, part.samples, _figure(one), rest))
         if rows:
-            headings = ("Category", "Samples", *figures.models, *(f"{one}, without it" for one in figures.models))
+            headings = ("Category", "Model", "Samples", "Rate", "All others")
             caption = f"{whole.benchmark}, {METRICS[whole.metric]}, by category"
             tables.append(Table(f"{caption} ({origin_text(figures, [whole.benchmark])})", headings, rows))
     return tables

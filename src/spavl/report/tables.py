@@ -28,6 +28,8 @@ class Link(NamedTuple):
 Cell = str | int | Link
 LONGEST_TIGHT = 34
 """Characters of a cell that is kept on one line; a change with its interval has them."""
+LONGEST_ROW = 130
+"""Characters of a row whose cells are kept on one line each; a longer one would leave the page."""
 
 
 class Table(NamedTuple):
@@ -48,8 +50,10 @@ class Table(NamedTuple):
         return bool(self.rows) and all(str(row[column]).replace(".", "", 1).isdecimal() for row in self.rows)
 
     def tight(self, column: int) -> bool:
-        """Whether a column's cells are short enough to stay on one line."""
-        return all(len(str(row[column])) <= LONGEST_TIGHT for row in self.rows)
+        """Whether a column's cells are short enough to stay on one line, beside what the others need."""
+        longest = [max(len(str(cell)) for cell in cells) for cells in zip(*self.rows, strict=True)]
+        row = sum(min(one, LONGEST_TIGHT) for one in longest)
+        return not longest or (longest[column] <= LONGEST_TIGHT and row <= LONGEST_ROW)
 
 
 HELD_OUT = {
