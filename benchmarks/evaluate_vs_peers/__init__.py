@@ -1,0 +1,1 @@
+"""An evaluation by spavl beside the same evaluation by Inspect and by lmms-eval."""
