@@ -31,6 +31,6 @@ def test_texts_too_short_to_compare_repeat_none() -> None:
 
 
 def test_without_its_package_it_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near, "MinHash", None)
+    monkeypatch.setattr(near, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"checks\.near_duplicates needs datasketch.*spavl\[contamination\]"):
         near.check_minhash("checks.near_duplicates")

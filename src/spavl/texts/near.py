@@ -11,14 +11,13 @@ import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from spavl.errors import UserError
 
-try:
-    from datasketch import MinHash, MinHashLSH
-except ImportError:
-    MinHash = MinHashLSH = None
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 WORDS_OF_A_RUN = 8
 LETTERS_OF_A_RUN = 5
@@ -56,7 +55,7 @@ def check_minhash(what: str) -> None:
     Raises:
         UserError: datasketch is not installed.
     """
-    if MinHash is None:
+    if find_spec("datasketch") is None:
         raise UserError(f"{what} needs datasketch, which is not installed. Run `pip install 'spavl[contamination]'`.")
 
 
@@ -71,6 +70,8 @@ def near_duplicates(texts: Sequence[str], jaccard: float) -> dict[int, int]:
         UserError: datasketch is not installed.
     """
     check_minhash("Finding near-duplicate texts")
+    from datasketch import MinHashLSH  # it loads SciPy, 60 MB that most builds do without
+
     index = MinHashLSH(threshold=min(jaccard, HIGHEST_INDEXED), num_perm=PERMUTATIONS, weights=(0.02, 0.98))
     found: dict[int, int] = {}
     places = [place for place, text in enumerate(texts) if _letters(words_of(text))]
@@ -140,6 +141,8 @@ def _near_sets(
     ours, theirs = (
         {place: letters for place, words in enumerate(side) if (letters := _letters(words))} for side in (left, right)
     )
+    from datasketch import MinHashLSH
+
     index = MinHashLSH(threshold=limits.jaccard, num_perm=PERMUTATIONS, weights=(0.1, 0.9))
     for place, made in zip(theirs, _min_hashes(theirs.values()), strict=True):
         index.insert(place, made)
@@ -152,7 +155,9 @@ def _near_sets(
     return matches
 
 
-def _min_hashes(sets: Iterable[frozenset[bytes]]) -> Iterable[MinHash]:
+def _min_hashes(sets: Iterable[frozenset[bytes]]) -> "Iterable[MinHash]":
+    from datasketch import MinHash
+
     made: Iterable[MinHash] = MinHash.generator(sets, num_perm=PERMUTATIONS, hashfunc=zlib.crc32)
     return made
 
