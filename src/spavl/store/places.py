@@ -79,10 +79,12 @@ class Places:
     def _settle(self) -> None:
         """Sorts the fresh names in among the others."""
         if self._fresh:
-            hashes = np.concatenate([self._hashes, np.fromiter(self._fresh, np.int64, len(self._fresh))])
-            numbers = np.concatenate([self._numbers, np.fromiter(self._fresh.values(), np.int64, len(self._fresh))])
-            order = np.argsort(hashes, kind="stable")
-            self._hashes, self._numbers = hashes[order], numbers[order]
+            hashes = np.fromiter(self._fresh, np.int64, len(self._fresh))
+            numbers = np.fromiter(self._fresh.values(), np.int64, len(self._fresh))
+            order = np.argsort(hashes)
+            where = np.searchsorted(self._hashes, hashes[order])
+            self._hashes = np.insert(self._hashes, where, hashes[order])
+            self._numbers = np.insert(self._numbers, where, numbers[order])
             self._sorted = _as_integers(self._hashes)
             self._fresh = {}
 

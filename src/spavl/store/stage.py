@@ -7,7 +7,6 @@ only its place in the file is kept in memory.
 """
 
 import hashlib
-import itertools
 import json
 import os
 import time
@@ -128,8 +127,9 @@ class StageDirectory:
         if missing:
             raise RunError(f"Stage {self.name}: {len(missing)} items have no outcome, the first is {missing[0]}.")
         tally = _Tally()
+        self._found = None  # the places are used up below; after an error they are found again
         write_atomically(self.results_path, tally.passing(self._lines_of(items, places)))
-        self._found, self._finished = None, True
+        self._finished = True
         self._note_effort()
         effort = self._effort()
         manifest = Manifest(
@@ -209,10 +209,16 @@ class StageDirectory:
             yield from file
 
     def _lines_of(self, items: Iterable[str], places: Places) -> Iterator[tuple[str, bytes]]:
-        """Yields the items with their lines, read as they are asked for."""
-        kept, looked_up = itertools.tee(items)
-        numbers = (number for item in looked_up if (number := places.get(item)) is not None)
-        return zip(kept, _lines_at(self.results_path, numbers), strict=True)
+        """Yields the items with their lines, read as they are asked for; each place is given once and forgotten."""
+        if not places:
+            return
+        with self.results_path.open("rb") as file:
+            for item in items:
+                place = places.get(item)
+                if place is not None:  # an item that comes twice has one line, so the counts will not add up
+                    places.drop(item)
+                    file.seek(place)
+                    yield item, file.readline()
 
     def _lines_found(self) -> tuple[Places, Places]:
         """Returns where the lines begin of the items that need not be done again, and of those that failed."""
@@ -284,7 +290,6 @@ class _Tally:
         self.records = 0
         self.reasons: Counter[tuple[str, bool]] = Counter()
         """(reason, whether a rule dropped the item) -> failures."""
-        self._seen = Places()
 
     def passing(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         """Yields the lines of some items.
@@ -296,9 +301,6 @@ class _Tally:
             body = read_body(line)
             if body["item"] != item:
                 raise RunError(f"The line of {item} is that of {body['item']}. Please report this as a bug.")
-            if item in self._seen:  # a line for two items, so the counts will not add up
-                continue
-            self._seen.put(item, self.records)
             self.records += body["record"] is not None
             if body["failure"]:
                 self.reasons[body["failure"]["reason"], body["failure"]["dropped"]] += 1
