@@ -45,5 +45,6 @@ def recipe(server: PlantedServer, folder: Path, **changes: Any) -> EvaluationCon
         "models": {name: served | {"model": name} for name in ("base", "judge")},
         "judges": {"rubric": {"kind": "rubric", "model": "judge"}, "rules": {"kind": "rules"}},
         "benchmarks": [{"name": "mm_safetybench", "path": str(folder), "variants": ["sd"]}],
+        "ablations": [],
     }
     return EvaluationConfig.model_validate(body | changes)
