@@ -23,10 +23,15 @@ def recipe(**changes: Any) -> EvaluationConfig:
     return EvaluationConfig.model_validate(body | changes)
 
 
+DECIDING = {"before_after": ("rubric", "rubric"), "embedded_before_after": ("embedded", "embedded")}
+"""Who decides what is unsafe, and who compares answers."""
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_ready_recipes_load_and_measure_before_and_after(path: Path) -> None:
     config = validate_body(EvaluationConfig, read_body(path), path)
-    assert config.measured == ("base", "aligned") and config.deciding == config.comparing == "rubric"
+    assert config.measured == ("base", "aligned")
+    assert (config.deciding, config.comparing) == DECIDING[path.stem]
 
 
 def test_models_behind_judges_are_not_measured_and_the_baseline_comes_first() -> None:
