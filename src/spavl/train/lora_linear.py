@@ -5,7 +5,7 @@
 
 (LoRA: Hu et al. 2021, arXiv 2106.09685, equation 3.) PEFT does the same in six passes over what comes out and keeps
 x a second time under dropout; here both products are added where the first one lies. Layers of another kind, layers
-whose adapter is off, merged, or not alone, and sharded ones that ask for more keep PEFT's own way.
+whose adapter is off, merged or not alone, and all of them in bfloat16 on the CPU keep PEFT's own way.
 Shapes: T tokens, I in, O out, r rank.
 """
 
@@ -48,7 +48,8 @@ def _only_adapter(layer: Any, x: Tensor) -> str | None:  # noqa: ANN401  # untyp
     adapter = layer.lora_A[active[0]], layer.lora_B[active[0]]
     one_kind = {x.dtype, layer.base_layer.weight.dtype, *(one.weight.dtype for one in adapter)}
     plain = all(one.bias is None for one in adapter) and not layer.base_layer.weight.requires_grad
-    return active[0] if plain and (len(one_kind) == 1 or _precision(x)) else None
+    slow = x.device.type == "cpu" and _precision(x) is not None  # adding to a bfloat16 product costs more than a copy
+    return active[0] if plain and not slow and (len(one_kind) == 1 or _precision(x)) else None
 
 
 def _precision(x: Tensor) -> torch.dtype | None:
