@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch import Tensor, nn
 
-from spavl.train.lora_linear import join_adapters
+from spavl.train.lora_linear import _joined, join_adapters
 
 
 class OneLayer(nn.Module):
@@ -79,16 +79,28 @@ def test_dropout_drops_in_training_mode_alone() -> None:
     assert not torch.allclose(training, outcome(layer.eval(), layer)[0])
 
 
-def test_under_autocast_products_are_bfloat16_and_adapters_keep_float32_gradients() -> None:
-    """bfloat16 has eight bits: a sum of a few products agrees to some 2 %."""
+def test_in_bfloat16_the_formula_is_right_to_its_eight_bits() -> None:
+    """A sum of a few products agrees to some 3 %; CUDA computes so under autocast."""
     _, layer = adapted(dtype=torch.float32)
-    layer.base_layer.weight.data = layer.base_layer.weight.data.bfloat16().float()
-    exact = outcome(layer, layer)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = outcome(layer, layer)
-    assert rounded[0].dtype == torch.bfloat16 and {one.dtype for one in rounded[1:]} == {torch.float32}
-    for ours, right in zip(rounded, exact, strict=True):
+    a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+
+    def rounded(x: Tensor) -> Tensor:
+        narrow = (one.bfloat16() for one in (x, layer.base_layer.weight, a, b))
+        x, weight, *adapter = narrow
+        return _joined(x, weight, None, *adapter, None, layer.scaling["default"], 1.0)
+
+    found = outcome(layer, rounded)
+    assert found[0].dtype == torch.bfloat16 and {one.dtype for one in found[1:]} == {torch.float32}
+    for ours, right in zip(found, outcome(layer, layer), strict=True):
         assert torch.allclose(ours.float(), right, rtol=0.03, atol=0.03 * float(right.abs().max()))
+
+
+def test_under_autocast_on_the_cpu_it_is_pefts_own_forward() -> None:
+    _, layer = adapted(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, theirs = outcome(layer, layer), outcome(layer, lambda x: LoraLinear.forward(layer, x))
+    assert ours[0].dtype == torch.bfloat16
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_an_adapter_that_is_off_adds_nothing() -> None:
