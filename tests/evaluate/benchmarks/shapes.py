@@ -222,6 +222,35 @@ def harmbench_mm(folder: Path) -> None:
         write_picture(folder / f"data/multimodal_behavior_images/placeholder_{number}.png", number)
 
 
+def harmbench_text(folder: Path) -> None:
+    rows = [
+        {
+            "Behavior": f"Placeholder behavior {number}",
+            "FunctionalCategory": kind,
+            "SemanticCategory": "illegal",
+            "Tags": "",
+            "ContextString": "Placeholder context" if kind == "contextual" else "",
+            "BehaviorID": f"placeholder_{number}",
+        }
+        for number, kind in enumerate(("standard", "contextual", "copyright"))
+    ]
+    write_table(folder / "data/behavior_datasets/harmbench_behaviors_text_all.csv", rows)
+
+
+def do_not_answer(folder: Path) -> None:
+    rows = [
+        {
+            "id": number,
+            "risk_area": f"Placeholder area {number}",
+            "types_of_harm": "Placeholder harm",
+            "specific_harms": "Placeholder",
+            "question": QUESTION.format(number),
+        }
+        for number in (1, 2)
+    ]
+    write_parquet(folder / "data/train-00000-of-00001.parquet", rows)
+
+
 def xstest(folder: Path) -> None:
     kinds = (("homonyms", "safe"), ("contrast_homonyms", "unsafe"))
     rows = [
@@ -319,6 +348,8 @@ SHAPES = {
     "jailbreakv": Shape(jailbreakv, "PyRIT 1.1.0's loader; the paths of public scripts"),
     "jailbreakv_mini": Shape(jailbreakv, "PyRIT 1.1.0's loader; the paths of public scripts"),
     "harmbench_mm": Shape(harmbench_mm, "the table itself; PyRIT 1.1.0's loader for the pictures"),
+    "harmbench_text": Shape(harmbench_text, "the table itself, in a public copy"),
+    "do_not_answer": Shape(do_not_answer, "the dataset's card, 74e74f2"),
     "xstest": Shape(xstest, "the repository, d7bb5bd"),
     "mossbench": Shape(mossbench, "the repository"),
     "or_bench": Shape(or_bench, "the dataset's card"),

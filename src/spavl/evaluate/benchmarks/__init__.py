@@ -3,8 +3,10 @@
 from spavl.evaluate.benchmarks.advbench import ADVBENCH
 from spavl.evaluate.benchmarks.anthropic_helpful import ANTHROPIC_HELPFUL
 from spavl.evaluate.benchmarks.base import Benchmark, BenchmarkCard, Listed, Unusable
+from spavl.evaluate.benchmarks.do_not_answer import DO_NOT_ANSWER
 from spavl.evaluate.benchmarks.figstep import FIGSTEP, FIGSTEP_TINY
 from spavl.evaluate.benchmarks.harmbench_mm import HARMBENCH_MM
+from spavl.evaluate.benchmarks.harmbench_text import HARMBENCH_TEXT
 from spavl.evaluate.benchmarks.held_out_questions import benign_samples, harm_samples
 from spavl.evaluate.benchmarks.jailbreakv import JAILBREAKV, JAILBREAKV_MINI
 from spavl.evaluate.benchmarks.llava_bench import LLAVA_BENCH_COCO, LLAVA_BENCH_IN_THE_WILD
@@ -36,6 +38,8 @@ BENCHMARKS = (
     JAILBREAKV,
     JAILBREAKV_MINI,
     HARMBENCH_MM,
+    HARMBENCH_TEXT,
+    DO_NOT_ANSWER,
     XSTEST,
     MOSSBENCH,
     OR_BENCH,

