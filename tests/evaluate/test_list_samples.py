@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from tests.dataset.preference_rows import png
 
-from spavl.evaluate.benchmarks import Benchmark, Listed, Unusable
+from spavl.evaluate.benchmarks import Benchmark, BenchmarkCard, Listed, Unusable
+from spavl.evaluate.benchmarks.multiple_choice import MMBENCH_CARD
 from spavl.evaluate.benchmarks.xstest import CARD
 from spavl.evaluate.list_samples import Coverage, Source, list_samples
 from spavl.evaluate.pictures import ablated, derangement
@@ -20,9 +21,11 @@ def row(number: int, **fields: Any) -> Listed:
     return Listed(**fields)
 
 
-def listed(folder: Path, rows: list[Listed | Unusable], **config: Any) -> tuple[list[Sample], Coverage, StageDirectory]:
+def listed(
+    folder: Path, rows: list[Listed | Unusable], card: BenchmarkCard = CARD, **config: Any
+) -> tuple[list[Sample], Coverage, StageDirectory]:
     source = Source(
-        Benchmark(CARD, lambda *_: iter(rows)), folder, BenchmarkConfig(name="xstest", path=str(folder), **config)
+        Benchmark(card, lambda *_: iter(rows)), folder, BenchmarkConfig(name="xstest", path=str(folder), **config)
     )
     stage = StageDirectory(folder / "samples", {}, {})
     manifest = list_samples([source], ImageStore(folder / "pictures"), 7, stage)
@@ -83,6 +86,30 @@ def test_a_limit_takes_subsets_in_turn_and_keeps_variants_of_a_question_together
     by_kind = {kind: {one.cluster for one in samples if one.subset == kind} for kind in ("text", "typo")}
     assert by_kind["text"] == by_kind["typo"] and len(by_kind["text"]) == 3
     assert (coverage.listed, coverage.asked) == (20, 6)
+
+
+def turned(question: int, turn: int, **fields: Any) -> Listed:
+    choices = ("this", "that", "those")
+    fields = {"subset": "rotated" if turn else "published", "cluster": str(question), "expect": "choose"} | fields
+    prompt = f"Placeholder question {question}, order {turn}?"
+    return row(question, row=f"{question}/{turn}", prompt=prompt, choices=choices, **fields)
+
+
+def test_questions_that_lack_an_order_are_counted(tmp_path: Path) -> None:
+    """Of three orders each, question 0 has all; 1 has two and a broken picture; 2 has the published one alone."""
+    rows: list[Listed | Unusable] = [turned(0, 0), turned(0, 1), turned(0, 2), turned(1, 0), turned(1, 1)]
+    rows += [turned(1, 2, picture=b"broken"), turned(2, 0)]
+    samples, coverage, _ = listed(tmp_path, rows, MMBENCH_CARD)
+    assert (len(samples), coverage.missing_orders) == (6, 2)
+    assert coverage.left_out == {"unreadable": 1, "missing_order": 2}
+    assert listed(tmp_path / "plain", rows)[1].missing_orders == 0
+
+
+def test_a_limit_takes_whole_questions_where_their_orders_count_together(tmp_path: Path) -> None:
+    """Of five questions in three orders each, six rows are two whole questions."""
+    rows: list[Listed | Unusable] = [turned(question, turn) for question in range(5) for turn in range(3)]
+    samples, coverage, _ = listed(tmp_path, rows, MMBENCH_CARD, limit=6)
+    assert len({one.cluster for one in samples}) == 2 and coverage.left_out == {}
 
 
 def test_a_folder_with_a_file_fixture_is_made_up(tmp_path: Path) -> None:

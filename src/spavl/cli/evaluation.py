@@ -114,10 +114,10 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
     if made_up:
         yield FIXTURES.format(names=f"{', '.join(made_up)} {'was' if len(made_up) == 1 else 'were'}")
     for name, one in figures.coverage.items():
-        skipped = ", ".join(f"{reason} {count}" for reason, count in one.skipped.items())
+        skipped = ", ".join(f"{reason} {count}" for reason, count in one.left_out.items())
         yield (
             f"{name}: {one.samples} samples of {one.asked} rows asked ({one.listed} listed), {one.pictures} with a "
-            f"picture{f'; skipped: {skipped}' if skipped else ''}"
+            f"picture{f'; left out: {skipped}' if skipped else ''}"
         )
     for judge, found in figures.judges.items():
         yield f"\nby {judge} ({found.card.name}, sees {found.card.sight}){' NOT THROUGH' if found.unfinished else ''}"

@@ -10,11 +10,24 @@ Orders = Mapping[str, Sequence[Sample]]
 
 
 def circular_orders(samples: Sequence[Sample]) -> Orders:
-    """Returns the questions that are asked in every order; one of which some order is missing is left out."""
+    """Returns the questions that are asked in every order; `missing_orders` counts the others."""
+    return {orders[0].id: orders for orders in _questions(samples) if _is_whole(orders)}
+
+
+def missing_orders(samples: Sequence[Sample]) -> int:
+    """Returns the number of questions that are asked in some orders and not in others."""
+    return sum(not _is_whole(orders) for orders in _questions(samples))
+
+
+def _questions(samples: Sequence[Sample]) -> list[list[Sample]]:
     questions: dict[str, list[Sample]] = {}
     for sample in samples:
         questions.setdefault(sample.cluster, []).append(sample)
-    return {orders[0].id: orders for orders in questions.values() if len(orders) == len(orders[0].choices)}
+    return list(questions.values())
+
+
+def _is_whole(orders: Sequence[Sample]) -> bool:
+    return len(orders) == len(orders[0].choices)
 
 
 def circular_readings(orders: Orders, readings: Readings) -> Readings:

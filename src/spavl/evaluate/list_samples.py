@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spavl.errors import UserError
 from spavl.evaluate.benchmarks import BENCHMARKS, Benchmark, Listed, Unusable
+from spavl.evaluate.circular import missing_orders
 from spavl.evaluate.pictures import StandIn, stand_in
 from spavl.evaluation_config import BenchmarkConfig
 from spavl.execution.progress import progress_bar
@@ -64,7 +65,14 @@ class Coverage(BaseModel):
     """Samples with a picture of their own."""
     skipped: dict[str, int]
     """Reason -> rows that are no sample."""
+    missing_orders: int = 0
+    """Of a circular benchmark: questions of which some order is no sample, so that they are in no circular figure."""
     fixture: bool
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Reason -> rows that are no sample, and under `missing_order` questions that lack one."""
+        return self.skipped | ({"missing_order": self.missing_orders} if self.missing_orders else {})
 
 
 def find_benchmark(field: str, config: BenchmarkConfig) -> Benchmark:
@@ -104,6 +112,7 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
             samples=len(samples),
             pictures=sum(bool(one.own_picture) for one in samples),
             skipped=dict(sorted(Counter(one.failure.reason for one in found if one.failure).items())),
+            missing_orders=missing_orders(samples) if source.benchmark.card.circular else 0,
             fixture=source.fixture,
         )
         outcomes += found
@@ -133,15 +142,18 @@ def read_samples(source: Source, pictures: ImageStore, seed: int) -> tuple[int, 
 def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:
     """Returns the number of rows, and the places of those within the limit; None for all.
 
-    Variants of one question come first together, so that they stay comparable.
+    Variants of one question come first together, so that they stay comparable; where a question counts in all its
+    orders, these are taken as one.
     """
-    config = source.config
+    config, circular = source.config, source.benchmark.card.circular
     groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
     rows = 0
     for place, row in enumerate(source.benchmark.read(source.folder, source.variants)):
         rows += 1
         group, name = (
-            ((row.subset, row.category), row.cluster or row.row) if isinstance(row, Listed) else (("", ""), row.row)
+            (("" if circular else row.subset, row.category), row.cluster or row.row)
+            if isinstance(row, Listed)
+            else (("", ""), row.row)
         )
         groups.setdefault(group, []).append((hashlib.sha256(f"{seed}/{name}".encode()).hexdigest(), place))
     if config.limit is None or rows <= config.limit:

@@ -131,12 +131,13 @@ def coverage_table(figures: EvaluationFigures) -> Table:
             one.asked,
             one.samples,
             one.pictures,
-            ", ".join(f"{reason} {count}" for reason, count in one.skipped.items()) or "–",
+            ", ".join(f"{reason} {count}" for reason, count in one.left_out.items()) or "–",
         )
         for name, one in figures.coverage.items()
     ]
-    headings = ("Benchmark", "Data", "Rows listed", "Asked", "Samples", "With a picture", "Skipped")
-    return Table(f"Coverage ({origin_text(figures, list(figures.coverage))})", headings, rows)
+    headings = ("Benchmark", "Data", "Rows listed", "Asked", "Samples", "With a picture", "Left out")
+    note = "Left out: rows that cannot be asked, by reason; missing_order: questions that are not asked in every order."
+    return Table(f"Coverage ({origin_text(figures, list(figures.coverage))})", headings, rows, note)
 
 
 def yes_no_table(figures: EvaluationFigures) -> Table | None:
