@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,6 +79,7 @@ def test_inspects_own_reader_opens_the_log_with_samples_scores_and_our_figures(
     assert told == {"value": 0.5, "low": ours.low, "high": ours.high, "lowest": 1 / 3, "highest": 2 / 3}
     assert without.eval.model == "base/none" and [one.output.completion for one in by_row(without)] == [DECLINES] * 3
     assert len(list_eval_logs(str(tmp_path / "logs"))) == 2
+    assert log.eval.task_id != without.eval.task_id, "Inspect's viewer takes logs of one task id for retries of one log"
 
 
 def test_pictures_are_in_the_log_only_if_asked_for_and_an_answer_that_failed_is_an_error(
@@ -94,6 +96,21 @@ def test_pictures_are_in_the_log_only_if_asked_for_and_an_answer_that_failed_is_
         assert failed.error is not None and failed.scores is not None
         assert failed.scores["rules: unsafe"].reason == "no_response"
         assert log.results is not None and log.results.completed_samples == 2
+
+
+def test_a_logs_pictures_are_those_that_its_model_saw(server: PlantedServer, benchmark: Path, tmp_path: Path) -> None:
+    """Three questions about three pictures: each its own, one white one for all, none, each another's."""
+    config = recipe(server, benchmark, ablations=["none", "blank", "shuffled"])
+    write_inspect_logs(evaluated(config), config, tmp_path / "logs", pictures=True)
+
+    def seen(name: str) -> list[str]:
+        log = read_eval_log(str(tmp_path / "logs" / f"mm_safetybench_base{name}.eval"), resolve_attachments=True)
+        return [picture for one in by_row(log) for picture in re.findall(r"data:image/[^\"]+", one.model_dump_json())]
+
+    own, shuffled = seen("")[::2], seen("_shuffled")[::2]  # each stands in the input and in the messages
+    assert len(set(own)) == 3 and sorted(shuffled) == sorted(own)
+    assert all(was != now for was, now in zip(own, shuffled, strict=True))
+    assert seen("_none") == [] and len(set(seen("_blank"))) == 1 and not set(seen("_blank")) & set(own)
 
 
 def test_the_command_line_writes_the_logs(

@@ -27,7 +27,10 @@ InspectLogs = Annotated[
     typer.Option("--inspect-logs", help="Also write the evaluation as Inspect's .eval logs into this folder."),
 ]
 InspectPictures = Annotated[
-    bool, typer.Option("--inspect-pictures", help="Put the pictures into these logs; Inspect does not blur them.")
+    bool,
+    typer.Option(
+        "--inspect-pictures", help="Put the pictures that were shown into these logs; Inspect does not blur them."
+    ),
 ]
 FIXTURES = "NOT REAL DATA: {names} made up to try this out; no figure here may be quoted."
 

@@ -5,7 +5,7 @@ stands in no mean; the figures are our own, interval and bounds included. Inspec
 so they are left out unless asked for.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from inspect_ai.log import (
     EvalSample,
     EvalScore,
     EvalSpec,
+    EvalStats,
     write_eval_log,
 )
 from inspect_ai.model import GenerateConfig, ModelOutput
@@ -29,8 +30,9 @@ from spavl import __version__
 from spavl.evaluate.figures import JudgeFigures
 from spavl.evaluate.measures import ModelFigure
 from spavl.evaluate.outcomes import Judged
+from spavl.evaluate.pictures import ablated
 from spavl.evaluate.verdicts import BY_RULE, METRICS
-from spavl.evaluation_config import EvaluationConfig
+from spavl.evaluation_config import Ablation, EvaluationConfig
 from spavl.interchange.inspect_messages import as_output, data_uri, user_message
 from spavl.interchange.inspect_scorer import scored, unscored
 from spavl.models.base import Completion, ImageInput
@@ -44,6 +46,9 @@ RATE = ("value", "low", "high", "lowest", "highest")
 NO_ANSWER = Failure(reason="answer_failed", message="the model gave no answer")
 
 
+Show = Callable[[Sample], ImageInput | None]
+
+
 class _Wanted(NamedTuple):
     """One log: a benchmark's samples under one condition, and the figures of one model on them."""
 
@@ -53,6 +58,9 @@ class _Wanted(NamedTuple):
     samples: list[Sample]
     figures: Mapping[str, ModelFigure]
     """Name of a score -> its figure."""
+    show: Show
+    """What the model saw of a sample; nothing where pictures are not wanted."""
+    ablation: str = ""
 
 
 class _Said(NamedTuple):
@@ -67,7 +75,7 @@ def write_inspect_logs(done: Evaluated, config: EvaluationConfig, folder: Path, 
         done: The evaluation.
         config: Its recipe.
         folder: Where the logs go.
-        pictures: Whether the samples' pictures go into them, not blurred.
+        pictures: Whether the pictures that the models saw go into them, not blurred.
 
     Raises:
         RunError: The disk is full.
@@ -75,12 +83,10 @@ def write_inspect_logs(done: Evaluated, config: EvaluationConfig, folder: Path, 
     make_folder(folder)
     answers = {(one.sample_id, one.model): one for one in done.answers}
     said = {name: _said(one) for name, one in done.judged.items()}
-    store = ImageStore(config.run / "pictures") if pictures else None
+    shown = _Shown(ImageStore(config.run / "pictures") if pictures else None, config.seed)
     paths = []
-    for wanted in _wanted(done):
-        samples = [
-            _sample(one, answers.get((one.id, wanted.asked)), said, wanted.asked, store) for one in wanted.samples
-        ]
+    for wanted in _wanted(done, shown):
+        samples = [_sample(one, answers.get((one.id, wanted.asked)), said, wanted) for one in wanted.samples]
         path = folder / f"{wanted.benchmark}_{wanted.asked.replace('/', '_')}.eval"
         with disk_errors_named(path):
             write_eval_log(_log(wanted, samples, done, config), path)
@@ -88,21 +94,37 @@ def write_inspect_logs(done: Evaluated, config: EvaluationConfig, folder: Path, 
     return paths
 
 
+class _Shown(NamedTuple):
+    """Where the pictures lie; without a store none is shown."""
+
+    store: ImageStore | None
+    seed: int
+
+    def given(self, sample: Sample) -> ImageInput | None:
+        if self.store is None or not sample.image_id:
+            return None
+        return ImageInput(sha256=sample.image_id, path=self.store.path(sample.image_id))
+
+    def under(self, ablation: Ablation, samples: Sequence[Sample]) -> Show:
+        return (lambda sample: None) if self.store is None else ablated(ablation, samples, self.store, self.seed)[1]
+
+
 def _said(judged: Judged) -> _Said:
     return _Said({one.answer_id: one for one in judged.verdicts}, judged.failures)
 
 
-def _wanted(done: Evaluated) -> Iterator[_Wanted]:
+def _wanted(done: Evaluated, pictures: _Shown) -> Iterator[_Wanted]:
     figures, material = done.figures, done.material
     for benchmark in material.cards:
         asked = [one for one in material.samples if one.benchmark == benchmark]
         for model in figures.models:
-            yield _Wanted(benchmark, model, asked, dict(_whole(figures.judges, benchmark, model)))
+            yield _Wanted(benchmark, model, asked, dict(_whole(figures.judges, benchmark, model)), pictures.given)
             for ablation, samples in material.ablations.items():
                 shown = [one for one in samples if one.benchmark == benchmark]
                 found = dict(_ablated(figures.judges, benchmark, model, ablation))
+                show = pictures.under(ablation, samples)
                 if shown:
-                    yield _Wanted(benchmark, f"{model}/{ablation}", shown, found)
+                    yield _Wanted(benchmark, f"{model}/{ablation}", shown, found, show, ablation)
 
 
 def score_name(judge: str, metric: str) -> str:
@@ -126,16 +148,12 @@ def _ablated(
                 yield score_name(judge, one.metric), one.figure
 
 
-def _sample(
-    sample: Sample, answer: Answer | None, said: Mapping[str, _Said], model: str, store: ImageStore | None
-) -> EvalSample:
-    picture = None
-    if store is not None and sample.image_id:
-        picture = data_uri(ImageInput(sha256=sample.image_id, path=store.path(sample.image_id)))
-    asked = user_message(sample.prompt, picture)
-    output = ModelOutput(model=model)
+def _sample(sample: Sample, answer: Answer | None, said: Mapping[str, _Said], wanted: _Wanted) -> EvalSample:
+    picture = wanted.show(sample)
+    asked = user_message(sample.prompt, None if picture is None else data_uri(picture))
+    output = ModelOutput(model=wanted.asked)
     if answer is not None:
-        output = as_output(model, Completion(text=answer.text, finish=answer.finish))
+        output = as_output(wanted.asked, Completion(text=answer.text, finish=answer.finish))
     metric = METRICS[sample.expect]
     return EvalSample(
         id=sample.id,
@@ -165,12 +183,16 @@ def _log(wanted: _Wanted, samples: list[EvalSample], done: Evaluated, config: Ev
     card = done.material.cards[wanted.benchmark]
     spec = EvalSpec(
         run_id=run,
+        eval_id=content_id("eval", run, wanted.benchmark, wanted.asked),
         created=now,
         task=f"spavl/{wanted.benchmark}",
-        task_id=content_id("task", wanted.benchmark),
+        task_id=content_id(
+            "task", wanted.benchmark, wanted.asked
+        ),  # of logs that share one, the viewer hides all but one
         dataset=EvalDataset(
             name=card.title, location=card.source, samples=len(samples), sample_ids=[one.id for one in wanted.samples]
         ),
+        task_args={"shown": wanted.ablation} if wanted.ablation else {},
         model=wanted.asked,
         model_generate_config=GenerateConfig(
             max_tokens=config.max_tokens,
@@ -196,7 +218,8 @@ def _log(wanted: _Wanted, samples: list[EvalSample], done: Evaluated, config: Ev
         completed_samples=answered,
         scores=[_eval_score(name, figure) for name, figure in wanted.figures.items()],
     )
-    return EvalLog(status="success", eval=spec, results=results, samples=samples)
+    stats = EvalStats(started_at=now, completed_at=now)
+    return EvalLog(status="success", eval=spec, results=results, stats=stats, samples=samples)
 
 
 def _eval_score(name: str, figure: ModelFigure) -> EvalScore:
