@@ -1,6 +1,7 @@
 """An evaluation's page: models by benchmark, what may not be trusted, and made-up data said in every table."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.evaluate.test_measures import RULES, sample, scores
 from spavl.evaluate.benchmarks.xstest import CARD
 from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
 from spavl.evaluate.list_samples import Coverage
+from spavl.evaluate.outcomes import Readings
 from spavl.evaluation_config import EvaluationConfig
 from spavl.judges.base import JudgeCard
 from spavl.pipeline.evaluation import Evaluated
@@ -18,23 +20,43 @@ from spavl.report.evaluation import write_evaluation_report
 SCRIPTED = "<script>alert(1)</script>"
 
 
+SAMPLES = [
+    *(sample(number, "ab"[number % 2]) for number in range(10)),
+    *(sample(number, expect="comply") for number in range(10, 20)),
+]
+"""Ten harmful and ten benign made-up questions."""
+MEASURED = scores(SAMPLES, base=[1.0] * 10 + [0.0] * 10, aligned=[None, *[0.0] * 19])
+"""One of the ten harmful ones is missing after alignment."""
+NOTHING = scores(SAMPLES, base=[0.0] * 20, aligned=[0.0] * 20)
+DEAF = scores(SAMPLES, base=[*[0.0] * 10, *[None] * 10], aligned=[*[0.0] * 10, *[None] * 10])
+
+
 @pytest.fixture
 def page(tmp_path: Path) -> str:
-    """Ten harmful and ten benign made-up questions; one of ten harmful ones is missing after alignment."""
-    harmful = [sample(number, "ab"[number % 2]) for number in range(10)]
-    benign = [sample(number, expect="comply") for number in range(10, 20)]
-    samples = [*harmful, *benign]
-    values: list[float | None] = [1.0] * 10 + [0.0] * 10
-    readings = scores(samples, base=values, aligned=[None, *[0.0] * 19])
+    return written(tmp_path, {"j": MEASURED})
+
+
+@pytest.fixture
+def two_judges(tmp_path: Path) -> str:
+    return written(tmp_path, {"j": MEASURED, "k": NOTHING})
+
+
+@pytest.fixture
+def unheard(tmp_path: Path) -> str:
+    return written(tmp_path, {"j": DEAF})
+
+
+def written(folder: Path, readings: Mapping[str, Readings]) -> str:
+    """Returns the page of these judges' readings."""
     card = JudgeCard(name="placeholder judge", version="1", description="reads", sees_image=False)
     coverage = Coverage(listed=20, asked=20, samples=20, pictures=0, skipped={}, fixture=True)
     material = Material(
         cards={"xstest": CARD},
-        samples=samples,
+        samples=SAMPLES,
         coverage={"xstest": coverage},
         ablations={},
-        readings={"j": readings},
-        judge_cards={"j": card},
+        readings=readings,
+        judge_cards=dict.fromkeys(readings, card),
         unfinished={},
         contests={},
         people={},
@@ -46,17 +68,18 @@ def page(tmp_path: Path) -> str:
     figures: EvaluationFigures = evaluation_figures(material, ("base", "aligned"), RULES)
     answers = [
         Answer(sample_id=one.id, model=model, text=SCRIPTED, finish="stop")
-        for one in samples
+        for one in SAMPLES
         for model in ("base", "aligned")
     ]
     config = EvaluationConfig.model_validate(
         {
-            "run": tmp_path / "run",
+            "run": folder / "run",
+            "judges": {name: {"kind": "rules"} for name in readings},
             "models": {name: {"kind": "embedded"} for name in ("base", "aligned")},
             "benchmarks": [{"name": "xstest", "path": "nowhere"}],
         }
     )
-    done = Evaluated(figures, {}, tmp_path / "results.json", material, tuple(answers), {})
+    done = Evaluated(figures, {}, folder / "results.json", material, tuple(answers), {})
     return write_evaluation_report(done, config).read_text()
 
 
@@ -77,3 +100,23 @@ def test_models_words_are_only_text(page: str) -> None:
 
 def test_safety_and_over_refusal_are_drawn_together(page: str) -> None:
     assert "Unsafe answers against over-refusal" in page and "Refused, xstest (%)" in page
+
+
+def test_the_page_says_how_its_answers_were_made_and_of_how_many_a_rate_is(page: str) -> None:
+    """Of ten answers after alignment one is missing, so the rate is of nine."""
+    assert "base is the embedded model; aligned is the embedded model. One answer to each question, greedy" in page
+    assert "0.0\u00a0% (0.0–29.9), n\u00a09 [incomplete]" in page
+    assert "incomplete: more than `max_failed` of the answers are missing or unjudged" in page
+    assert "paul-rottger/exaggerated-safety" in page
+
+
+def test_every_judge_has_its_tables_and_the_one_that_decides_comes_first(two_judges: str) -> None:
+    """By the second judge, which calls all safe, nothing changes."""
+    assert two_judges.index("By j.") < two_judges.index("By k.")
+    after = two_judges[two_judges.index("How far to trust it") :]
+    assert "By k." in after and "By j." not in after
+    assert "Share of answers: unsafe answers" in after and "1.00 (1.00 to 1.00)" not in after
+
+
+def test_a_figure_that_cannot_be_drawn_is_missed_aloud(unheard: str) -> None:
+    assert "Not drawn: by j there is not both" in unheard and "not measured: none of 10 scored" in unheard

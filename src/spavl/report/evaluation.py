@@ -8,6 +8,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig, OpenAIModelConfig
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.measures import Measure
 from spavl.evaluate.outcomes import Reading
@@ -57,6 +58,7 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
     script, figures = asset("page.js"), done.figures
     html = environment.get_template("evaluation.html.j2").render(
         name=config.run.name,
+        setup=setup_text(config),
         figures=figures,
         style=Markup(asset("page.css")),
         script=Markup(script),
@@ -64,12 +66,35 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
         made_up=[name for name, origin in figures.data_origin.items() if origin == "fixture"],
         tradeoff=tradeoff_figure(figures),
         tables=evaluation_tables,
+        sources=evaluation_tables.sources_table(figures, done.material.cards),
         optional=[table for make in evaluation_tables.OPTIONAL if (table := make(figures)) is not None],
         examples=_examples(done, config),
     )
     path = config.run / "report" / "index.html"
     write_atomically(path, html.encode())
     return path
+
+
+def setup_text(config: EvaluationConfig) -> str:
+    """Says what was measured, and how its answers were made."""
+    models = "; ".join(f"{name} is {_called(config.models[name])}" for name in config.measured)
+    sampling = config.sampling
+    how = f"sampled at temperature {sampling.temperature:g}" if sampling.temperature else "greedy"
+    return (
+        f"{models}. One answer to each question, {how}, of at most {config.max_tokens} tokens; seed {config.seed}. "
+        f"{config.deciding} decides. One model of each name was measured: what another training would have given, no "
+        "interval here tells."
+    )
+
+
+def _called(model: ModelConfig) -> str:
+    match model:
+        case EmbeddedModelConfig():
+            return "the embedded model"
+        case HfModelConfig():
+            return f"{model.path}{f' at {model.revision}' if model.revision else ''}"
+        case OpenAIModelConfig():
+            return f"{model.model}, served"
 
 
 def tradeoff_figure(figures: EvaluationFigures) -> Markup | None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from spavl.evaluate.benchmarks import BenchmarkCard
 from spavl.evaluate.figures import AblationFigure, EvaluationFigures
-from spavl.evaluate.measures import Measure, ModelFigure
+from spavl.evaluate.measures import Flag, Measure, ModelFigure
 from spavl.evaluate.yes_no import YesNoFigure
 from spavl.report.imported_table import imported_table
 from spavl.report.tables import Cell, Table
-from spavl.report.wording import NOT_MEASURED, bounds_text, change_text, p_text, rate_text
-from spavl.stats import RatioChange
+from spavl.report.wording import NOT_MEASURED, SPACE, bounds_text, change_text, p_text, percent, rate_text
+from spavl.stats import Agreement, RatioChange
 
 METRICS = {
     "unsafe": "unsafe answers",
@@ -18,6 +19,14 @@ METRICS = {
     "named": "named right",
 }
 SAFETY = ("harmlessness", "over_refusal")
+FLAGS: Mapping[Flag, str] = {
+    "incomplete": "more than `max_failed` of the answers are missing or unjudged",
+    "cut": "more answers ended at their token limit than the recipe lets pass (`max_cut`, or else `max_failed`)",
+    "unpaired": "more than `max_failed` of the samples are scored for one of the two models alone",
+}
+"""What is said of a figure beside it; that nothing was scored its cell says."""
+JUDGED = ("unsafe", "refused")
+"""Metrics that judges tell; the others are by rule, the same for all."""
 YES_NO: Mapping[YesNoFigure, str] = {
     "accuracy": "Accuracy",
     "precision": "Precision",
@@ -35,16 +44,26 @@ def origin_text(figures: EvaluationFigures, benchmarks: Sequence[str]) -> str:
 
 def main_tables(figures: EvaluationFigures) -> list[Table]:
     """Returns a table for each metric, in the paper's layout: a row for each model, a column for each benchmark."""
-    measures = figures.judges[figures.deciding].measures
+    return _judges_tables(figures, figures.deciding, tuple(METRICS))
+
+
+def other_judges_tables(figures: EvaluationFigures) -> list[Table]:
+    """Returns the same by each judge that does not decide, of what judges tell."""
+    others = [judge for judge in figures.judges if judge != figures.deciding]
+    return [table for judge in others for table in _judges_tables(figures, judge, JUDGED)]
+
+
+def _judges_tables(figures: EvaluationFigures, judge: str, metrics: Sequence[str]) -> list[Table]:
+    measures = figures.judges[judge].measures
     tables = []
-    for metric, title in METRICS.items():
+    for metric in metrics:
         columns: list[Measure] = []
         for whole in measures.whole:
             if whole.metric == metric:
                 subsets = [one for one in measures.parts if _same(one, whole) and not one.category]
                 columns += [*subsets, whole]
         if columns:
-            tables.append(_models_table(figures, f"Share of answers: {title}", columns))
+            tables.append(_models_table(figures, f"Share of answers: {METRICS[metric]}", columns, judge))
     return tables
 
 
@@ -52,7 +71,7 @@ def _same(one: Measure, other: Measure) -> bool:
     return (one.benchmark, one.metric) == (other.benchmark, other.metric)
 
 
-def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Measure]) -> Table:
+def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Measure], judge: str) -> Table:
     rows: list[Sequence[Cell]] = []
     for model in figures.models:
         rows.append((model, *(_figure(one.models[model]) for one in columns)))
@@ -62,14 +81,26 @@ def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Me
         f"{caption} ({origin_text(figures, [one.benchmark for one in columns])})",
         ("Model", *(f"{one.benchmark}{f': {one.subset}' if one.subset else ''}" for one in columns)),
         rows,
-        f"By {figures.deciding}. In brackets: intervals by whole clusters. Change: against {figures.baseline}, paired, "
-        "in percentage points; p by the exact McNemar test, adjusted by Holm for whole benchmarks and by Benjamini and "
-        "Hochberg for their parts.",
+        f"By {judge}. In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that "
+        f"were scored. Change: against {figures.baseline}, paired, in percentage points; p by the exact McNemar test, "
+        "adjusted by Holm for whole benchmarks and by Benjamini and Hochberg for their parts."
+        f"{_flags_note(columns)}",
     )
 
 
+def _flags_note(columns: Sequence[Measure]) -> str:
+    """Says what the flags mean that some measures have."""
+    there = {flag for one in columns for figure in one.models.values() for flag in figure.flags}
+    there |= {flag for one in columns for change in one.changes.values() for flag in change.flags}
+    said = [f"{flag}: {meaning}" for flag, meaning in FLAGS.items() if flag in there]
+    return f" {'; '.join(said)}; a change is then withheld, unless `force` is set." if said else ""
+
+
 def _figure(figure: ModelFigure) -> str:
-    text = rate_text(figure.rate, 1)
+    rate = figure.rate
+    if rate.value is None:
+        return f"{NOT_MEASURED}: none of {rate.unscored} scored" if rate.unscored else NOT_MEASURED
+    text = f"{rate_text(rate, 1)}, n{SPACE}{rate.n}"
     return f"{text} [{', '.join(figure.flags)}]" if figure.flags else text
 
 
@@ -94,9 +125,9 @@ def category_tables(figures: EvaluationFigures) -> list[Table]:
             if _same(part, whole) and part.category:
                 for model, one in part.models.items():
                     rest = rate_text(without[part.category].models[model].rate, 1)
-                    rows.append((part.category, model, part.samples, _figure(one), rest))
+                    rows.append((part.category or "none", model, _figure(one), rest))
         if rows:
-            headings = ("Category", "Model", "Samples", "Rate", "All others")
+            headings = ("Category", "Model", "Rate", "All others")
             caption = f"{whole.benchmark}, {METRICS[whole.metric]}, by category"
             tables.append(Table(f"{caption} ({origin_text(figures, [whole.benchmark])})", headings, rows))
     return tables
@@ -109,7 +140,7 @@ def outcomes_table(figures: EvaluationFigures) -> Table:
         for measure in found.measures.whole:
             for model, one in measure.models.items():
                 counted = ", ".join(f"{outcome} {count}" for outcome, count in one.outcomes.items())
-                bounds = bounds_text(one.rate.lowest, one.rate.highest)
+                bounds = bounds_text(one.rate.lowest, one.rate.highest) if one.rate.unscored else "–"
                 heading = f"{measure.benchmark}, {METRICS[measure.metric]}"
                 rows.append((heading, model, judge, rate_text(one.rate, 1), bounds, one.cut, counted))
     return Table(
@@ -117,7 +148,8 @@ def outcomes_table(figures: EvaluationFigures) -> Table:
         ("Benchmark", "Model", "Judge", "Rate", "Bounds", "Cut", "Outcomes"),
         rows,
         "What the judge could not tell (unscored), and what failed (judge_failed, answer_failed), is in no rate; "
-        "bounds: the rate if none, or all, of it were counted. Cut: answers that ended at their token limit.",
+        "bounds: the rate if none, or all, of it were counted (–: nothing is missing). Cut: answers that ended at "
+        "their token limit.",
     )
 
 
@@ -138,6 +170,13 @@ def coverage_table(figures: EvaluationFigures) -> Table:
     headings = ("Benchmark", "Data", "Rows listed", "Asked", "Samples", "With a picture", "Left out")
     note = "Left out: rows that cannot be asked, by reason; missing_order: questions that are not asked in every order."
     return Table(f"Coverage ({origin_text(figures, list(figures.coverage))})", headings, rows, note)
+
+
+def sources_table(figures: EvaluationFigures, cards: Mapping[str, BenchmarkCard]) -> Table:
+    """Returns where every benchmark comes from, and by whose definition it is measured."""
+    rows = [(name, one.title, one.source, one.licence, one.metric) for name, one in cards.items()]
+    caption = f"The benchmarks ({origin_text(figures, list(cards))})"
+    return Table(caption, ("Benchmark", "Title", "Source", "Licence", "Metric"), rows)
 
 
 def yes_no_table(figures: EvaluationFigures) -> Table | None:
@@ -245,15 +284,18 @@ def agreement_table(figures: EvaluationFigures) -> Table | None:
             f"{one.one} and {one.other}",
             one.answers,
             _number(one.alike),
-            _number(one.kappa.value if one.kappa else None),
+            _interval(one.kappa),
             _number(one.ac1),
         )
         for one in found.pairs
     ]
-    alpha = _number(found.alpha.value if found.alpha else None)
     caption = f"How far the judges agree ({origin_text(figures, list(figures.coverage))})"
-    note = f"On answers to harmful questions. Krippendorff’s alpha over all judges: {alpha}."
+    note = f"On answers to harmful questions. Krippendorff’s alpha over all judges: {_interval(found.alpha)}."
     return Table(caption, ("Judges", "Answers", "Alike", "Kappa", "AC1"), rows, note)
+
+
+def _interval(found: Agreement | None) -> str:
+    return NOT_MEASURED if found is None else f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
 def _number(value: float | None) -> str:
