@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.dataset.preference_rows import png
 
+from spavl.errors import UserError
 from spavl.evaluate.benchmarks import Benchmark, BenchmarkCard, Listed, Unusable
 from spavl.evaluate.benchmarks.multiple_choice import MMBENCH_CARD
 from spavl.evaluate.benchmarks.xstest import CARD
@@ -110,6 +111,14 @@ def test_a_limit_takes_whole_questions_where_their_orders_count_together(tmp_pat
     rows: list[Listed | Unusable] = [turned(question, turn) for question in range(5) for turn in range(3)]
     samples, coverage, _ = listed(tmp_path, rows, MMBENCH_CARD, limit=6)
     assert len({one.cluster for one in samples}) == 2 and coverage.left_out == {}
+
+
+def test_a_benchmark_of_which_nothing_can_be_asked_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    rows: list[Listed | Unusable] = [row(0, picture=b"broken"), row(1, prompt=" ")]
+    with pytest.raises(UserError, match=r"xstest: none of 2 rows .* \(no_question 1, unreadable 1\)"):
+        listed(tmp_path, rows)
+    with pytest.raises(UserError, match=r"none of 0 rows .* \(it lists none\)"):
+        listed(tmp_path / "empty", [])
 
 
 def test_a_folder_with_a_file_fixture_is_made_up(tmp_path: Path) -> None:

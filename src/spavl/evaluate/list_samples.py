@@ -98,7 +98,7 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
     """Runs the station: every row within the limits, benchmark by benchmark, rows about one picture side by side.
 
     Raises:
-        UserError: A benchmark's files are missing or damaged.
+        UserError: A benchmark's files are missing or damaged, or none of its rows can be asked.
         RunError: The disk is full.
     """
     outcomes: list[Outcome] = []
@@ -115,12 +115,22 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
             missing_orders=missing_orders(samples) if source.benchmark.card.circular else 0,
             fixture=source.fixture,
         )
+        _check_asked(source, coverage[source.config.name])
         outcomes += found
     pending = set(stage.pending(one.item for one in outcomes))
     stage.append([one for one in outcomes if one.item in pending])
     return stage.finish(
         [one.item for one in outcomes], {"coverage": {name: one.model_dump() for name, one in coverage.items()}}
     )
+
+
+def _check_asked(source: Source, coverage: Coverage) -> None:
+    if not coverage.samples:
+        why = ", ".join(f"{reason} {count}" for reason, count in coverage.skipped.items()) or "it lists none"
+        raise UserError(
+            f"{source.config.name}: none of {coverage.asked} rows in {source.folder} can be asked ({why}). "
+            "Complete its files, or leave the benchmark out."
+        )
 
 
 def read_samples(source: Source, pictures: ImageStore, seed: int) -> tuple[int, list[Outcome]]:

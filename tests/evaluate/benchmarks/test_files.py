@@ -17,6 +17,12 @@ def test_latin_1_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
             list(read(path))
 
 
+def test_utf_16_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes("goal\na\n".encode("utf-16"))
+    with pytest.raises(UserError, match="iconv -f utf-16 -t utf-8"):
+        list(read_csv(tmp_path / "rows.csv", ("goal",)))
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("goal,target\na,b\n", encoding="utf-8-sig")
     assert list(read_csv(tmp_path / "rows.csv", ("goal",))) == [(1, {"goal": "a", "target": "b"})]

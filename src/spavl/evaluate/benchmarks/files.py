@@ -1,5 +1,6 @@
 """Reads the files that benchmarks come in, and says in one line what is wrong with one that cannot be read."""
 
+import codecs
 import csv
 import gzip
 import json
@@ -150,9 +151,10 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> UserError:
+    encoding = "utf-16" if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "latin1"
     return UserError(
         f"{path} is not UTF-8 (byte 0x{error.object[error.start]:02x}). "
-        "Get the file again, or convert it: iconv -f latin1 -t utf-8."
+        f"Get the file again, or convert it: iconv -f {encoding} -t utf-8."
     )
 
 
