@@ -172,6 +172,7 @@ def test_the_command_reports_every_finding_and_writes_the_clean_dataset_beside_i
         ("no folder", ["nowhere", "is not a folder"]),
         ("itself", ["--against", "the dataset itself"]),
         ("empty", ["holds nothing to compare"]),
+        ("other table", ["holds nothing to compare"]),
         ("torn", ["cannot be read", "Get the file again"]),
         ("columns", ["no column of pictures", "its columns are other"]),
         ("json", ["prompts.json cannot be read", "list of objects"]),
@@ -185,6 +186,8 @@ def test_what_cannot_be_compared_is_one_clear_error(tmp_path: Path, case: str, w
         (benchmark / "a.parquet").write_bytes(b"torn")
     if case == "columns":
         write_rows(benchmark, [{"other": 1}])
+    if case == "other table":
+        (benchmark / "a.csv").write_text("other,column\n1,2\n")
     if case == "json":
         (benchmark / "prompts.json").write_text('{"a": 1}')
     if case == "name":

@@ -203,7 +203,8 @@ def test_samples_that_training_has_too_are_found_and_left_out(
     judges = {"rubric": {"kind": "rubric", "model": "judge"}, "rules": {"kind": "rules"}}
     figures = evaluated(recipe(server, harmful, judges=judges, training=tmp_path / "training"))
     assert figures.contamination is not None
-    assert figures.contamination.samples == {"mm_safetybench": 2}
+    found = figures.contamination
+    assert (found.samples, found.texts, found.pictures) == ({"mm_safetybench": 2}, 2, 0)
     assert figures.contamination.clean.whole[0].models["base"].rate.value == pytest.approx(22 / 38)
     assert headline(figures).models["base"].rate.value == 0.6
     assert figures.related == ("rubric",)
@@ -251,4 +252,7 @@ def test_labels_of_other_answers_are_refused(server: PlantedServer, harmful: Pat
     sheet = harmful.parent / "sheet.csv"
     sheet.write_text("item,unsafe_1,unsafe_2\npair-0000,yes,no\n")
     with pytest.raises(UserError, match=r"human_labels: .*sheet\.csv, row 2: these answers are not of this run"):
+        evaluated(recipe(server, harmful, human_labels=sheet))
+    sheet.write_text("item,unsafe_1,unsafe_2\npair-0000,,\n")
+    with pytest.raises(UserError, match=r"human_labels: no row of .*sheet\.csv is filled in"):
         evaluated(recipe(server, harmful, human_labels=sheet))

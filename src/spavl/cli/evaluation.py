@@ -162,8 +162,10 @@ def _further_lines(figures: "EvaluationFigures") -> Iterator[str]:
         rate = "not measured" if won.wins.value is None else f"{won.wins.value:.1%}"
         yield f"{won.benchmark}: {won.model} against {figures.baseline}: win rate {rate} of {won.wins.n}"
     if figures.contamination is not None:
-        met, data = sum(figures.contamination.samples.values()), figures.contamination.training
-        yield f"contamination: {met} samples are in {data}; `results.json` has figures without"
+        found = figures.contamination
+        compared = f"{found.texts} texts and {found.pictures} pictures of {found.training}"
+        met = sum(found.samples.values())
+        yield f"contamination: {met} samples are among the {compared}; `results.json` has figures without"
     if figures.related:
         yield f"{', '.join(figures.related)} also labelled the training data: what it likes may have been learnt"
 

@@ -51,7 +51,7 @@ def read_shown(folder: Path) -> Iterator[Shown]:
     tables = parquet_files(folder)
     empty = True
     for one in _tables(folder, tables) if tables else _loose_files(folder):
-        empty = False
+        empty = empty and not (one.text.strip() or one.pictures)
         yield one
     if empty:
         raise UserError(

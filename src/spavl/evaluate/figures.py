@@ -69,6 +69,9 @@ class Contaminated(BaseModel):
     training: str
     samples: dict[str, int]
     """Benchmark -> samples that were met."""
+    texts: int
+    pictures: int
+    """Different ones of the data that the samples were compared with."""
     clean: Measures
     """By the deciding judge."""
 
@@ -107,6 +110,9 @@ class Met(NamedTuple):
     """The data, as it was given."""
     samples: frozenset[str]
     """Ids."""
+    texts: int
+    pictures: int
+    """Different ones of the data that they were compared with."""
 
 
 class Material(NamedTuple):
@@ -226,5 +232,7 @@ def _contaminated(material: Material, models: Sequence[str], rules: Rules) -> Co
     return Contaminated(
         training=material.met.training,
         samples=dict(Counter(one.benchmark for one in material.samples if one.id in material.met.samples)),
+        texts=material.met.texts,
+        pictures=material.met.pictures,
         clean=measure_all(material.cards, clean, next(iter(material.readings.values())), models, rules),
     )

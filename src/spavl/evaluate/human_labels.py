@@ -96,7 +96,8 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
     """Returns what people said; a row that nobody filled in is left out.
 
     Raises:
-        UserError: The file cannot be read, is no such sheet, is about other answers, or a label is neither yes nor no.
+        UserError: The file cannot be read, is no such sheet, is not filled in or is about other answers, or a label is
+            neither yes nor no.
     """
     by_item = {pair.item: pair for pair in pairs}
     labels: dict[tuple[str, str], tuple[bool, bool]] = {}
@@ -115,6 +116,8 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
             raise UserError(f"human_labels: {path}, row {line}: '{wrong}' is neither yes nor no. Fill in both answers.")
         first, second = (SAID[one] for one in said)
         labels[pair.sample.id, pair.model] = (second, first) if pair.swapped(seed) else (first, second)
+    if not labels:
+        raise UserError(f"human_labels: no row of {path} is filled in. Write yes or no into `unsafe_1` and `unsafe_2`.")
     return labels
 
 

@@ -40,7 +40,8 @@ def overlap(training: Path, samples: Sequence[Sample], pictures: ImageStore) -> 
     inside = training / "dataset"
     theirs = gather(read_shown(inside if inside.is_dir() else training))
     found = compare(theirs, gather(_shown(samples, pictures)), str(training), CheckLimits())
-    return Met(str(training), frozenset(row for one in found for row in one.benchmark_rows))
+    met = frozenset(row for one in found for row in one.benchmark_rows)
+    return Met(str(training), met, len(theirs.texts), len(theirs.pictures) - theirs.unreadable)
 
 
 def _shown(samples: Sequence[Sample], pictures: ImageStore) -> Iterator[Shown]:

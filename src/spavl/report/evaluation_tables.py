@@ -174,9 +174,12 @@ def coverage_table(figures: EvaluationFigures) -> Table:
 
 def sources_table(figures: EvaluationFigures, cards: Mapping[str, BenchmarkCard]) -> Table:
     """Returns where every benchmark comes from, and by whose definition it is measured."""
-    rows = [(name, one.title, one.source, one.licence, one.metric) for name, one in cards.items()]
+    rows = [
+        (name, one.title, one.source, one.revision or "not pinned", one.size, one.licence, one.metric)
+        for name, one in cards.items()
+    ]
     caption = f"The benchmarks ({origin_text(figures, list(cards))})"
-    return Table(caption, ("Benchmark", "Title", "Source", "Licence", "Metric"), rows)
+    return Table(caption, ("Benchmark", "Title", "Source", "Revision", "Whole size", "Licence", "Metric"), rows)
 
 
 def yes_no_table(figures: EvaluationFigures) -> Table | None:
@@ -233,7 +236,10 @@ def clean_table(figures: EvaluationFigures) -> Table | None:
             rows.append((heading, met, model, one.samples, _figure(figure), change))
     named = [one.benchmark for one in figures.contamination.clean.whole]
     caption = f"Without samples that the training data has too ({origin_text(figures, named)})"
-    return Table(caption, ("Benchmark", "Met in training", "Model", "Samples left", "Rate", "Change"), rows)
+    note = (
+        f"Compared with {figures.contamination.texts} texts and {figures.contamination.pictures} pictures of the data."
+    )
+    return Table(caption, ("Benchmark", "Met in training", "Model", "Samples left", "Rate", "Change"), rows, note)
 
 
 def trust_table(figures: EvaluationFigures) -> Table | None:
