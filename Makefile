@@ -1,6 +1,8 @@
 # `make demo` and `make test` install what they need, once; `make check` is the gate.
 PYTHON ?= python3
 BIN := .venv/bin
+# A thread a process: where two processes compute with two threads each on two cores, they wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help install pictures demo check format test test-fast bench-dpo bench-build clean
 
@@ -39,10 +41,10 @@ format: install    ## Put the code into shape
 	$(BIN)/python tools/architecture.py --write
 
 test: install pictures    ## Run every test, on two processes
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-fast: install pictures    ## Run the tests that take seconds
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow"
 
 bench-dpo: install    ## Train with spavl and with TRL, equal losses; about an hour, BENCH=--quick for five minutes
 	$(BIN)/python -m benchmarks.dpo_vs_trl $(BENCH)
