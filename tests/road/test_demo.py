@@ -28,6 +28,16 @@ def spavl(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "spavl", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
+SMALL_PPO = (
+    "reward.lora.rank=2",
+    "reward.epochs=1",
+    "train.rounds=2",
+    "train.prompts_per_round=4",
+    "train.max_tokens=12",
+    "train.no_end_rounds=3",
+)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
@@ -111,3 +121,20 @@ def test_a_setting_changed_in_a_finished_run_is_refused_with_two_ways_out(run: P
     done = spavl("demo", f"run={run}", f"calls={calls}", *SMALL, "train.lora.rank=4")
     assert done.returncode == 2
     assert "train.lora.rank" in done.stderr and "--restart-from train" in done.stderr and "run=" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_demo_by_ppo_shares_the_calls_and_shows_the_other_method_beside(run: Path) -> None:
+    """Both rewards, a model's and a judge's, score every answer of two rounds of four."""
+    folder = run.parent
+    places = (f"run={folder / 'ppo'}", f"calls={folder / 'calls.sqlite'}", f"beside={run}")
+    done = spavl("demo", "--method", "ppo", *places, *SMALL, *SMALL_PPO)
+    assert done.returncode == 0, done.stderr
+    rounds = [json.loads(line) for line in (folder / "ppo" / "train" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["answers"] for line in rounds] == [4, 4]
+    assert all(line["scores"].keys() == {"0_reward", "1_embedded"} for line in rounds)
+    page = (folder / "ppo" / "report" / "index.html").read_text()
+    assert "2 rounds, 8 answers" in page and "Reward of an answer" in page
+    assert (folder / "ppo" / "dataset" / "results.jsonl").read_bytes() == (
+        run / "dataset" / "results.jsonl"
+    ).read_bytes()

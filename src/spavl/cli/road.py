@@ -154,7 +154,7 @@ def _walk(
         if "train" in parts:
             from spavl.pipeline.train import train as align
 
-            asyncio.run(align(road))
+            align(road)
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
             _evaluate_public(config, again=restart_from is not None)

@@ -36,7 +36,7 @@ class Checkpoint(Record):
     trainable_parameters: int
 
 
-async def train(road: Road) -> None:
+def train(road: Road) -> None:
     """Runs the training stages that are not finished: the reward model where there is to be one, then the model."""
     if road.config.reward is not None:
         _train(road, "reward", road.config.reward, ("images", "dataset"))
