@@ -63,7 +63,7 @@ def _judges_tables(figures: EvaluationFigures, judge: str, metrics: Sequence[str
                 subsets = [one for one in measures.parts if _same(one, whole) and not one.category]
                 columns += [*subsets, whole]
         if columns:
-            tables.append(_models_table(figures, f"Share of answers: {METRICS[metric]}", columns, judge))
+            tables.append(_models_table(figures, f"Share of answers, by {judge}: {METRICS[metric]}", columns, judge))
     return tables
 
 
@@ -81,7 +81,7 @@ def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Me
         f"{caption} ({origin_text(figures, [one.benchmark for one in columns])})",
         ("Model", *(f"{one.benchmark}{f': {one.subset}' if one.subset else ''}" for one in columns)),
         rows,
-        f"By {judge}. In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that "
+        f"In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that "
         f"were scored. Change: against {figures.baseline}, paired, in percentage points; p by the exact McNemar test, "
         "adjusted by Holm for whole benchmarks and by Benjamini and Hochberg for their parts."
         f"{_flags_note(columns)}",
@@ -175,11 +175,11 @@ def coverage_table(figures: EvaluationFigures) -> Table:
 def sources_table(figures: EvaluationFigures, cards: Mapping[str, BenchmarkCard]) -> Table:
     """Returns where every benchmark comes from, and by whose definition it is measured."""
     rows = [
-        (name, one.title, one.source, one.revision or "not pinned", one.size, one.licence, one.metric)
+        (name, f"{one.title}: {one.source}, {one.revision or 'not pinned'}", one.size, one.licence, one.metric)
         for name, one in cards.items()
     ]
     caption = f"The benchmarks ({origin_text(figures, list(cards))})"
-    return Table(caption, ("Benchmark", "Title", "Source", "Revision", "Whole size", "Licence", "Metric"), rows)
+    return Table(caption, ("Benchmark", "Source and revision", "Whole size", "Licence", "Metric"), rows)
 
 
 def yes_no_table(figures: EvaluationFigures) -> Table | None:
