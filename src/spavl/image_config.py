@@ -38,7 +38,11 @@ class ColumnNames(Config):
 
 
 class TableSource(ColumnNames):
-    """A Parquet or CSV table of addresses with captions, as LAION's; the pictures are downloaded."""
+    """A Parquet or CSV table of addresses with captions, as LAION's; the pictures are downloaded.
+
+    The words of an address's file name stand in for a caption that is empty; where there are no captions at all, name
+    the column of addresses as `caption_column`.
+    """
 
     kind: Literal["table"]
     path: NamedPath

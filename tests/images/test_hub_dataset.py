@@ -156,10 +156,13 @@ def test_a_wrong_column_or_split_is_refused_with_those_that_are(
 
 def test_what_is_no_dataset_of_captioned_pictures_is_refused(tmp_path: Path) -> None:
     def complaint(source: DatasetSource) -> str:
-        with pytest.raises(UserError) as caught:
-            open_dataset(source)
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
+        said = []
+        for read in (open_dataset, lambda one: check_source(ImagesConfig(source=one))):
+            with pytest.raises(UserError) as caught:
+                read(source)
+            said.append(str(caught.value))
+        assert said[0] == said[1] and "\n" not in said[0]
+        return said[0]
 
     assert "no column is known to hold captions; there are 'image'" in complaint(
         write(tmp_path / "a", {"image": [b"x"]})
@@ -174,6 +177,12 @@ def test_what_is_no_dataset_of_captioned_pictures_is_refused(tmp_path: Path) -> 
     assert "holds neither Parquet files nor pictures" in complaint(empty)
     named = DatasetSource(kind="dataset", path=str(tmp_path / "e"), caption_column="text")
     assert "caption_column: " in complaint(named) and "an imagefolder has no columns" in complaint(named)
+
+
+def test_a_check_sees_that_the_column_of_captions_holds_none(tmp_path: Path) -> None:
+    source = write(tmp_path / "a", {"image": [b"x"] * 2, "caption": [None, " "]})
+    with pytest.raises(UserError, match=r"caption_column: none of the first 2 rows of .* has text in column 'caption'"):
+        check_source(ImagesConfig(source=source))
 
 
 def test_a_path_that_is_no_folder_and_no_hub_id_is_found_without_a_network(tmp_path: Path) -> None:

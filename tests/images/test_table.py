@@ -60,7 +60,7 @@ def test_laions_columns_are_found_and_those_asked_for_are_kept(tmp_path: Path, s
 
 
 def test_what_nobody_says_is_none_and_words_come_from_the_address(tmp_path: Path) -> None:
-    source = table(tmp_path / "t.csv", {"Url": ["http://h/x/red%20apple_01.png", "http://h/"]})
+    source = table(tmp_path / "t.csv", {"Url": ["http://h/x/red%20apple_01.png", "http://h/"]}, caption_column="Url")
     assert [(one.caption, one.licence, one.similarity, dict(one.columns)) for one in table_candidates(source)] == [
         ("red apple", None, None, {}),
         ("picture", None, None, {}),
@@ -74,7 +74,7 @@ def test_an_address_that_stands_twice_is_two_items(tmp_path: Path) -> None:
 
 def test_a_folder_of_tables_is_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("b", "a"):
-        table(tmp_path / f"{name}.parquet", {"url": [f"http://h/{name}.png"]})
+        table(tmp_path / f"{name}.parquet", {"url": [f"http://h/{name}.png"], "caption": [name]})
     (tmp_path / "notes.txt").write_text("not a table")
     found = table_candidates(TableSource(kind="table", path=tmp_path))
     assert [one.url for one in found] == ["http://h/a.png", "http://h/b.png"]
@@ -101,8 +101,18 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are(
 
 def broken_parquet() -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.table({"url": ["http://h/a.png"] * 1000}), buffer)
+    pq.write_table(pa.table({"url": ["http://h/a.png"] * 1000, "caption": ["a"] * 1000}), buffer)
     return buffer.getvalue()[:-20]
+
+
+def parquet_with_a_damaged_page() -> bytes:
+    """Its footer is whole, and what it leads to is not."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"url": ["http://h/a.png"] * 1000, "caption": ["a"] * 1000}), buffer)
+    return b"PAR1" + b"\xff" * 60 + buffer.getvalue()[64:]
+
+
+LATE_LATIN = b"url,caption\n" + b"http://h/a.png,a\n" * 5000 + "http://h/b.png,Glück\n".encode("latin-1")
 
 
 @pytest.mark.parametrize(
@@ -114,10 +124,18 @@ def broken_parquet() -> bytes:
             "no column is known to hold addresses; there are 'link', 'caption'",
         ),
         ("t.csv", b"", "no column is known to hold addresses; there are none"),
-        ("t.csv", b"url\n", "has no rows"),
-        ("t.csv", b"url\nhttp://h/\xff\xfe.png\n", "or save it as Parquet, or as CSV in UTF-8"),
+        (
+            "t.csv",
+            b"url;caption\nhttp://h/a.png;a\n",
+            "no column is known to hold addresses; there are 'url;caption'",
+        ),
+        ("t.csv", b"url\nhttp://h/a.png\n", "caption_column: no column is known to hold captions"),
+        ("t.csv", b"url,caption\n", "has no rows"),
+        ("t.csv", LATE_LATIN, "or save it as Parquet, or as CSV in UTF-8"),
+        ("t.csv", b"url,caption\nhttp://h/\xff\xfe.png,a\n", "or save it as Parquet, or as CSV in UTF-8"),
         ("t.csv", b'url,caption\nhttp://h/a.png,"torn', "cannot be read"),
         ("t.parquet", broken_parquet(), "cannot be read"),
+        ("t.parquet", parquet_with_a_damaged_page(), "cannot be read"),
         ("t.parquet", b"", "cannot be read"),
         ("t.txt", b"http://h/a.png", "is neither Parquet nor CSV"),
         ("none/t.txt", b"", "holds no *.parquet and no *.csv"),
@@ -130,10 +148,38 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, name: str | None, 
     if name is not None:
         path.write_bytes(content)
     given = path.parent if path.parent.name == "none" else path
+    for read in (table_candidates, check_table):
+        with pytest.raises(UserError) as caught:
+            read(TableSource(kind="table", path=given))
+        assert "\n" not in str(caught.value)
+        assert said in str(caught.value) and "images.source." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"url": ["a.png", "ftp://h/b.png", None], "caption": ["a"] * 3}, "url_column: none of the first 3 rows of"),
+        ({"url": [1, 2], "caption": ["a"] * 2}, "has an address in column 'url'. Name the column"),
+        ({"url": ["http://h/a.png"], "caption": [7]}, "caption_column: none of the first 1 rows of"),
+        ({"url": ["http://h/a.png"] * 2, "caption": [" ", None]}, "has text in column 'caption'. Name the column"),
+    ],
+)
+def test_columns_that_hold_something_else_are_named_before_anything_is_spent(
+    tmp_path: Path, columns: Mapping[str, list[Any]], said: str
+) -> None:
     with pytest.raises(UserError) as caught:
-        table_candidates(TableSource(kind="table", path=given))
-    assert "\n" not in str(caught.value)
-    assert said in str(caught.value) and "images.source." in str(caught.value)
+        check_table(table(tmp_path / "t.parquet", columns))
+    assert said in str(caught.value)
+
+
+def test_a_check_passes_what_a_collection_would_read(tmp_path: Path) -> None:
+    """One good address among three, an empty file beside a full one, and addresses alone that stand for captions."""
+    check_table(table(tmp_path / "laion.parquet"))
+    (tmp_path / "some").mkdir()
+    table(tmp_path / "some" / "0.csv", {"url": [], "caption": []})
+    table(tmp_path / "some" / "1.csv", {"url": ["HTTP://h/a.png"], "caption": ["a"]})
+    check_table(TableSource(kind="table", path=tmp_path / "some"))
+    check_table(table(tmp_path / "alone.csv", {"url": ["http://h/a.png"]}, caption_column="url"))
 
 
 def png(seed: int) -> bytes:

@@ -46,6 +46,10 @@ def opened(path: Path, **settings: Any) -> OpenWebDataset:
     return OpenWebDataset(WebDatasetSource(kind="webdataset", path=path, **settings), max_bytes=1000)
 
 
+def check(path: Path, **settings: Any) -> None:
+    check_source(ImagesConfig(source=WebDatasetSource(kind="webdataset", path=path, **settings)))
+
+
 def content(source: OpenWebDataset, index: int = 0) -> Any:
     return asyncio.run(source.content(index))
 
@@ -108,6 +112,16 @@ def test_what_leads_out_or_is_no_file_is_a_counted_failure_and_never_opened(
     assert not (tmp_path.parent / "out.png").exists()
 
 
+def test_a_check_names_a_member_that_leads_out_and_passes_a_link(tmp_path: Path) -> None:
+    """A collection counts both; but tar itself writes links, for files that it has already."""
+    good = (("b.png", png(1)), ("b.txt", b"bell"))
+    path = shard(tmp_path / "0.tar", *good, ("a/../../out.png", b"x"))
+    with pytest.raises(UserError) as caught:
+        check(path)
+    assert f"{path}: the name of 'a/../../out.png' leads out of the tar. Pack the tar again" in str(caught.value)
+    check(shard(tmp_path / "1.tar", *good, link("c.png", tarfile.LNKTYPE, "b.png")))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -121,8 +135,11 @@ def test_what_leads_out_or_is_no_file_is_a_counted_failure_and_never_opened(
 def test_a_caption_that_cannot_be_read_is_a_counted_failure_of_its_picture(
     tmp_path: Path, name: str, text: bytes
 ) -> None:
-    refused = opened(shard(tmp_path / "0.tar", ("1.png", b"x"), (name, text))).candidates[0].refused
+    path = shard(tmp_path / "0.tar", ("1.png", b"x"), (name, text))
+    refused = opened(path).candidates[0].refused
     assert refused is not None and refused.reason == "unreadable_caption" and name in refused.message
+    with pytest.raises(UserError, match=rf"0\.tar: {name} cannot be read: "):
+        check(path)
 
 
 def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path) -> None:
@@ -139,8 +156,9 @@ def test_a_member_that_stands_twice_is_two_items(tmp_path: Path) -> None:
 def test_a_key_that_no_json_has_is_refused_with_those_they_have(tmp_path: Path) -> None:
     path = shard(tmp_path / "0.tar", ("1.png", b"x"), ("1.json", b'{"caption": "x", "url": null}'))
     for settings in ({"caption_column": "text"}, {"keep": ("text",)}):
-        with pytest.raises(UserError, match=r"there is no column 'text'; there are 'caption', 'url'"):
-            opened(path, **settings)
+        for read in (opened, check):
+            with pytest.raises(UserError, match=r"there is no column 'text'; there are 'caption', 'url'"):
+                read(path, **settings)
 
 
 def whole() -> bytes:
@@ -161,10 +179,20 @@ def whole() -> bytes:
 def test_a_tar_that_is_torn_or_none_is_refused_in_one_line(tmp_path: Path, damaged: bytes) -> None:
     path = tmp_path / "0.tar"
     path.write_bytes(damaged)
-    with pytest.raises(UserError) as caught:
-        opened(path)
-    assert str(caught.value).startswith(f"images.source.path: {path} cannot be read as a tar")
-    assert "\n" not in str(caught.value)
+    for read in (opened, check):
+        with pytest.raises(UserError) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"images.source.path: {path} cannot be read as a tar")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_check_of_a_long_tar_reads_its_beginning_and_sees_that_it_was_cut(tmp_path: Path) -> None:
+    """1,100 empty members of one block each; the 1,001st cannot be read in what is left."""
+    path = shard(tmp_path / "0.tar", *((f"{number:04}.png", b"") for number in range(1100)))
+    check(path)
+    path.write_bytes(path.read_bytes()[: 1050 * 512 + 100])
+    with pytest.raises(UserError, match=r"cannot be read as a tar \(it ends inside a block\)"):
+        check(path)
 
 
 def test_no_tar_and_no_picture_are_refused(tmp_path: Path) -> None:
@@ -172,8 +200,9 @@ def test_no_tar_and_no_picture_are_refused(tmp_path: Path) -> None:
     for read in (lambda: OpenWebDataset(source, 1000), lambda: check_source(ImagesConfig(source=source))):
         with pytest.raises(UserError, match=r"names no tar file"):
             read()
-    with pytest.raises(UserError, match=r"holds no picture"):
-        opened(shard(tmp_path / "0.tar", ("a.txt", b"words")))
+    for read in (opened, check):
+        with pytest.raises(UserError, match=r"holds no picture"):
+            read(shard(tmp_path / "0.tar", ("a.txt", b"words")))
 
 
 def test_a_pattern_that_is_none_is_refused(tmp_path: Path) -> None:

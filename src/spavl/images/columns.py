@@ -20,6 +20,8 @@ LICENCES = ("licence", "license")
 SIMILARITIES = ("similarity",)
 URLS = ("url",)
 SAVED_AS = "or save it as Parquet, or as CSV in UTF-8"
+LOOKED_AT = 1_000
+"""Rows, or members of a tar, that are looked at in each file before anything is spent."""
 UNSAID = frozenset({"", "?"})
 """What LAION's tables write where the licence is not known."""
 
@@ -100,6 +102,19 @@ def describe(row: Mapping[str, Any], columns: Columns, config: ColumnNames) -> D
         similarity=_number(row.get(columns.similarity)) if columns.similarity is not None else None,
         columns={name: _scalar(row.get(name)) for name in columns.keep},
     )
+
+
+def check_captions(path: Path, column: str, rows: Sequence[Described]) -> None:
+    """Checks that captions stand in the column that is taken for them.
+
+    Raises:
+        UserError: There are rows, and none has one.
+    """
+    if rows and not any(row.caption for row in rows):
+        raise UserError(
+            f"images.source.caption_column: none of the first {len(rows)} rows of {path} has text in column "
+            f"'{column}'. Name the column that holds captions."
+        )
 
 
 def json_row(text: str) -> dict[str, Any]:

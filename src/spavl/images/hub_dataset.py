@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,16 @@ import pyarrow.parquet as pq
 from spavl.errors import UserError
 from spavl.image_config import DatasetSource, FolderSource
 from spavl.images.candidates import Candidate, clean
-from spavl.images.columns import Columns, damage_named, describe, find_column, find_columns, needed
+from spavl.images.columns import (
+    LOOKED_AT,
+    Columns,
+    check_captions,
+    damage_named,
+    describe,
+    find_column,
+    find_columns,
+    needed,
+)
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.records import Failure
 from spavl.store.split_files import SplitFiles, file_inside, find_split
@@ -69,7 +79,7 @@ class OpenDataset:
                 )
             )
         if not self.candidates:
-            raise UserError(f"{KEY}.split: split '{config.split}' of {config.path} has no rows. Choose another split.")
+            raise _empty(config)
 
     def expect(self, indexes: Iterable[int]) -> None:
         """Needs no warning."""
@@ -119,20 +129,35 @@ def open_dataset(config: DatasetSource) -> OpenDataset | OpenFiles:
 
 
 def check_dataset(config: DatasetSource) -> None:
-    """Checks a local dataset's split and columns; of a hub id nothing, for that needs the network.
+    """Checks a local dataset's split, columns and first rows; of a hub id nothing, for that needs the network.
 
     Raises:
-        UserError: There is no such split or column, or a file is damaged.
+        UserError: There is no such split or column, a file is damaged, or there are no rows or no captions in them.
     """
     folder = Path(config.path).expanduser()
     if is_imagefolder(folder):
         open_dataset(config)
     elif folder.is_dir():
-        dataset_columns(config, find_split(KEY, config.path, config.revision, config.split))
+        _check_rows(config, find_split(KEY, config.path, config.revision, config.split))
     elif not _HUB_ID.fullmatch(config.path):
         raise UserError(
             f"{KEY}.path: {config.path} is neither a folder nor like a hub id. Give a folder, or OWNER/NAME."
         )
+
+
+def _check_rows(config: DatasetSource, files: SplitFiles) -> None:
+    """Looks at the first rows, and at the place of the first picture."""
+    image, columns = dataset_columns(config, files)
+    rows = list(islice(_rows(files, columns), LOOKED_AT))
+    if not rows:
+        raise _empty(config)
+    first, _ = rows[0]
+    check_captions(first.path, columns.caption or "", [describe(row, columns, config) for _, row in rows])
+    _cell(first, image)
+
+
+def _empty(config: DatasetSource) -> UserError:
+    return UserError(f"{KEY}.split: split '{config.split}' of {config.path} has no rows. Choose another split.")
 
 
 def is_imagefolder(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.images.hub_dataset import check_dataset, open_dataset
 from spavl.images.removal import PictureList, own_list, read_picture_list
 from spavl.images.table import OpenTable, check_table
-from spavl.images.webdataset import OpenWebDataset, tar_files
+from spavl.images.webdataset import OpenWebDataset, check_webdataset
 from spavl.models.replay import Replay
 from spavl.records import Failure
 from spavl.store import ImageStore, StageDirectory, UnreadableImage
@@ -108,8 +108,8 @@ def check_source(config: ImagesConfig) -> None:
     """Checks what can be checked of a source without a network and without a picture.
 
     Raises:
-        UserError: A list of pictures is wrong, or the source is missing or has no such column; or a folder is empty,
-            something leads out of it, or its metadata is wrong.
+        UserError: A list of pictures is wrong; or the source is missing, damaged or empty, leads out of its place, or
+            does not say what it should, as far as its first rows or members show.
     """
     _read_lists(config)
     source = config.source
@@ -120,7 +120,7 @@ def check_source(config: ImagesConfig) -> None:
     elif isinstance(source, DatasetSource):
         check_dataset(source)
     elif isinstance(source, WebDatasetSource):
-        tar_files(source)
+        check_webdataset(source)
 
 
 def check_unchanged(stage: StageDirectory, album: Album) -> None:

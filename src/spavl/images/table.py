@@ -1,7 +1,8 @@
 """Lists the pictures of a table of addresses: Parquet or CSV, a row an address with its caption, as LAION's."""
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -11,13 +12,25 @@ import pyarrow.parquet as pq
 from spavl.errors import UserError
 from spavl.image_config import TableSource
 from spavl.images.candidates import Candidate, clean, printable, words_of
-from spavl.images.columns import URLS, Columns, Described, damage_named, describe, find_column, find_columns, needed
+from spavl.images.columns import (
+    LOOKED_AT,
+    URLS,
+    Columns,
+    Described,
+    check_captions,
+    damage_named,
+    describe,
+    find_column,
+    find_columns,
+    needed,
+)
 from spavl.images.download import Downloader
 from spavl.images.downloads import DownloadFolder
 from spavl.models.replay import Replay
 from spavl.records import Failure
 
 ROWS_AT_ONCE = 10_000
+CHARACTERS_AT_ONCE = 1 << 20
 SUFFIXES = (".parquet", ".csv")
 
 
@@ -25,7 +38,13 @@ class TableColumns(NamedTuple):
     """The columns of a table that are read."""
 
     url: str
+    caption: str
     described: Columns
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every column once."""
+        return tuple(dict.fromkeys((self.url, *self.described.all)))
 
 
 class OpenTable:
@@ -69,26 +88,25 @@ def table_candidates(config: TableSource) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     collection = clean(config.path.resolve().stem) or "table"
     for path in table_files(config):
-        names = _column_names(path)
-        columns = _columns(names, config)
-        for number, row in enumerate(_rows(path, (columns.url, *columns.described.all)), 1):
-            url = row.get(columns.url)
-            url = printable(url.strip()) if isinstance(url, str) else ""
+        columns = _columns(_column_names(path), config)
+        for number, row in enumerate(_rows(path, columns.all), 1):
+            url = _address(row, columns)
             name = url if url and url not in found else f"{url} (row {number} of {path.name})".strip()
-            found[name] = _candidate(path, collection, name, url, describe(row, columns.described, config))
+            found[name] = _candidate(path, collection, name, url, _described(row, columns, config))
     if not found:
-        raise UserError(f"images.source.path: {config.path} has no rows. Give a table with an address a row.")
+        raise _empty(config)
     return list(found.values())
 
 
 def check_table(config: TableSource) -> None:
-    """Checks what can be checked without a download: the files and their columns.
+    """Checks what can be checked without a download: the files, their columns, and the first rows of each.
 
     Raises:
-        UserError: The table is missing or damaged, or a column is.
+        UserError: The table is missing, damaged or empty, or a column is, or holds something else.
     """
-    for path in table_files(config):
-        _columns(_column_names(path), config)
+    rows = sum(_check_file(path, config) for path in table_files(config))
+    if not rows:
+        raise _empty(config)
 
 
 def table_files(config: TableSource) -> list[Path]:
@@ -106,9 +124,44 @@ def table_files(config: TableSource) -> list[Path]:
     return tables
 
 
+def _check_file(path: Path, config: TableSource) -> int:
+    """Looks at the first rows of a file, and returns how many those are."""
+    columns = _columns(_column_names(path), config)
+    if path.suffix.lower() == ".csv":
+        with damage_named(path), path.open(encoding="utf-8-sig", newline="") as file:
+            while file.read(CHARACTERS_AT_ONCE):
+                pass  # one letter of another encoding may stand anywhere
+    rows = list(islice(_rows(path, columns.all), LOOKED_AT))
+    if rows and not any(_address(row, columns).lower().startswith(("http://", "https://")) for row in rows):
+        raise UserError(
+            f"images.source.url_column: none of the first {len(rows)} rows of {path} has an address in column "
+            f"'{columns.url}'. Name the column whose values begin with http:// or https://."
+        )
+    if columns.caption != columns.url:
+        check_captions(path, columns.caption, [describe(row, columns.described, config) for row in rows])
+    return len(rows)
+
+
+def _empty(config: TableSource) -> UserError:
+    return UserError(f"images.source.path: {config.path} has no rows. Give a table with an address a row.")
+
+
 def _columns(names: Sequence[str], config: TableSource) -> TableColumns:
-    url = find_column(names, "url_column", config.url_column, URLS)
-    return TableColumns(needed(url, names, "url_column", "addresses"), find_columns(names, config))
+    url = needed(find_column(names, "url_column", config.url_column, URLS), names, "url_column", "addresses")
+    described = find_columns(names, config)
+    captions = f"captions (of '{url}' the words of the file names are taken)"
+    return TableColumns(url, needed(described.caption, names, "caption_column", captions), described)
+
+
+def _address(row: Mapping[str, Any], columns: TableColumns) -> str:
+    url = row.get(columns.url)
+    return printable(url.strip()) if isinstance(url, str) else ""
+
+
+def _described(row: Mapping[str, Any], columns: TableColumns, config: TableSource) -> Described:
+    """Returns what a row says; the address itself is no caption."""
+    described = describe(row, columns.described, config)
+    return described._replace(caption="") if columns.caption == columns.url else described
 
 
 def _candidate(path: Path, collection: str, name: str, url: str, described: Described) -> Candidate:
@@ -148,5 +201,5 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
                 yield from csv.DictReader(file, strict=True)
             return
         with pq.ParquetFile(path) as parquet:
-            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(columns))):
+            for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
                 yield from batch.to_pylist()

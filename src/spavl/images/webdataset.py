@@ -9,14 +9,14 @@ import asyncio
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from spavl.errors import UserError
 from spavl.image_config import WebDatasetSource
 from spavl.images.candidates import Candidate, clean, printable, words_of
-from spavl.images.columns import Described, describe, find_columns, json_row
+from spavl.images.columns import LOOKED_AT, Described, describe, find_columns, json_row
 from spavl.images.folder import PICTURE_SUFFIXES
 from spavl.records import Failure
 
@@ -34,6 +34,11 @@ class _Member(NamedTuple):
     offset: int
     size: int
     refused: Failure | None
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its name is a picture's."""
+        return f".{self.suffix.rpartition('.')[2]}" in PICTURE_SUFFIXES
 
 
 class _Place(NamedTuple):
@@ -65,10 +70,8 @@ class OpenWebDataset:
             for _, sample in groupby(_members(path), key=lambda member: member.key):
                 self._add(path, list(sample))
         if not self.candidates:
-            raise UserError(
-                f"images.source.path: {config.path} holds no picture. Give tar files with pictures in them."
-            )
-        self._check_names()
+            raise _no_picture(config)
+        _check_names(self._json_keys, config)
 
     def expect(self, indexes: Iterable[int]) -> None:
         """Needs no warning."""
@@ -94,8 +97,7 @@ class OpenWebDataset:
         self._json_keys |= dict.fromkeys(row)
         described = self._described(row)
         for member in sample:
-            suffix = f".{member.suffix.rpartition('.')[2]}"
-            if member.refused is None and suffix not in PICTURE_SUFFIXES:
+            if member.refused is None and not member.is_picture:
                 continue
             name = base = f"{path.name}/{member.name}"
             while name in self._names:
@@ -124,9 +126,51 @@ class OpenWebDataset:
         described = describe(row, columns, config)
         return described._replace(caption=row.get(".txt") or described.caption)
 
-    def _check_names(self) -> None:
-        """Checks that each name of the configuration is a key of some JSON."""
-        find_columns([name for name in self._json_keys if name != ".txt"], self._config)
+
+def check_webdataset(config: WebDatasetSource) -> None:
+    """Checks the beginning of every tar; nothing is extracted, and no picture is read.
+
+    Raises:
+        UserError: There is no tar, one is damaged or compressed, a name leads out of it, a caption cannot be read, none
+            has a picture, or no JSON has a key that is named.
+    """
+    keys: dict[str, None] = {}
+    pictures = 0
+    for path in tar_files(config):
+        members = list(islice(_members(path), LOOKED_AT))
+        if len(members) == LOOKED_AT and path.stat().st_size % tarfile.BLOCKSIZE:
+            raise _damaged(path, "it ends inside a block")
+        for _, members_of_key in groupby(members, key=lambda member: member.key):
+            sample = list(members_of_key)
+            row, unreadable = _texts(path, sample)
+            _refuse_wrong(path, sample, unreadable)
+            keys |= dict.fromkeys(row)
+            pictures += sum(member.is_picture for member in sample)
+    if not pictures:
+        raise _no_picture(config)
+    _check_names(keys, config)
+
+
+def _refuse_wrong(path: Path, sample: Sequence[_Member], unreadable: Failure | None) -> None:
+    """Says what a collection would leave out and count: a name that leads out, or a caption that cannot be read."""
+    leading = next((one for one in sample if one.refused is not None and one.refused.reason == "leads_out"), None)
+    wrong = unreadable.message if unreadable is not None else None
+    if leading is not None:
+        wrong = f"the name of {leading.name!r} leads out of the tar"
+    if wrong is not None:
+        raise UserError(
+            f"images.source.path: {path}: {wrong}. Pack the tar again without it; a collection counts such pictures "
+            "and leaves them out."
+        )
+
+
+def _no_picture(config: WebDatasetSource) -> UserError:
+    return UserError(f"images.source.path: {config.path} holds no picture. Give tar files with pictures in them.")
+
+
+def _check_names(keys: Iterable[str], config: WebDatasetSource) -> None:
+    """Checks that each name of the configuration is a key of some JSON."""
+    find_columns([name for name in keys if name != ".txt"], config)
 
 
 def tar_files(config: WebDatasetSource) -> list[Path]:
@@ -217,7 +261,11 @@ def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise UserError(
-            f"images.source.path: {path} cannot be read as a tar ({' '.join(str(error).split())[:100]}). "
-            "Get the file again; a compressed one has to be unpacked to a plain tar."
-        ) from error
+        raise _damaged(path, " ".join(str(error).split())[:100]) from error
+
+
+def _damaged(path: Path, cause: str) -> UserError:
+    return UserError(
+        f"images.source.path: {path} cannot be read as a tar ({cause}). "
+        "Get the file again; a compressed one has to be unpacked to a plain tar."
+    )
