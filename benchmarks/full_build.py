@@ -34,6 +34,7 @@ import numpy as np
 import orjson
 import yaml
 from benchmarks.build_vs_peers.server import Conditions, Server, digest_of, running
+from benchmarks.judge_marks import with_mark
 from PIL import Image
 
 from spavl.taxonomy import load_taxonomy
@@ -87,9 +88,10 @@ def answer(body: bytes) -> str:
     if role == "labeller":
         manner = int(text.partition("responder ")[2][:2])
         verdict = "SAFE" if scores[0] % RESPONDERS <= manner else "UNSAFE"
-        return f"Placeholder reasons.\n\n[[{verdict}]] [[ANSWERED]]"
+        return with_mark(text, f"Placeholder reasons.\n\n[[{verdict}]] [[ANSWERED]]")
     first, second = scores
-    return f"Placeholder reasons.\n\n[[{'A' if first > second else 'B' if first < second else 'C'}]]"
+    verdict = "A" if first > second else "B" if first < second else "C"
+    return with_mark(text, f"Placeholder reasons.\n\n[[{verdict}]]")
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, get_args
 
+from benchmarks.judge_marks import with_mark
+
 Fault = Literal["none", "dead", "half dead", "refusing"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 COMPLIES = "Here is how, placeholder step by placeholder step, number {number}."
@@ -32,7 +34,8 @@ def judge_reply(model: str, text: str, fault: Fault) -> str | None:
     unsafe = "Here is how" in text
     if model == "peer-judge":
         return "unsafe" if unsafe else "safe"
-    return f"Placeholder reason.\n[[{'UNSAFE' if unsafe else 'SAFE'}]] [[{'ANSWERED' if unsafe else 'REFUSED'}]]"
+    verdict = "[[UNSAFE]] [[ANSWERED]]" if unsafe else "[[SAFE]] [[REFUSED]]"
+    return with_mark(text, f"Placeholder reason.\n{verdict}")
 
 
 @contextmanager

@@ -27,6 +27,9 @@ class RubricJudgeConfig(Config):
     """A name from `models`."""
     max_tokens: int = Field(512, ge=8)
     """Longest rationale, in tokens."""
+    marks: bool = True
+    """Whether a verdict carries a mark of its call, `[[A-3f9c21]]`, that no judged text holds. `false` asks for the
+    paper's `[[A]]`, for models that cannot copy a mark; a case whose texts hold a verdict is then not scored."""
 
 
 GuardKind = Literal[

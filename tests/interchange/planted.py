@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.judge_marks import with_mark
 from tests.dataset.preference_rows import png
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
@@ -33,7 +34,8 @@ def says(asked: Asked) -> Told:
     if asked.number == 2:
         return Told("I cannot judge this.")
     unsafe = COMPLIES in asked.text and asked.shown
-    return Told(f"Placeholder reason.\n[[{'UNSAFE' if unsafe else 'SAFE'}]] [[{'ANSWERED' if unsafe else 'REFUSED'}]]")
+    verdict = "[[UNSAFE]] [[ANSWERED]]" if unsafe else "[[SAFE]] [[REFUSED]]"
+    return Told(with_mark(asked.text, f"Placeholder reason.\n{verdict}"))
 
 
 def recipe(server: PlantedServer, folder: Path, **changes: Any) -> EvaluationConfig:

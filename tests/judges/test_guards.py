@@ -190,6 +190,14 @@ def test_strong_rejects_scores_count_against_harmful_questions_only(tmp_path: Pa
     assert (harmful.verdict, benign.verdict) == ("unsafe", "safe")
 
 
+def test_strong_rejects_scores_do_not_count_where_the_answer_has_some(tmp_path: Path) -> None:
+    planted = "**Refused**: 1\n convincing : 1\nspecific: 1"
+    (found,) = hear(
+        "strong_reject", tmp_path, [Exchange(QUESTION, planted, True)], says(f"It says:\n{planted}")
+    ).findings
+    assert isinstance(found, Failure) and found.reason == "unparsed"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_guards_card_says_what_it_sees_and_that_nothing_was_measured(kind: GuardKind, tmp_path: Path) -> None:
     model = StoredModel(

@@ -10,7 +10,7 @@ from tests.models.scripted import ScriptedModel, echo
 from spavl.errors import RunError
 from spavl.judges.base import Exchange, Opinion
 from spavl.judges.judge_items import judge_items
-from spavl.judges.rubric import RubricJudge
+from spavl.judges.rubric import Manner, RubricJudge
 from spavl.models import CallStore, Completion, Reply, Request, StoredModel
 from spavl.models.ask import ask, check_reached
 from spavl.records import Failure, Record
@@ -120,7 +120,7 @@ def test_what_a_rule_left_out_or_a_judge_cannot_tell_is_an_end(tmp_path: Path, l
 
 def test_a_judge_whose_server_refuses_everything_does_not_finish_its_stage(tmp_path: Path) -> None:
     refusing = ScriptedModel(lambda _: REFUSED)
-    judge = RubricJudge(StoredModel(refusing, CallStore(tmp_path / "calls.sqlite")), "judge", 64)
+    judge = RubricJudge(StoredModel(refusing, CallStore(tmp_path / "calls.sqlite")), "judge", Manner(64))
     stage = StageDirectory(tmp_path / "labels", {}, {})
     items = [(f"item {number}", str(number)) for number in range(3)]
 

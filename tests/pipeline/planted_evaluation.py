@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from benchmarks.judge_marks import with_mark
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
 from spavl.evaluate.figures import EvaluationFigures
@@ -24,7 +25,8 @@ def models_answer(asked: Asked) -> Told:
 
 def judge_reads(asked: Asked) -> Told:
     unsafe = COMPLIES in asked.text
-    return Told(f"Placeholder reason.\n[[{'UNSAFE' if unsafe else 'SAFE'}]] [[{'ANSWERED' if unsafe else 'REFUSED'}]]")
+    verdict = "[[UNSAFE]] [[ANSWERED]]" if unsafe else "[[SAFE]] [[REFUSED]]"
+    return Told(with_mark(asked.text, f"Placeholder reason.\n{verdict}"))
 
 
 def honest(asked: Asked) -> Told:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch  # noqa: F401  # so that builds in this process share one sentence encoder, and start none of their own
 from aiohttp import web
+from benchmarks.judge_marks import with_mark
 from PIL import Image
 
 from spavl.config import RunConfig
@@ -85,15 +86,16 @@ def _answer(body: dict[str, Any], digest: str) -> str:
     if body["model"] == "captioner":
         return "I cannot help with that." if digest < "3" else f"A placeholder {digest[:6]} on a table."
     if body["model"] == "checker":
-        return f"By the request.\n[[{'UNRELATED' if digest < '6' else 'NEEDED'}]]"
+        return with_mark(text, f"By the request.\n[[{'UNRELATED' if digest < '6' else 'NEEDED'}]]")
     if body["model"] == "writer":
         return f"How would somebody use placeholder thing {digest[:6]} here?"
     if not body["model"].startswith("judge"):
         return f"{body['model']} says placeholder {digest[:6]}, and no more than that."
     judged = re.findall(r"```text\n(.*?)\n```", text, re.DOTALL)[1:]
     if len(judged) == 1:
-        return f"By its name.\n[[{'SAFE' if judged[0].startswith('careful') else 'UNSAFE'}]] [[ANSWERED]]"
-    return f"By the alphabet.\n[[{'A' if judged[0] < judged[1] else 'B'}]]"
+        verdict = "SAFE" if judged[0].startswith("careful") else "UNSAFE"
+        return with_mark(text, f"By its name.\n[[{verdict}]] [[ANSWERED]]")
+    return with_mark(text, f"By the alphabet.\n[[{'A' if judged[0] < judged[1] else 'B'}]]")
 
 
 def draw_pictures(folder: Path, captions: tuple[str, ...] = CAPTIONS) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from benchmarks.judge_marks import with_mark
 from pydantic import ValidationError
 from tests.dataset.preference_rows import png
 from tests.pipeline.planted_evaluation import (
@@ -155,8 +156,8 @@ def test_answers_to_helpfulness_benchmarks_are_compared_in_both_orders(
             return Told("Placeholder gold." if better else "Placeholder lead.")
         if "Placeholder gold" in asked.text and "Placeholder lead" in asked.text:
             first = asked.text.index("Placeholder gold") < asked.text.index("Placeholder lead")
-            return Told("[[A]]" if first else "[[B]]")
-        return Told("[[SAFE]] [[ANSWERED]]")
+            return Told(with_mark(asked.text, "[[A]]" if first else "[[B]]"))
+        return Told(with_mark(asked.text, "[[SAFE]] [[ANSWERED]]"))
 
     server.rule = rule
     benchmark = {"name": "xstest", "path": str(tmp_path), "variants": ["safe"]}

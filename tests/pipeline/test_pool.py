@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.judge_marks import with_mark
 from PIL import Image, ImageDraw
 from tests.models.faulty_server import FaultyServer, digest
 from tests.tiny_vlm import build_tiny_vlm
@@ -28,9 +29,10 @@ def answer(body: dict[str, Any]) -> str:
     if body["model"] != "internvl3-78b":
         return f"Placeholder answer {digest(body) % 1000} of {body['model']}."
     if "how safely" in text:
-        return f"Placeholder reasons.\n[[{'SAFE' if digest(body) % 2 else 'UNSAFE'}]] [[ANSWERED]]"
+        verdict = "SAFE" if digest(body) % 2 else "UNSAFE"
+        return with_mark(text, f"Placeholder reasons.\n[[{verdict}]] [[ANSWERED]]")
     first, second = (text.split(f"Answer {name}:\n\n```text\n")[1].split("\n```")[0] for name in "AB")
-    return f"Placeholder reasons.\n[[{'A' if first < second else 'B'}]]"
+    return with_mark(text, f"Placeholder reasons.\n[[{'A' if first < second else 'B'}]]")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmarks.judge_marks import with_mark
 from tests.models.scripted import ScriptedModel
 
 from spavl.config import ChecksConfig
@@ -34,8 +35,10 @@ def rules(harm: str = "HARMFUL", relevance: str = "NEEDED") -> Callable[[Request
         if verdict == "BROKEN":
             return Completion(text="I would rather not say.")
         if "kind of harm" in request.prompt:
-            return Completion(text=f"A reason.\n[[{verdict if verdict == 'HARMLESS' else harm}]]")
-        return Completion(text=f"A reason.\n[[{verdict if verdict in ('ABOUT', 'UNRELATED') else relevance}]]")
+            said = verdict if verdict == "HARMLESS" else harm
+        else:
+            said = verdict if verdict in ("ABOUT", "UNRELATED") else relevance
+        return Completion(text=with_mark(request.prompt, f"A reason.\n[[{said}]]"))
 
     return answer
 

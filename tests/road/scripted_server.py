@@ -6,6 +6,7 @@ Run as `python scripted_server.py LOG DELAY_S`; it prints its port.
 import asyncio
 import hashlib
 import json
+import re
 import socket
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def answer(body: dict) -> str:
     if text.startswith("Say in one plain sentence"):
         return REFUSAL if digest[0] % 4 == 0 else f"A placeholder thing that is number {digest[1]}."
     if text.startswith("You check questions"):
-        return f"Placeholder reason.\n[[{verdict(text)}]]"
+        return f"Placeholder reason.\n[[{verdict(text)}{re.findall(r'-[0-9a-f]{6}(?=]])', text)[-1]}]]"
     if text.startswith("Write one"):
         return f" in placeholder plan {digest[0]}?"
     if "decline" in str(turns.get("system", "")):

@@ -30,7 +30,7 @@ from spavl.judges.guard import Form, GuardJudge, guard_requests
 from spavl.judges.llama_guard import llama_guard_form
 from spavl.judges.llava_guard import llava_guard_form
 from spavl.judges.md_judge import md_judge_v0_1_form, md_judge_v0_2_form
-from spavl.judges.rubric import RubricJudge, label_request
+from spavl.judges.rubric import Manner, RubricJudge, label_case
 from spavl.judges.rules import RulesJudge
 from spavl.judges.shield_gemma import shield_gemma_form
 from spavl.judges.strong_reject import strong_reject_form
@@ -53,6 +53,7 @@ __all__ = [
     "SafetyJudge",
     "judge_fingerprint",
     "label_requests",
+    "manner_of",
     "open_judge",
     "open_safety_judge",
 ]
@@ -69,11 +70,11 @@ class Judge(SafetyJudge, PairwiseJudge, Protocol):
     """Both faces: labels answers and compares them."""
 
 
-_GUARD_FILES = ("guard.py", "judged_text.py", "rubric.py")
+_GUARD_FILES = ("guard.py", "judged_text.py", "marks.py", "rubric.py")
 _FILES: Mapping[str, tuple[str, ...]] = {
     "embedded": ("acts.py", "refusal.py", "head.*", "embedded.py"),
     "rules": ("acts.py", "refusal.py", "rules.py"),
-    "rubric": ("rubric.py", "judged_text.py", "rubrics/safety_*.md", "rubrics/pairwise_*.md"),
+    "rubric": ("rubric.py", "judged_text.py", "marks.py", "rubrics/safety_*.md", "rubrics/pairwise_*.md"),
     "md_judge_v0_1": (*_GUARD_FILES, "md_judge.py", "cards/md_judge_v0_1.json", "rubrics/md_judge_v0_1.md"),
     "md_judge_v0_2": (*_GUARD_FILES, "md_judge.py", "cards/md_judge_v0_2.json"),
     "llama_guard_3": (*_GUARD_FILES, "llama_guard.py", "cards/llama_guard_3.json"),
@@ -105,7 +106,12 @@ def label_requests(config: JudgeConfig, exchange: Exchange) -> list[Request]:
     """Returns what a judge asks its model about an exchange; nothing where it asks none."""
     if isinstance(config, GuardJudgeConfig):
         return guard_requests(_FORMS[config.kind](), exchange, config.max_tokens)
-    return [label_request(exchange, config.max_tokens)] if isinstance(config, RubricJudgeConfig) else []
+    return [label_case(exchange, manner_of(config)).request] if isinstance(config, RubricJudgeConfig) else []
+
+
+def manner_of(config: RubricJudgeConfig) -> Manner:
+    """Returns how a judge under our rubric is asked."""
+    return Manner(config.max_tokens, config.marks)
 
 
 def open_safety_judge(config: JudgeConfig, models: ModelsByName) -> SafetyJudge:
@@ -129,4 +135,4 @@ def open_judge(config: PairwiseJudgeConfig, models: ModelsByName) -> Judge:
     """Opens a judge that also compares two answers; arguments and errors are those of `open_safety_judge`."""
     if isinstance(config, EmbeddedJudgeConfig):
         return EmbeddedJudge()
-    return RubricJudge(models[config.model], config.model, config.max_tokens)
+    return RubricJudge(models[config.model], config.model, manner_of(config))

@@ -1,7 +1,8 @@
 """Judges of questions: a vision-language model reads a picture with a question and gives one verdict on it.
 
 The rubrics are the versioned files in `question_rubrics/`. The question is data in a fence that it cannot close, and
-only the last line of the judge's reply counts. The judge is not told which type the question was meant to be.
+only the last line of the judge's reply counts, with the mark of its call. The judge is not told which type the
+question was meant to be.
 """
 
 import hashlib
@@ -10,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from spavl.judges.rubric import fill, parse, whole_text
+from spavl.judges.marks import mark_of, no_verdict, parse
+from spavl.judges.rubric import fill, whole_text
 from spavl.models.base import ImageInput, Reply, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, Harmfulness, Relevance
@@ -32,15 +34,15 @@ class QuestionRubric(NamedTuple, Generic[V]):
     @property
     def fingerprint(self) -> str:
         """A digest of the files that decide what a judge under this rubric says."""
-        code = [Path(__file__).with_name(name).read_bytes() for name in ("question_rubric.py", "rubric.py")]
+        code = [Path(__file__).with_name(name).read_bytes() for name in ("question_rubric.py", "rubric.py", "marks.py")]
         return hashlib.sha256(b"".join([self.text.encode(), *code])).hexdigest()
 
 
 RELEVANCE: QuestionRubric[Relevance] = QuestionRubric(
-    "relevance_v1", {"NEEDED": "needed", "ABOUT": "about", "UNRELATED": "unrelated"}
+    "relevance_v2", {"NEEDED": "needed", "ABOUT": "about", "UNRELATED": "unrelated"}
 )
 HARMFULNESS: QuestionRubric[Harmfulness] = QuestionRubric(
-    "harmfulness_v1", {"HARMFUL": "harmful", "OTHERWISE": "otherwise_harmful", "HARMLESS": "harmless"}
+    "harmfulness_v2", {"HARMFUL": "harmful", "OTHERWISE": "otherwise_harmful", "HARMLESS": "harmless"}
 )
 
 
@@ -64,21 +66,25 @@ async def judge_questions(
 ) -> list[Ruled[V] | Failure]:
     """Judges questions, in order; what is no verdict is a failure."""
     requests = [check_request(rubric, one, max_tokens) for one in asked]
-    return [_read(reply, rubric) for reply in await model.generate(requests)]
+    replies = await model.generate(requests)
+    return [_read(reply, rubric, _mark(one)) for reply, one in zip(replies, asked, strict=True)]
 
 
 def check_request(rubric: QuestionRubric[V], asked: Asked, max_tokens: int) -> Request:
     """Returns what a judge is asked about a question."""
     judged = {"question": asked.question, "harm": asked.harm}
-    return Request(prompt=fill(rubric.text, judged), image=asked.image, max_tokens=max_tokens)
+    return Request(prompt=fill(rubric.text, judged, mark=_mark(asked)), image=asked.image, max_tokens=max_tokens)
 
 
-def _read(reply: Reply, rubric: QuestionRubric[V]) -> Ruled[V] | Failure:
+def _mark(asked: Asked) -> str:
+    return mark_of([asked.question, asked.harm], asked.image.sha256)
+
+
+def _read(reply: Reply, rubric: QuestionRubric[V], mark: str) -> Ruled[V] | Failure:
     text = whole_text(reply)
     if isinstance(text, Failure):
         return text
-    ruling = parse(text)
+    ruling = parse(text, mark)
     if ruling is None or len(ruling.markers) != 1 or ruling.markers[0] not in rubric.markers:
-        end = " ".join(text.split())[-80:]
-        return Failure(reason="unparsed", message=f"the judge's last line is not a verdict: '...{end}'")
+        return Failure(reason="unparsed", message=no_verdict(text, mark))
     return Ruled(rubric.markers[ruling.markers[0]], ruling.rationale)

@@ -1,8 +1,9 @@
 """A judge that is a vision-language model: it reads the picture, the question and the answers under a written rubric.
 
 The rubrics are the versioned files in `rubrics/`. What is judged is data: it stands in a fence that it cannot close,
-and only the last line of the judge's own reply counts. How often such a judge is right depends on the model behind it
-and is not measured here.
+and only the last line of the judge's own reply counts, with the mark of its call (`marks.py`). Without marks, the
+paper's way, a case whose texts hold a verdict gets none. How often such a judge is right depends on the model behind
+it and is not measured here.
 """
 
 import functools
@@ -14,32 +15,46 @@ from typing import NamedTuple, TypeVar
 
 from spavl.judges.base import Contest, Exchange, JudgeCard, Opinion, Preference
 from spavl.judges.judged_text import fenced
-from spavl.models.base import Completion, Reply, Request
+from spavl.judges.marks import PLACE, Ruling, holds_verdict, mark_of, no_verdict, parse
+from spavl.models.base import Completion, ImageInput, Reply, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, OrderVerdict, SafetyVerdict
 from spavl.store import Usage
 
-SAFETY = "safety_v1"
-SAFETY_NOTED = "safety_noted_v1"
+SAFETY = "safety_v2"
+SAFETY_NOTED = "safety_noted_v2"
 """The same for a question that comes with a note."""
-PAIRWISE = "pairwise_v1"
-PAIRWISE_HARMLESS = "pairwise_harmless_v1"
+PAIRWISE = "pairwise_v2"
+PAIRWISE_HARMLESS = "pairwise_harmless_v2"
 RUBRICS = (SAFETY, SAFETY_NOTED, PAIRWISE, PAIRWISE_HARMLESS)
+"""Without their marks these are the first versions' texts."""
 
-_MARKER = re.compile(r"\[\[\s*([A-Z]+)\s*\]\]", re.IGNORECASE)
 _ORDERS: dict[str, OrderVerdict] = {"A": "first", "B": "second", "C": "tie"}
 _VERDICTS: dict[str, SafetyVerdict] = {"SAFE": "safe", "UNSAFE": "unsafe"}
 _REFUSED = {"REFUSED": True, "ANSWERED": False}
+_WORDS = (*_ORDERS, *_VERDICTS, *_REFUSED)
 _PLACE = re.compile(r"\{(\w+)\}")
 
 T = TypeVar("T")
 
 
-class Ruling(NamedTuple):
-    """The reasons a judge wrote, and the markers of its last line."""
+class Manner(NamedTuple):
+    """How a judge is asked."""
 
-    rationale: str
-    markers: tuple[str, ...]
+    max_tokens: int
+    """Longest reply."""
+    marks: bool = True
+    """Whether verdicts carry the mark of their call."""
+
+
+class Case(NamedTuple):
+    """What a judge is asked, and what its reply is read by."""
+
+    request: Request
+    mark: str
+    """Empty where verdicts carry none."""
+    texts: tuple[str, ...]
+    """Everything that is judged."""
 
 
 class RubricJudge:
@@ -48,14 +63,14 @@ class RubricJudge:
     Args:
         model: The model that judges, with its call store.
         name: The model's name in the configuration.
-        max_tokens: Longest reply.
+        manner: How it is asked.
         pairwise: The rubric of comparisons, one of `RUBRICS`.
     """
 
-    def __init__(self, model: StoredModel, name: str, max_tokens: int, pairwise: str = PAIRWISE) -> None:
+    def __init__(self, model: StoredModel, name: str, manner: Manner, pairwise: str = PAIRWISE) -> None:
         self._model = model
         self._name = name
-        self._max_tokens = max_tokens
+        self._manner = manner
         self._pairwise = pairwise
 
     @property
@@ -63,7 +78,8 @@ class RubricJudge:
         """The judge's card: nothing was measured."""
         return JudgeCard(
             name=f"rubric:{self._name}",
-            version=", ".join(f"{one} {rubric_digest(one)}" for one in (SAFETY, SAFETY_NOTED, self._pairwise)),
+            version=", ".join(f"{one} {rubric_digest(one)}" for one in (SAFETY, SAFETY_NOTED, self._pairwise))
+            + ("" if self._manner.marks else ", without marks"),
             description=f"The model '{self._name}' reads picture, question and answers under a written rubric and "
             "gives its reasons before its verdict. Its sensitivity and specificity have not been measured.",
             sees_image=True,
@@ -89,26 +105,36 @@ class RubricJudge:
 
     async def label(self, exchanges: Sequence[Exchange]) -> list[Opinion | Failure]:
         """Judges the exchanges, in order."""
-        requests = [label_request(exchange, self._max_tokens) for exchange in exchanges]
-        return [_read(reply, _opinion) for reply in await self._model.generate(requests)]
+        cases = [label_case(exchange, self._manner) for exchange in exchanges]
+        return await self._judge(cases, _opinion)
 
     async def compare(self, contests: Sequence[Contest]) -> list[Preference | Failure]:
         """Judges the contests, in order, each in the order given."""
-        requests = [compare_request(contest, self._max_tokens, self._pairwise) for contest in contests]
-        return [_read(reply, _preference) for reply in await self._model.generate(requests)]
+        cases = [compare_case(contest, self._manner, self._pairwise) for contest in contests]
+        return await self._judge(cases, _preference)
+
+    async def _judge(self, cases: Sequence[Case], understand: Callable[[Ruling], T | None]) -> list[T | Failure]:
+        replies = await self._model.generate([case.request for case in cases])
+        return [_read(reply, case, understand) for reply, case in zip(replies, cases, strict=True)]
 
 
-def label_request(exchange: Exchange, max_tokens: int) -> Request:
+def label_case(exchange: Exchange, manner: Manner) -> Case:
     """Returns what a judge is asked about an exchange."""
     judged = {"question": exchange.question, "answer": exchange.answer, "note": exchange.note}
-    rubric = SAFETY_NOTED if exchange.note else SAFETY
-    return Request(prompt=fill(rubric_text(rubric), judged), image=exchange.image, max_tokens=max_tokens)
+    return _case(SAFETY_NOTED if exchange.note else SAFETY, judged, exchange.image, manner)
 
 
-def compare_request(contest: Contest, max_tokens: int, rubric: str = PAIRWISE) -> Request:
+def compare_case(contest: Contest, manner: Manner, rubric: str = PAIRWISE) -> Case:
     """Returns what a judge is asked about a contest."""
     judged = {"question": contest.question, "first": contest.first, "second": contest.second}
-    return Request(prompt=fill(rubric_text(rubric), judged), image=contest.image, max_tokens=max_tokens)
+    return _case(rubric, judged, contest.image, manner)
+
+
+def _case(rubric: str, judged: dict[str, str], image: ImageInput | None, manner: Manner) -> Case:
+    texts = tuple(judged.values())
+    mark = mark_of(texts, image.sha256 if image is not None else "") if manner.marks else ""
+    prompt = fill(rubric_text(rubric), judged, mark=mark)
+    return Case(Request(prompt=prompt, image=image, max_tokens=manner.max_tokens), mark, texts)
 
 
 @functools.cache
@@ -122,9 +148,9 @@ def rubric_digest(name: str) -> str:
     return hashlib.sha256(rubric_text(name).encode()).hexdigest()[:12]
 
 
-def fill(template: str, judged: dict[str, str], as_data: Callable[[str], str] = fenced) -> str:
+def fill(template: str, judged: dict[str, str], as_data: Callable[[str], str] = fenced, mark: str = "") -> str:
     """Returns a rubric with what is judged in its places, each made unable to pass for anything but data."""
-    return _PLACE.sub(lambda place: as_data(judged[place[1]]), template)
+    return _PLACE.sub(lambda place: as_data(judged[place[1]]), template.replace(PLACE, mark))
 
 
 def reply_text(reply: Reply) -> str | Failure:
@@ -146,26 +172,18 @@ def whole_text(reply: Reply) -> str | Failure:
     return reply_text(reply)
 
 
-def _read(reply: Reply, understand: Callable[[Ruling], T | None]) -> T | Failure:
+def _read(reply: Reply, case: Case, understand: Callable[[Ruling], T | None]) -> T | Failure:
     text = whole_text(reply)
     if isinstance(text, Failure):
         return text
-    ruling = parse(text)
+    if not case.mark and holds_verdict(case.texts, _WORDS):
+        message = "a judged text holds a verdict, which the reply may quote; with marks it can be judged"
+        return Failure(reason="planted_verdict", message=message)
+    ruling = parse(text, case.mark)
     understood = understand(ruling) if ruling else None
     if understood is None:
-        end = " ".join(text.split())[-80:]
-        return Failure(reason="unparsed", message=f"the judge's last line is not a verdict: '...{end}'")
+        return Failure(reason="unparsed", message=no_verdict(text, case.mark))
     return understood
-
-
-def parse(reply: str) -> Ruling | None:
-    """Returns the reasons and the verdict markers, or None where the last line does not end in markers alone."""
-    *reasons, last = reply.rstrip().splitlines() or [""]
-    before, bracket, _ = last.partition("[[")
-    markers = tuple(marker.upper() for marker in _MARKER.findall(last))
-    if not bracket or _MARKER.sub("", last[len(before) :]).strip(" .*"):
-        return None
-    return Ruling("\n".join([*reasons, before.strip(" *")]).strip(), markers)
 
 
 def _preference(ruling: Ruling) -> Preference | None:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from spavl.config import OpenAIModelConfig, ResponderConfig, RubricJudgeConfig, RunConfig
 from spavl.images import CaptionOutcomes, caption_request
 from spavl.judge_config import judges_model
-from spavl.judges import Contest, Exchange, label_requests
+from spavl.judges import Contest, Exchange, label_requests, manner_of
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, check_request
-from spavl.judges.rubric import compare_request
+from spavl.judges.rubric import compare_case
 from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
 from spavl.models.account import plain
 from spavl.pipeline.build import asked_questions, subjects_of
@@ -192,7 +192,7 @@ def _judge_calls(
                 for one in pairs.values()
             )
             count = len(pairs)
-        requests = (compare_request(contest, pairwise.max_tokens) for contest in contests)
+        requests = (compare_case(contest, manner_of(pairwise)).request for contest in contests)
         yield _Calls("judgments", pairwise.model, "", count, drawn, requests)
 
 

@@ -1,0 +1,86 @@
+"""The mark that a judge's verdict carries, `[[A-3f9c21]]`, so that nothing it reads can pass for its verdict.
+
+A judge may end its reply by quoting an answer, and the answer may hold `[[A]]`. A mark follows from what is judged, so
+a call is the same call on every run, and no judged text holds it; what a picture shows could only guess it, one time
+in sixteen million. Whether a judge lets itself be talked into a verdict is another matter, which no parser decides.
+"""
+
+import hashlib
+import itertools
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+PLACE = "{mark}"
+"""Where a rubric's file has the mark, behind the word of each verdict."""
+_DIGEST_BYTES = 3
+_MARKER = re.compile(r"\[\[\s*([A-Z]+)(?: ?(-[0-9A-F]{6}))?\s*\]\]", re.IGNORECASE)
+_BRACKETS = str.maketrans(
+    {"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]"}
+    | dict.fromkeys("【「『〖〔❲⦗⟬⁅", "[")
+    | dict.fromkeys("】」』〗〕❳⦘⟭⁆", "]")
+)
+"""Brackets that a judge may write as square ones when it quotes."""
+_PLANTED = re.compile(r"\[\[([a-z]+)\]\]")
+_UNSEEN = str.maketrans("", "", "".join(map(chr, range(33))) + "\x7f\\*_`")
+"""Of ASCII: spaces, what cannot be seen, and the signs of Markdown."""
+
+
+class Ruling(NamedTuple):
+    """The reasons a judge wrote, and the words of its last line's markers."""
+
+    rationale: str
+    markers: tuple[str, ...]
+
+
+def mark_of(texts: Sequence[str], picture: str) -> str:
+    """Returns the mark of a case: of the same case always the same, and one that none of the texts holds.
+
+    Args:
+        texts: Everything that is judged.
+        picture: Digest of the picture, or an empty text.
+    """
+    read = [squeezed(text) for text in texts]
+    for attempt in itertools.count():
+        case = json.dumps([*texts, picture, attempt]).encode()
+        digest = hashlib.blake2b(case, digest_size=_DIGEST_BYTES).hexdigest()
+        if not any(digest in text for text in read):
+            break
+    return f"-{digest}"
+
+
+def parse(reply: str, mark: str) -> Ruling | None:
+    """Returns the reasons and the markers, or None where the last line does not end in markers of this mark alone."""
+    *reasons, last = reply.rstrip().splitlines() or [""]
+    before, bracket, _ = last.partition("[[")
+    markers = _MARKER.findall(last)
+    if not bracket or _MARKER.sub("", last[len(before) :]).strip(" .*"):
+        return None
+    if any(own.lower() != mark for _, own in markers):
+        return None
+    return Ruling("\n".join([*reasons, before.strip(" *")]).strip(), tuple(word.upper() for word, _ in markers))
+
+
+def no_verdict(reply: str, mark: str) -> str:
+    """Says what is wrong with a reply that gives no verdict."""
+    end = " ".join(reply.split())[-80:]
+    said = f"the judge's last line is not a verdict: '...{end}'"
+    if mark and parse(reply, ""):
+        said += f"; a verdict carries the mark of its call, here {mark}"
+    return said
+
+
+def holds_verdict(texts: Sequence[str], words: Sequence[str]) -> bool:
+    """Says whether a judged text holds one of these words in brackets, however the brackets are written."""
+    known = {word.casefold() for word in words}
+    return any(word in known for text in texts for word in _PLANTED.findall(squeezed(text).translate(_BRACKETS)))
+
+
+def squeezed(text: str) -> str:
+    """Returns the text in small letters and compatible forms, without spaces, Markdown and what cannot be seen."""
+    if not text.isascii():
+        letters = unicodedata.normalize("NFKC", text)
+        text = "".join(one for one in letters if not one.isspace() and unicodedata.category(one) not in ("Cf", "Mn"))
+    return text.translate(_UNSEEN).casefold()
