@@ -1,13 +1,25 @@
 """Leaves take turns; a picture goes to one leaf; what cannot be taken is replaced by the next best."""
 
 import asyncio
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from spavl.images.assign import affinity, assign
+from spavl.images import affinity as affinities
+from spavl.images import assign as assigning
+from spavl.images.affinity import SCALE, Affinity, affinity
+from spavl.images.assign import assign
+
+
+def near(similarity: list[list[float]]) -> Affinity:
+    rows = np.array(similarity)
+    made = Affinity(*rows.shape, Path(tempfile.gettempdir()))
+    made.put(0, np.rint(rows * SCALE).astype(np.int32), np.zeros(rows.shape, np.uint16))
+    return made
 
 
 def taken(
@@ -24,7 +36,7 @@ def taken(
 
     offered: list[int] = []
     each = [quotas] * len(similarity) if isinstance(quotas, int) else quotas
-    asyncio.run(assign(np.array(similarity), each, least, take))
+    asyncio.run(assign(near(similarity), each, least, take))
     assert len(offered) == len(set(offered)), "a picture is offered once"
     return found
 
@@ -73,13 +85,20 @@ def test_full_leaves_leave_the_rest_unopened() -> None:
         offered.append(picture)
         return True
 
-    asyncio.run(assign(np.ones((2, 50)), [3, 3], 0.25, take))
+    asyncio.run(assign(near(np.ones((2, 50)).tolist()), [3, 3], 0.25, take))
     assert offered == list(range(6))
 
 
+@pytest.mark.parametrize("window", [assigning.WINDOW, 2])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_round_is_the_greedy_choice_over_all_pairs(seed: int) -> None:
-    """Against the definition, written plainly: the best (leaf, free picture) of the leaves not yet served."""
+def test_a_round_is_the_greedy_choice_over_all_pairs(seed: int, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the definition, written plainly: the best (leaf, free picture) of the leaves not yet served.
+
+    Whether a ranking is in memory as a whole or two pictures of it makes no difference; nor does reading it in pieces.
+    """
+    monkeypatch.setattr(assigning, "WINDOW", window)
+    monkeypatch.setattr(assigning, "AHEAD", window)
+    monkeypatch.setattr(affinities, "READ_AT_ONCE", 5)
     rng = np.random.default_rng(seed)
     similarity = rng.random((4, 12)).round(1)
     unusable = rng.choice(12, 3, replace=False).tolist()
@@ -98,7 +117,7 @@ def test_a_round_is_the_greedy_choice_over_all_pairs(seed: int) -> None:
     assert taken(similarity.tolist(), 2, unusable=unusable) == expected
 
 
-def test_a_leaf_is_as_near_to_a_caption_as_its_nearest_keyword() -> None:
+def test_a_leaf_is_as_near_to_a_caption_as_its_nearest_keyword(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unit vectors in the plane: cos 0 = 1, cos 60 = .5, cos 90 = 0, cos 30 = .86603 (degrees between the texts)."""
     angles = {"east": 0, "north": 90, "northish": 60, "eastish": 30}
 
@@ -106,6 +125,10 @@ def test_a_leaf_is_as_near_to_a_caption_as_its_nearest_keyword() -> None:
         radians = np.radians([angles[text] for text in texts])
         return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
-    near = affinity([("east", "north"), ("north",)], ["northish", "eastish", "east"], encode)
-    assert near.similarity.tolist() == [[0.86603, 0.86603, 1.0], [0.86603, 0.5, 0.0]]
-    assert near.keyword.tolist() == [[1, 0, 0], [0, 0, 0]]
+    monkeypatch.setattr(affinities, "CAPTIONS_AT_ONCE", 2)
+    found = affinity([("east", "north"), ("north",)], ["northish", "eastish", "east"], 3, encode, tmp_path)
+    similarity = [[found.similarity(leaf, picture) for picture in range(3)] for leaf in range(2)]
+    assert similarity == [[0.86603, 0.86603, 1.0], [0.86603, 0.5, 0.0]]
+    assert [[found.keyword(leaf, picture) for picture in range(3)] for leaf in range(2)] == [[1, 0, 0], [0, 0, 0]]
+    assert [found.nearest_leaf(picture) for picture in range(3)] == [(0, 0.86603), (0, 0.86603), (0, 1.0)]
+    assert list(tmp_path.iterdir()) == [], "the file has no name"

@@ -52,7 +52,8 @@ def png(seed: int) -> bytes:
 
 
 def content(source: DatasetSource, index: int) -> Any:
-    return asyncio.run(open_dataset(source).content(index))
+    opened = open_dataset(source)
+    return asyncio.run(opened.content([*opened.listed()][index]))
 
 
 def test_the_image_column_is_found_by_its_feature_and_captions_are_read_with_what_describes_them(
@@ -60,12 +61,12 @@ def test_the_image_column_is_found_by_its_feature_and_captions_are_read_with_wha
 ) -> None:
     source = dataset(tmp_path / "pics", ["red apple", "bell", "pear"], keep=("n",), licence="CC0")
     opened = open_dataset(source)
-    assert [(one.caption, one.licence, dict(one.columns)) for one in opened.candidates] == [
+    assert [(one.caption, one.licence, dict(one.columns)) for one in opened.listed()] == [
         ("red apple", "MIT", {"n": 0}),
         ("bell", "CC0", {"n": 1}),
         ("pear", "CC0", {"n": 2}),
     ]
-    assert [one.item for one in opened.candidates] == ["pics/train/0", "pics/train/1", "pics/train/2"]
+    assert [one.item for one in opened.listed()] == ["pics/train/0", "pics/train/1", "pics/train/2"]
     for index in (2, 0, 1):
         with Image.open(io.BytesIO(content(source, index))) as picture:
             assert picture.tobytes() == blocks(index).tobytes()
@@ -119,8 +120,9 @@ def test_memory_and_order_do_not_depend_on_row_groups(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), folder / "train.parquet", row_group_size=20)
     opened = open_dataset(DatasetSource(kind="dataset", path=str(folder)))
     assert isinstance(opened, OpenDataset)
+    rows = [*opened.listed()]
     for row in reversed(range(50)):
-        assert asyncio.run(opened.content(row)) == b"%d" % row
+        assert asyncio.run(opened.content(rows[row])) == b"%d" % row
 
 
 def test_an_imagefolder_is_read_as_one_its_split_as_a_folder(tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_an_imagefolder_is_read_as_one_its_split_as_a_folder(tmp_path: Path) -> 
     blocks(1).save(folder / "a.png")
     (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": "a bell"}))
     opened = open_dataset(DatasetSource(kind="dataset", path=str(tmp_path / "pics"), licence="MIT"))
-    assert [(one.caption, one.licence, one.name) for one in opened.candidates] == [("a bell", "MIT", "a.png")]
+    assert [(one.caption, one.licence, one.name) for one in opened.listed()] == [("a bell", "MIT", "a.png")]
 
 
 @pytest.mark.parametrize(

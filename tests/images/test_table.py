@@ -19,6 +19,7 @@ from tests.images.test_collect import TAXONOMY, WordCounts, blocks
 from spavl.errors import RunError, UserError
 from spavl.image_config import ImagesConfig, TableSource
 from spavl.images import collect
+from spavl.images.candidates import Candidate
 from spavl.images.table import check_table, table_candidates
 from spavl.models import Replay
 from spavl.records import ImageRecord
@@ -46,9 +47,13 @@ def table(path: Path, columns: Mapping[str, list[Any]] = LAION, **settings: Any)
     return TableSource(kind="table", path=path, **settings)
 
 
+def listed(source: TableSource) -> list[Candidate]:
+    return list(table_candidates(source))
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
 def test_laions_columns_are_found_and_those_asked_for_are_kept(tmp_path: Path, suffix: str) -> None:
-    found = table_candidates(table(tmp_path / f"laion.{suffix}", keep=("NSFW",), licence="see the host"))
+    found = listed(table(tmp_path / f"laion.{suffix}", keep=("NSFW",), licence="see the host"))
     assert [(one.url, one.caption, one.licence, one.similarity) for one in found] == [
         ("http://h/red%20apple.png", "a red apple", "cc-by-4.0", 0.31),
         ("http://h/b.png", "b", "see the host", None),
@@ -61,7 +66,7 @@ def test_laions_columns_are_found_and_those_asked_for_are_kept(tmp_path: Path, s
 
 def test_what_nobody_says_is_none_and_words_come_from_the_address(tmp_path: Path) -> None:
     source = table(tmp_path / "t.csv", {"Url": ["http://h/x/red%20apple_01.png", "http://h/"]}, caption_column="Url")
-    assert [(one.caption, one.licence, one.similarity, dict(one.columns)) for one in table_candidates(source)] == [
+    assert [(one.caption, one.licence, one.similarity, dict(one.columns)) for one in listed(source)] == [
         ("red apple", None, None, {}),
         ("picture", None, None, {}),
     ]
@@ -69,14 +74,14 @@ def test_what_nobody_says_is_none_and_words_come_from_the_address(tmp_path: Path
 
 def test_an_address_that_stands_twice_is_two_items(tmp_path: Path) -> None:
     source = table(tmp_path / "t.csv", {"url": ["http://h/a.png", "http://h/a.png"], "caption": ["a", "b"]})
-    assert [one.name for one in table_candidates(source)] == ["http://h/a.png", "http://h/a.png (row 2 of t.csv)"]
+    assert [one.name for one in listed(source)] == ["http://h/a.png", "http://h/a.png (row 2 of t.csv)"]
 
 
 def test_a_folder_of_tables_is_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("b", "a"):
         table(tmp_path / f"{name}.parquet", {"url": [f"http://h/{name}.png"], "caption": [name]})
     (tmp_path / "notes.txt").write_text("not a table")
-    found = table_candidates(TableSource(kind="table", path=tmp_path))
+    found = listed(TableSource(kind="table", path=tmp_path))
     assert [one.url for one in found] == ["http://h/a.png", "http://h/b.png"]
 
 
@@ -93,7 +98,7 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are(
     tmp_path: Path, settings: dict[str, Any], said: str
 ) -> None:
     source = table(tmp_path / "t.parquet", **settings)
-    for read in (table_candidates, check_table):
+    for read in (listed, check_table):
         with pytest.raises(UserError) as caught:
             read(source)
         assert f"images.source.{said}" in str(caught.value)
@@ -148,7 +153,7 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, name: str | None, 
     if name is not None:
         path.write_bytes(content)
     given = path.parent if path.parent.name == "none" else path
-    for read in (table_candidates, check_table):
+    for read in (listed, check_table):
         with pytest.raises(UserError) as caught:
             read(TableSource(kind="table", path=given))
         assert "\n" not in str(caught.value)

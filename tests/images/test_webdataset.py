@@ -5,9 +5,13 @@ import gzip
 import io
 import json
 import tarfile
+import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.images.test_collect import TAXONOMY, WordCounts
 from tests.images.test_hub_dataset import png
@@ -15,9 +19,10 @@ from tests.images.test_hub_dataset import png
 from spavl.errors import UserError
 from spavl.image_config import ImagesConfig, WebDatasetSource
 from spavl.images import check_source, collect
+from spavl.images.candidates import Candidate
 from spavl.images.webdataset import OpenWebDataset
 from spavl.records import Failure, ImageRecord
-from spavl.store import ImageStore, StageDirectory
+from spavl.store import ImageStore, StageDirectory, places
 
 LAION = {"caption": "a red apple", "url": "http://h/a.jpg", "similarity": 0.3, "license": "MIT", "width": 640}
 
@@ -50,8 +55,12 @@ def check(path: Path, **settings: Any) -> None:
     check_source(ImagesConfig(source=WebDatasetSource(kind="webdataset", path=path, **settings)))
 
 
+def listed(path: Path, **settings: Any) -> list[Candidate]:
+    return list(opened(path, **settings).listed())
+
+
 def content(source: OpenWebDataset, index: int = 0) -> Any:
-    return asyncio.run(source.content(index))
+    return asyncio.run(source.content([*source.listed()][index]))
 
 
 def test_captions_and_what_is_known_come_from_what_has_the_pictures_key(tmp_path: Path) -> None:
@@ -66,12 +75,12 @@ def test_captions_and_what_is_known_come_from_what_has_the_pictures_key(tmp_path
         ("notes.md", b"no picture"),
     )
     found = opened(path, keep=("width",), licence="CC0")
-    assert [(one.caption, one.licence, one.url, one.similarity, dict(one.columns)) for one in found.candidates] == [
+    assert [(one.caption, one.licence, one.url, one.similarity, dict(one.columns)) for one in found.listed()] == [
         ("a red apple", "MIT", "http://h/a.jpg", 0.3, {"width": 640}),
         ("a bell, made of brass", "CC0", None, None, {"width": None}),
         ("red apple left", "CC0", None, None, {"width": None}),
     ]
-    assert [one.item for one in found.candidates] == [
+    assert [one.item for one in found.listed()] == [
         "shards/0.tar/000/1.jpg", "shards/0.tar/000/2.JPG", "shards/0.tar/red-apple.left.png",
     ]  # fmt: skip
     assert [content(found, index) for index in (2, 0, 1)] == [b"three", b"one", b"two"]
@@ -82,8 +91,8 @@ def test_a_pattern_a_folder_and_a_file_are_read_in_the_order_of_names(tmp_path: 
         shard(tmp_path / "shards" / f"{name}.tar", (f"{name}.png", name.encode()))
     (tmp_path / "shards" / "c.txt").write_text("no tar")
     for path in (tmp_path / "shards", tmp_path / "shards" / "*.tar", tmp_path / "**" / "*.tar"):
-        assert [one.name for one in opened(path).candidates] == ["a.tar/a.png", "b.tar/b.png"]
-    assert [one.name for one in opened(tmp_path / "shards" / "b.tar").candidates] == ["b.tar/b.png"]
+        assert [one.name for one in listed(path)] == ["a.tar/a.png", "b.tar/b.png"]
+    assert [one.name for one in listed(tmp_path / "shards" / "b.tar")] == ["b.tar/b.png"]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,7 @@ def test_a_caption_that_cannot_be_read_is_a_counted_failure_of_its_picture(
     tmp_path: Path, name: str, text: bytes
 ) -> None:
     path = shard(tmp_path / "0.tar", ("1.png", b"x"), (name, text))
-    refused = opened(path).candidates[0].refused
+    refused = listed(path)[0].refused
     assert refused is not None and refused.reason == "unreadable_caption" and name in refused.message
     with pytest.raises(UserError, match=rf"0\.tar: {name} cannot be read: "):
         check(path)
@@ -149,14 +158,14 @@ def test_a_picture_that_is_too_large_is_not_read(tmp_path: Path) -> None:
 
 def test_a_member_that_stands_twice_is_two_items(tmp_path: Path) -> None:
     found = opened(shard(tmp_path / "0.tar", ("1.png", b"a"), ("1.png", b"b")))
-    assert len({one.item for one in found.candidates}) == 2
+    assert len({one.item for one in found.listed()}) == 2
     assert [content(found, 0), content(found, 1)] == [b"a", b"b"]
 
 
 def test_a_key_that_no_json_has_is_refused_with_those_they_have(tmp_path: Path) -> None:
     path = shard(tmp_path / "0.tar", ("1.png", b"x"), ("1.json", b'{"caption": "x", "url": null}'))
     for settings in ({"caption_column": "text"}, {"keep": ("text",)}):
-        for read in (opened, check):
+        for read in (listed, check):
             with pytest.raises(UserError, match=r"there is no column 'text'; there are 'caption', 'url'"):
                 read(path, **settings)
 
@@ -179,7 +188,7 @@ def whole() -> bytes:
 def test_a_tar_that_is_torn_or_none_is_refused_in_one_line(tmp_path: Path, damaged: bytes) -> None:
     path = tmp_path / "0.tar"
     path.write_bytes(damaged)
-    for read in (opened, check):
+    for read in (listed, check):
         with pytest.raises(UserError) as caught:
             read(path)
         assert str(caught.value).startswith(f"images.source.path: {path} cannot be read as a tar")
@@ -197,14 +206,52 @@ def test_a_check_of_a_long_tar_reads_its_beginning_and_sees_that_it_was_cut(tmp_
 
 def test_no_tar_and_no_picture_are_refused(tmp_path: Path) -> None:
     source = WebDatasetSource(kind="webdataset", path=tmp_path / "none" / "*.tar")
-    for read in (lambda: OpenWebDataset(source, 1000), lambda: check_source(ImagesConfig(source=source))):
+    for read in (lambda: listed(source.path), lambda: check_source(ImagesConfig(source=source))):
         with pytest.raises(UserError, match=r"names no tar file"):
             read()
-    for read in (opened, check):
+    for read in (listed, check):
         with pytest.raises(UserError, match=r"holds no picture"):
             read(shard(tmp_path / "0.tar", ("a.txt", b"words")))
 
 
 def test_a_pattern_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^images\.source\.path: .*Invalid pattern"):
-        opened(tmp_path / "a**b" / "*.tar")
+        listed(tmp_path / "a**b" / "*.tar")
+
+
+class Peak(WordCounts):
+    """Encodes with the words forgotten after each call, for there are many."""
+
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        counts = np.zeros((len(texts), 4), np.float32)
+        for row, text in zip(counts, texts, strict=True):
+            row[("apple" in text) + 2 * ("bell" in text)] = 1
+        return counts
+
+
+def peak_bytes(folder: Path, pictures: int) -> int:
+    """Collects four of so many pictures; returns the most memory that was in use, beside what was before."""
+    names = [f"{place:06}.{'bell' if place < 2 else 'apple'}.png" for place in range(pictures)]
+    path = shard(folder / "0.tar", *((name, png(place) if place < 4 else b"x") for place, name in enumerate(names)))
+    config = ImagesConfig(source=WebDatasetSource(kind="webdataset", path=path), per_leaf=2)
+    stage, store = StageDirectory(folder / "run" / "images", {}, {}), ImageStore(folder / "run" / "pictures")
+    tracemalloc.start()
+    try:
+        manifest = asyncio.run(collect(config, TAXONOMY, stage, store, Peak()))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (manifest.counts.items, manifest.counts.records) == (pictures, 4)
+    return peak
+
+
+def test_what_a_source_lists_takes_some_tens_of_bytes_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places of the list 8, of names, outcomes and failures 16 each, similarities 6, marks 3, and what tables grow by.
+
+    As a list of candidates it was 2,000.
+    """
+    monkeypatch.setattr(places, "_FRESH", 64)
+    few, many = (peak_bytes(tmp_path / str(count), count) for count in (1_000, 5_000))
+    assert (many - few) / 4_000 < 150

@@ -1,6 +1,6 @@
 """The images station: collects pictures for each leaf of the taxonomy by keyword, and has them described."""
 
-from spavl.images.assign import Encode
+from spavl.images.affinity import Encode
 from spavl.images.candidates import Candidate
 from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption_request, write_captions
 from spavl.images.collect import collect

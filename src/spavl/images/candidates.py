@@ -1,7 +1,7 @@
 """What a source offers: captioned pictures, listed and not yet opened."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -31,6 +31,8 @@ class Candidate(NamedTuple):
     """What else the collection says."""
     refused: Failure | None = None
     """Why it is never opened, where listing it shows that already."""
+    at: tuple[int, int] = (0, 0)
+    """Where in that file, as its source counts."""
 
     @property
     def item(self) -> str:
@@ -44,18 +46,21 @@ class Candidate(NamedTuple):
 
 
 class Source(Protocol):
-    """Where candidates come from, opened: it gives their content when it is asked for."""
+    """Where candidates come from, opened: it gives their content when it is asked for, and keeps none of them."""
 
-    @property
-    def candidates(self) -> Sequence[Candidate]:
-        """Every picture it offers, in a fixed order."""
+    def listed(self) -> Iterator[Candidate]:
+        """Yields every picture it offers, in a fixed order.
+
+        Raises:
+            UserError: It offers none, or something is wrong with it.
+        """
         ...
 
-    def expect(self, indexes: Iterable[int]) -> None:
+    def expect(self, candidates: Iterable[Candidate]) -> None:
         """Hears which candidates will be asked for soon, so that slow ones can be fetched side by side."""
         ...
 
-    async def content(self, index: int) -> Path | bytes | Failure:
+    async def content(self, candidate: Candidate) -> Path | bytes | Failure:
         """Returns a candidate's file, not yet decoded, or why there is none."""
         ...
 

@@ -10,22 +10,28 @@ What a picture shows is looked at only by the models that the configuration name
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from spavl.errors import UserError
 from spavl.execution import progress_bar
 from spavl.image_config import ImagesConfig
-from spavl.images.assign import Affinity, Encode, affinity, assign
+from spavl.images.affinity import Affinity, Encode, affinity
+from spavl.images.assign import assign
 from spavl.images.candidates import Candidate
 from spavl.images.dedup import KeptPictures
 from spavl.images.examine import Examiner
+from spavl.images.listing import Listing
 from spavl.images.review import ExplicitGate, WaitingList
 from spavl.images.sources import Album, check_unchanged, open_source
 from spavl.models.ask import commonest
 from spavl.models.replay import Replay, check_replayed
 from spavl.records import Failure, ImageRecord
 from spavl.store import DecodeLimits, ImageStore, Manifest, Outcome, StageDirectory
+from spavl.store.stage import APPENDED_AT_ONCE
 from spavl.taxonomy import Leaf, Taxonomy, leaf_quotas
 
 
@@ -61,20 +67,21 @@ async def collect(
     quotas = leaf_quotas(config, taxonomy, [leaf.path for leaf in leaves])
     async with open_source(config, stage.path.parent, replay) as album:
         check_unchanged(stage, album)
-        captions = [candidate.caption for candidate in album.candidates]
-        near = await asyncio.to_thread(affinity, [leaf.keywords for leaf in leaves], captions, encode)
+        keywords = [leaf.keywords for leaf in leaves]
+        captions, count = (candidate.caption for candidate in album.candidates), len(album.candidates)
+        near = await asyncio.to_thread(affinity, keywords, captions, count, encode, stage.path)
         collection = _Collection(config, leaves, album, near, stage, ImageStore(store.root, _limits(config)))
-        with progress_bar("images", len(captions)) as advance:
+        with progress_bar("images", count) as advance:
 
             async def take(leaf: int, index: int) -> bool:
                 taken = await collection.take(leaf, index)
                 advance(1)
                 return taken
 
-            await assign(near.similarity, [*quotas.values()], config.min_similarity, take, collection.expect)
-            advance(collection.leave_the_rest())
+            await assign(near, [*quotas.values()], config.min_similarity, take, collection.expect)
+            collection.leave_the_rest(advance)
         _say_who_waits(collection.waiting, stage)
-        check_replayed(stage, len(captions))
+        check_replayed(stage, count)
         return _finish(config, quotas, album.candidates, stage)
 
 
@@ -97,13 +104,17 @@ class _Collection:
         self._gate = ExplicitGate(config.explicit, album.lists.released)
         self.waiting = WaitingList(stage.path)
         self._kept = KeptPictures(config.duplicate_bits)
-        records = {f"{record.source}/{record.source_name}": record for record in stage.records(ImageRecord)}
-        self._known: dict[str, ImageRecord | Failure] = {**records, **stage.failures()}
-        self._settled: set[str] = set()
+        self._goes_on = True
+        """Whether what an earlier attempt found still counts."""
+        self._settled = np.zeros(len(album.candidates), np.bool_)
+        self._expected = np.zeros(len(album.candidates), np.bool_)
 
     def expect(self, indexes: Sequence[int]) -> None:
-        """Lets the source know which pictures will be taken soon."""
-        self._album.expect(index for index in indexes if self._candidates[index].item not in self._known)
+        """Lets the source know once of each picture that will be taken soon."""
+        fresh = [index for index in indexes if not self._expected[index]]
+        fresh = [index for index in fresh if not self._is_known(self._candidates[index].item)]
+        self._expected[fresh] = True
+        self._album.expect(fresh)
 
     async def take(self, leaf: int, index: int) -> bool:
         """Takes a picture for a leaf, unless it cannot be used; says whether it was taken.
@@ -112,26 +123,30 @@ class _Collection:
         forgotten, to be tried again), those behind it were decided without it, so they are forgotten too.
         """
         item = self._candidates[index].item
-        result = self._known.get(item)
+        result = self._stage.outcome(item, ImageRecord) if self._goes_on else None
         if result is None:
-            self._known.clear()
+            self._goes_on = False
             result = await self._open(leaf, index)
             self._stage.append([_outcome(item, result)])
-        self._settled.add(item)
+        self._settled[index] = True
         if isinstance(result, Failure):
             return False
         self._kept.add(item, result.perceptual_hash)
         return True
 
-    def leave_the_rest(self) -> int:
-        """Notes for every picture that no leaf took why not, and returns how many those are."""
-        outcomes = [
-            Outcome(candidate.item, failure=self._left_out(index))
+    def leave_the_rest(self, advance: Callable[[int], None]) -> None:
+        """Notes for every picture that no leaf took why not, and says of some at a time how many those are."""
+        rest = (
+            Outcome(candidate.item, failure=self._left_out(index, candidate))
             for index, candidate in enumerate(self._candidates)
-            if candidate.item not in self._settled and candidate.item not in self._known
-        ]
-        self._stage.append(outcomes)
-        return len(outcomes)
+            if not self._settled[index] and not self._is_known(candidate.item)
+        )
+        while outcomes := list(islice(rest, APPENDED_AT_ONCE)):
+            self._stage.append(outcomes)
+            advance(len(outcomes))
+
+    def _is_known(self, item: str) -> bool:
+        return self._goes_on and item in self._stage
 
     async def _open(self, leaf: int, index: int) -> ImageRecord | Failure:
         candidate = self._candidates[index]
@@ -154,8 +169,8 @@ class _Collection:
             source_name=candidate.name,
             licence=candidate.licence,
             leaf=self._leaves[leaf].path,
-            keyword=self._leaves[leaf].keywords[self._near.keyword[leaf, index]],
-            similarity=float(self._near.similarity[leaf, index]),
+            keyword=self._leaves[leaf].keywords[self._near.keyword(leaf, index)],
+            similarity=self._near.similarity(leaf, index),
             url=candidate.url,
             source_similarity=candidate.similarity,
             columns=dict(candidate.columns),
@@ -166,12 +181,10 @@ class _Collection:
         await asyncio.to_thread(self._store.keep, opened.read)
         return record
 
-    def _left_out(self, index: int) -> Failure:
-        candidate = self._candidates[index]
+    def _left_out(self, index: int, candidate: Candidate) -> Failure:
         if candidate.refused is not None:
             return candidate.refused.model_copy(update={"message": f"{candidate.name}: {candidate.refused.message}"})
-        nearest = int(self._near.similarity[:, index].argmax())
-        similarity = self._near.similarity[nearest, index]
+        nearest, similarity = self._near.nearest_leaf(index)
         if similarity < self._config.min_similarity:
             why = f"less than images.min_similarity ({self._config.min_similarity})"
         else:
@@ -181,18 +194,15 @@ class _Collection:
         return Failure(reason="no_leaf", message=message, dropped=True)
 
 
-def _finish(
-    config: ImagesConfig, quotas: Mapping[str, int], candidates: Sequence[Candidate], stage: StageDirectory
-) -> Manifest:
+def _finish(config: ImagesConfig, quotas: Mapping[str, int], candidates: Listing, stage: StageDirectory) -> Manifest:
     """Checks that there are pictures, says whose they are, and writes the manifest."""
-    records = stage.records(ImageRecord)
-    if not records:
+    if stage.failed == len(candidates):
         raise _nothing(config, stage)
-    facts = _facts(quotas, candidates, records)
+    facts = _facts(quotas, candidates, stage.each(ImageRecord))
     for source, used in facts["sources"].items():
         licences = ", ".join(used["licences"]) or "none taken"
         _say(f"{used['collected']} of {used['pictures']} pictures of {source} ({licences})")
-    return stage.finish([candidate.item for candidate in candidates], facts)
+    return stage.finish(candidates.items(), facts)
 
 
 def _nothing(config: ImagesConfig, stage: StageDirectory) -> UserError:
@@ -208,22 +218,22 @@ def _nothing(config: ImagesConfig, stage: StageDirectory) -> UserError:
 
 
 def _facts(
-    quotas: Mapping[str, int], candidates: Sequence[Candidate], records: Sequence[ImageRecord]
+    quotas: Mapping[str, int], candidates: Iterable[Candidate], records: Iterable[ImageRecord]
 ) -> dict[str, Any]:
-    per_leaf = Counter(record.leaf for record in records)
     offered = Counter(candidate.source for candidate in candidates)
+    per_leaf: Counter[str] = Counter()
+    licences: dict[str, Counter[str]] = {source: Counter() for source in offered}
+    for record in records:
+        per_leaf[record.leaf] += 1
+        licences[record.source][record.licence or "unknown"] += 1
     return {
         "pictures_per_leaf": {leaf: per_leaf[leaf] for leaf in quotas},
         "leaves_with_too_few": [leaf for leaf, quota in quotas.items() if per_leaf[leaf] < quota],
         "sources": {
             source: {
                 "pictures": count,
-                "collected": sum(record.source == source for record in records),
-                "licences": dict(
-                    sorted(
-                        Counter(record.licence or "unknown" for record in records if record.source == source).items()
-                    )
-                ),
+                "collected": licences[source].total(),
+                "licences": dict(sorted(licences[source].items())),
             }
             for source, count in sorted(offered.items())
         },
@@ -231,7 +241,7 @@ def _facts(
 
 
 def _say_who_waits(waiting: WaitingList, stage: StageDirectory) -> None:
-    count = waiting.finish(stage.failures())
+    count = waiting.finish(stage.each_failure())
     if count:
         _say(
             f"{count} may be explicit and wait for people in {waiting.path}. Put the ids of those that may enter into "

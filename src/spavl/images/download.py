@@ -73,7 +73,10 @@ class Downloader:
             RunError: The disk is full, or no host answers any more.
         """
         self.expect([url])
-        return await self._tasks[url]
+        outcome = await self._tasks[url]
+        if not (isinstance(outcome, Failure) and outcome.transient):  # the folder knows
+            self._tasks.pop(url, None)
+        return outcome
 
     async def close(self) -> None:
         """Stops what is under way and closes the connections."""

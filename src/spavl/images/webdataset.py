@@ -19,6 +19,7 @@ from spavl.images.candidates import Candidate, clean, printable, words_of
 from spavl.images.columns import LOOKED_AT, Described, describe, find_columns, json_row
 from spavl.images.folder import PICTURE_SUFFIXES
 from spavl.records import Failure
+from spavl.store import Places
 
 MAX_TEXT_BYTES = 1_000_000
 """Longest caption or JSON file."""
@@ -41,90 +42,86 @@ class _Member(NamedTuple):
         return f".{self.suffix.rpartition('.')[2]}" in PICTURE_SUFFIXES
 
 
-class _Place(NamedTuple):
-    """Where a picture's bytes lie."""
-
-    path: Path
-    offset: int
-    size: int
-
-
 class OpenWebDataset:
     """Tar files with pictures, opened.
 
     Args:
         config: Which files, and what their JSON calls things.
         max_bytes: Largest picture.
-
-    Raises:
-        UserError: There are no such files, one is damaged, none has a picture, or no JSON has a key that is named.
     """
 
     def __init__(self, config: WebDatasetSource, max_bytes: int) -> None:
         self._config, self._max_bytes = config, max_bytes
-        self._places: list[_Place] = []
-        self._names: set[str] = set()
-        self._json_keys: dict[str, None] = {}
-        self.candidates: list[Candidate] = []
-        for path in tar_files(config):
-            for _, sample in groupby(_members(path), key=lambda member: member.key):
-                self._add(path, list(sample))
-        if not self.candidates:
-            raise _no_picture(config)
-        _check_names(self._json_keys, config)
 
-    def expect(self, indexes: Iterable[int]) -> None:
+    def listed(self) -> Iterator[Candidate]:
+        """Yields the pictures, and what was refused in place of some.
+
+        Raises:
+            UserError: There are no such files, one is damaged, none has a picture, or no JSON has a key that is named.
+        """
+        config, names, keys = self._config, Places(), dict[str, None]()
+        for path in tar_files(config):
+            for _, members in groupby(_members(path), key=lambda member: member.key):
+                sample = list(members)
+                row, wrong = _texts(path, sample)
+                keys |= dict.fromkeys(row)
+                for candidate in _candidates(path, sample, row, config):
+                    name = candidate.name
+                    while name in names:
+                        name = f"{candidate.name} ({len(names)})"
+                    names.put(name, len(names))
+                    yield candidate._replace(name=name, refused=candidate.refused or wrong)
+        if not names:
+            raise _no_picture(config)
+        _check_names(keys, config)
+
+    def expect(self, candidates: Iterable[Candidate]) -> None:
         """Needs no warning."""
 
-    async def content(self, index: int) -> Path | bytes | Failure:
+    async def content(self, candidate: Candidate) -> Path | bytes | Failure:
         """Returns a picture's bytes.
 
         Raises:
             UserError: The tar is shorter than it was.
         """
-        place = self._places[index]
-        if place.size > self._max_bytes:
-            message = f"{place.size:,} bytes; at most {self._max_bytes:,} are allowed"
+        offset, size = candidate.at
+        if size > self._max_bytes:
+            message = f"{size:,} bytes; at most {self._max_bytes:,} are allowed"
             return Failure(reason="too_large", message=message, dropped=True)
-        return await asyncio.to_thread(_bytes_at, place)
+        return await asyncio.to_thread(_bytes_at, candidate.path, offset, size)
 
     async def close(self) -> None:
         """Holds nothing open."""
 
-    def _add(self, path: Path, sample: Sequence[_Member]) -> None:
-        """Adds the pictures of one key, and what was refused there."""
-        row, wrong = _texts(path, sample)
-        self._json_keys |= dict.fromkeys(row)
-        described = self._described(row)
-        for member in sample:
-            if member.refused is None and not member.is_picture:
-                continue
-            name = base = f"{path.name}/{member.name}"
-            while name in self._names:
-                name = f"{base} ({len(self._names)})"
-            self._names.add(name)
-            self._places.append(_Place(path, member.offset, member.size))
-            self.candidates.append(
-                Candidate(
-                    path=path,
-                    caption=described.caption or clean(words_of(member.name)) or "picture",
-                    licence=described.licence,
-                    source=clean(path.resolve().parent.name) or "webdataset",
-                    name=name,
-                    url=row["url"] if isinstance(row.get("url"), str) else None,
-                    similarity=described.similarity,
-                    columns=described.columns,
-                    refused=member.refused or wrong,
-                )
-            )
 
-    def _described(self, row: Mapping[str, Any]) -> Described:
-        """Describes a sample; it need not have every key that the configuration names, see `_check_names`."""
-        config = self._config
-        named = (config.caption_column, config.licence_column, config.similarity_column, *config.keep)
-        columns = find_columns([*row, *(name for name in named if name is not None)], config)
-        described = describe(row, columns, config)
-        return described._replace(caption=row.get(".txt") or described.caption)
+def _candidates(
+    path: Path, sample: Sequence[_Member], row: Mapping[str, Any], config: WebDatasetSource
+) -> Iterator[Candidate]:
+    """Yields the pictures of one key, and what was refused there."""
+    described = _described(row, config)
+    for member in sample:
+        if member.refused is None and not member.is_picture:
+            continue
+        yield Candidate(
+            path=path,
+            caption=described.caption or clean(words_of(member.name)) or "picture",
+            licence=described.licence,
+            source=clean(path.resolve().parent.name) or "webdataset",
+            name=f"{path.name}/{member.name}",
+            url=row["url"] if isinstance(row.get("url"), str) else None,
+            similarity=described.similarity,
+            columns=described.columns,
+            refused=member.refused,
+            at=(member.offset, member.size),
+        )
+
+
+def _described(row: Mapping[str, Any], config: WebDatasetSource) -> Described:
+    """Describes a sample; it need not have every key that the configuration names, see `_check_names`."""
+    named = (config.caption_column, config.licence_column, config.similarity_column, *config.keep)
+    columns = find_columns([*row, *(name for name in named if name is not None)], config)
+    described = describe(row, columns, config)
+    return described._replace(caption=row.get(".txt") or described.caption)
 
 
 def check_webdataset(config: WebDatasetSource) -> None:
@@ -235,7 +232,7 @@ def _texts(path: Path, sample: Sequence[_Member]) -> tuple[dict[str, Any], Failu
         try:
             if member.size > MAX_TEXT_BYTES:
                 raise ValueError(f"more than {MAX_TEXT_BYTES:,} bytes")
-            text = _bytes_at(_Place(path, member.offset, member.size)).decode("utf-8-sig")
+            text = _bytes_at(path, member.offset, member.size).decode("utf-8-sig")
             row |= {".txt": clean(text)} if member.suffix == "txt" else _object(text)
         except ValueError as error:
             message = f"{member.name} cannot be read: {' '.join(str(error).split())[:100]}"
@@ -247,11 +244,11 @@ def _object(text: str) -> dict[str, Any]:
     return {name: value for name, value in json_row(text).items() if name != ".txt"}
 
 
-def _bytes_at(place: _Place) -> bytes:
-    with _damage_named(place.path), place.path.open("rb") as file:
-        file.seek(place.offset)
-        content = file.read(place.size)
-        if len(content) < place.size:
+def _bytes_at(path: Path, offset: int, size: int) -> bytes:
+    with _damage_named(path), path.open("rb") as file:
+        file.seek(offset)
+        content = file.read(size)
+        if len(content) < size:
             raise tarfile.ReadError("unexpected end of data")
         return content
 

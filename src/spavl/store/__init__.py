@@ -5,6 +5,7 @@ from spavl.store.manifest import Counts, Manifest, Usage
 from spavl.store.outcome import Body, Outcome
 from spavl.store.places import Places
 from spavl.store.run import RunDirectory
+from spavl.store.scratch import Scratch
 from spavl.store.shelf import Shelf
 from spavl.store.stage import StageDirectory
 
@@ -17,6 +18,7 @@ __all__ = [
     "Outcome",
     "Places",
     "RunDirectory",
+    "Scratch",
     "Shelf",
     "StageDirectory",
     "UnreadableImage",

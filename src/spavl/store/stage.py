@@ -85,6 +85,17 @@ class StageDirectory:
         """Says whether an item has an outcome."""
         return item in self._lines_found()[0]
 
+    def outcome(self, item: str, kind: type[R]) -> R | Failure | None:
+        """Returns what became of an item, read from its line; None where that is still to be seen."""
+        place = self._lines_found()[0].get(item)
+        for line in _lines_at(self.results_path, [] if place is None else [place]):
+            body = read_body(line)
+            if body["item"] == item:
+                return (
+                    kind.model_validate(body["record"]) if body["record"] else Failure.model_validate(body["failure"])
+                )
+        return None
+
     def append(self, outcomes: Sequence[Outcome], usage: Usage | None = None) -> None:
         """Adds the outcomes of some items, and what they used; they outlive the process once this returns.
 
