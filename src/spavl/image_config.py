@@ -147,6 +147,8 @@ class ImagesConfig(Config):
     """Largest width times height that is decoded; Pillow's own limit is the most."""
     min_side: int = Field(32, ge=1)
     """Shortest side, in pixels."""
+    max_aspect: float | None = Field(20.0, ge=1)
+    """Most times that a side may be as long as the other; of a longer strip the stored copy shows little."""
     stored_side: int = Field(512, ge=32)
     """Longer side of the stored copy, in pixels."""
     duplicate_bits: int = Field(4, ge=0, le=32)

@@ -127,7 +127,7 @@ def test_pictures_beyond_a_leafs_number_are_left_unopened_and_say_why(tmp_path: 
 
 
 def test_a_picture_that_cannot_be_used_gives_its_place_to_the_next_best(tmp_path: Path) -> None:
-    """Captions of falling similarity to `pear`: the first four cannot be used, the fifth is taken, the sixth left."""
+    """Captions of falling similarity to `pear`: the first five cannot be used, the sixth is taken, the seventh left."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     blocks(0).save(folder / "bell.png")
@@ -135,9 +135,10 @@ def test_a_picture_that_cannot_be_used_gives_its_place_to_the_next_best(tmp_path
     Image.new("1", (400, 400)).save(folder / "pear 2 big.png")
     blocks(1, 31).save(folder / "pear 3 very small.png")
     blocks(0, 128).save(folder / "pear 4 copy of bell.bmp")
+    blocks(4).resize((33, 133)).save(folder / "pear 4 is too long.png")
     blocks(2).save(folder / "pear 5 good one to take.png")
     blocks(3).save(folder / "pear 6 good but one too many.png")
-    run = Run(tmp_path / "run", folder, per_leaf=1, max_pixels=100_000)
+    run = Run(tmp_path / "run", folder, per_leaf=1, max_pixels=100_000, max_aspect=4)
     manifest = run.collect()
     assert run.taken() == {"bell.png": "d/c/metal", "pear 5 good one to take.png": "d/c/fruit"}
     assert run.left_out() == {
@@ -145,6 +146,7 @@ def test_a_picture_that_cannot_be_used_gives_its_place_to_the_next_best(tmp_path
         "pear 2 big.png": ("too_large", True),
         "pear 3 very small.png": ("too_small", True),
         "pear 4 copy of bell.bmp": ("duplicate", True),
+        "pear 4 is too long.png": ("too_long", True),
         "pear 6 good but one too many.png": ("no_leaf", True),
     }
     assert run.stage().failures()["pictures/pear 4 copy of bell.bmp"].message == (

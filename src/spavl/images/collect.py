@@ -263,7 +263,7 @@ def _chosen_leaves(taxonomy: Taxonomy, names: Sequence[str]) -> list[Leaf]:
 
 
 def _limits(config: ImagesConfig) -> DecodeLimits:
-    return DecodeLimits(config.max_bytes, config.max_pixels, config.min_side, config.stored_side)
+    return DecodeLimits(**config.model_dump(include=set(DecodeLimits._fields)))
 
 
 def _outcome(item: str, result: ImageRecord | Failure) -> Outcome:

@@ -62,6 +62,8 @@ class DecodeLimits(NamedTuple):
     """Pixels of the shorter side."""
     stored_side: int = 512
     """Pixels of the longer side of the stored copy."""
+    max_aspect: float | None = None
+    """Longer side through the shorter one."""
 
 
 class StoredImage(NamedTuple):
@@ -204,6 +206,10 @@ def _check_size(picture: Image.Image, limits: DecodeLimits) -> None:
         raise UnreadableImage("too_large", f"{width} x {height} pixels; at most {limits.max_pixels:,} are allowed")
     if min(width, height) < limits.min_side:
         raise UnreadableImage("too_small", f"{width} x {height} pixels; each side needs at least {limits.min_side}")
+    if limits.max_aspect is not None and max(width, height) > limits.max_aspect * min(width, height):
+        raise UnreadableImage(
+            "too_long", f"{width} x {height} pixels; a side may be {limits.max_aspect:g} times the other at most"
+        )
 
 
 def _cause(error: Exception) -> str:
