@@ -28,7 +28,8 @@ from benchmarks.build_vs_peers.server import Conditions, running
 from benchmarks.evaluate_vs_peers.systems import PYTHON, SYSTEMS, Job
 from benchmarks.evaluate_vs_peers.works import write_pope, yes_or_no
 
-from spavl.embedded.assembly import mini_vlm_folder
+import spavl
+from spavl.embedded.assembly import CACHE_VARIABLE, mini_vlm_folder
 
 WORKS = ("server", "local")
 QUESTIONS = {"server": 1000, "local": 96}
@@ -36,6 +37,7 @@ QUICK = {"server": 400, "local": 24}
 PART = 4
 """A run of a quarter of the questions says what starting costs."""
 PATIENCE_S = 1800
+SOURCE = Path(spavl.__file__).parents[1]
 
 
 class Measured(NamedTuple):
@@ -108,6 +110,10 @@ def _run(asked: Measured, job: Job, environments: Path) -> Measured:
         return asked._replace(trouble=str(trouble))
     environment = surroundings(python, job.scratch)
     environment |= {"LOCAL_BASE_URL": job.base_url, "LOCAL_API_KEY": "none", "OPENAI_API_KEY": "none"}
+    if (
+        asked.work == "local" and job.weights
+    ):  # assembled once, for all; in a home of its own each of our runs would assemble it again
+        environment |= {CACHE_VARIABLE: str(job.weights.parent), "PYTHONPATH": str(SOURCE)}
     before, started = os.times(), time.monotonic()
     command = system.command(str(python), job)
     try:

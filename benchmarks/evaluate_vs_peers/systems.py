@@ -10,6 +10,8 @@ from typing import NamedTuple
 import yaml
 from inspect_ai.log import read_eval_log
 
+from spavl.models.embedded import DTYPE
+
 HERE = Path(__file__).parent
 CONCURRENCY = 32
 MAX_TOKENS = 16
@@ -98,12 +100,13 @@ def _lmms(python: str, job: Job) -> Sequence[str]:
     }
     (job.scratch / "pope_placeholder.yaml").write_text(yaml.safe_dump(task) + functions)
     served = f"model=m,base_url={job.base_url},api_key=none,num_concurrent={CONCURRENCY}"
-    local = f"pretrained={job.weights},device=cpu,device_map=cpu,dtype=float32"
-    model = ["--model", "openai", "--model_args", served] if job.base_url else ["--model", "llava_hf"]
-    model += [] if job.base_url else ["--model_args", local]
+    local = f"pretrained={job.weights},device=cpu,device_map=cpu,dtype={DTYPE}"
+    name, arguments, batch = ("openai", served, CONCURRENCY) if job.base_url else ("llava_hf", local, 1)
+    model = ["--model", name, "--model_args", arguments, "--batch_size", str(batch)]  # its llava_hf takes one at a time
     output = ["--log_samples", "--output_path", str(job.scratch / "logs")]
-    tasks = ["--tasks", "pope_placeholder", "--include_path", str(job.scratch), "--batch_size", str(CONCURRENCY)]
-    return [python, "-m", "lmms_eval", *model, *tasks, *output]
+    tasks = ["--tasks", "pope_placeholder", "--include_path", str(job.scratch)]
+    start = ["-m", "lmms_eval"] if job.base_url else [str(HERE / "lmms_local.py")]
+    return [python, *start, *model, *tasks, *output]
 
 
 def _lmms_figure(job: Job) -> tuple[float, int]:
@@ -118,6 +121,8 @@ SYSTEMS: Mapping[str, Run] = {
     "inspect, log at the end": Run(
         _inspect(("--no-log-realtime",)), _inspect_figure, "inspect-ai==0.3.285", ("openai",)
     ),
-    "lmms-eval": Run(_lmms, _lmms_figure, "lmms-eval==0.7.3", ("filelock<4",)),
+    "lmms-eval": Run(
+        _lmms, _lmms_figure, "lmms-eval==0.7.3", ("filelock<4", "decord", "efficientnet-lite-pytorch==0.1.0")
+    ),
 }
 PYTHON = sys.executable
