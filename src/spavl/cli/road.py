@@ -117,7 +117,7 @@ def evaluate(  # noqa: PLR0913  # a verb's options
 
 
 def report(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Write the run's report page and summary.json."""
+    """Write the run's report page and summary.json; before anything is trained, of the dataset alone."""
     travel(load_config(config, overrides or ()), PARTS[3:], None, as_json)
 
 
@@ -164,9 +164,9 @@ def _walk(
             result["facts"] = {name: manifests[name].facts for name in ("reward", "train") if name in manifests}
             lines += [line for facts in result["facts"].values() for line in training_lines(facts)]
         if "report" in parts:
-            from spavl.report import write_report
+            from spavl.report import write_dataset_report, write_report
 
-            written = write_report(road.run, config)
+            written = (write_report if "train" in manifests else write_dataset_report)(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
     return result, lines

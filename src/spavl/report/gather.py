@@ -4,7 +4,7 @@ It opens no model and changes nothing in the run.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -106,6 +106,17 @@ class DatasetStatistics(NamedTuple):
     """Split -> preference pairs."""
 
 
+class Built(NamedTuple):
+    """A finished dataset, and how it was made."""
+
+    path: Path
+    config: RunConfig
+    taxonomy: Taxonomy
+    manifests: Mapping[str, Manifest]
+    """Station of the build -> manifest, in the order of the road."""
+    dataset: DatasetStatistics
+
+
 class TrainedOn(NamedTuple):
     """What the model was trained on."""
 
@@ -154,7 +165,7 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
         UserError: A station is not finished.
     """
     extra = [name for name, there in ((OPINIONS, config.labels.others), (REWARD, config.reward)) if there]
-    manifests = {station: _manifest(run, station) for station in ALL_STAGES if station in (*STAGES, *extra)}
+    manifests = _manifests(run, (*STAGES, *extra))
     taxonomy = load_taxonomy(config.taxonomy)
     images = run.shelf("images", ImageRecord)
     facts, log = manifests["train"].facts, run.path / "train" / "metrics.jsonl"
@@ -176,6 +187,18 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
         public=_public(run.path, config),
         lacking=lacking(config),
     )
+
+
+def gather_dataset(run: RunDirectory, config: RunConfig) -> Built:
+    """Reads a run whose dataset is finished.
+
+    Raises:
+        UserError: A station of the build is not finished.
+    """
+    manifests = _manifests(run, (*BUILD_STAGES, *([OPINIONS] if config.labels.others else [])))
+    taxonomy = load_taxonomy(config.taxonomy)
+    dataset = _dataset(run, config, taxonomy, manifests, run.shelf("images", ImageRecord))
+    return Built(run.path, config, taxonomy, manifests, dataset)
 
 
 def _public(run: Path, config: RunConfig) -> EvaluationFigures | None:
@@ -255,6 +278,10 @@ def _evaluation(
         judge=JudgeCard.model_validate(manifests["verdicts"].facts["judge"]),
         examples=choose_examples(samples, answers, verdicts, images, config.seed),
     )
+
+
+def _manifests(run: RunDirectory, stations: Collection[str]) -> dict[str, Manifest]:
+    return {station: _manifest(run, station) for station in ALL_STAGES if station in stations}
 
 
 def _manifest(run: RunDirectory, station: str) -> Manifest:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from spavl.report.beside import Beside
-from spavl.report.gather import ReportData
+from spavl.report.gather import Built, DatasetStatistics, ReportData
 from spavl.report.judging import Judging
 from spavl.report.opinions import Opinions
 from spavl.report.training import Training, tally_training
@@ -26,10 +26,7 @@ def summary(data: ReportData) -> dict[str, Any]:
         },
         "public_benchmarks": data.public and data.public.model_dump(mode="json"),
         "judge": data.evaluation.judge.model_dump(mode="json"),
-        "captions": {leaf: one.model_dump() for leaf, one in data.dataset.source_captions.items()},
-        "leakage": [one.model_dump(mode="json") for one in data.dataset.leakage],
-        "judging": _judging(data.dataset.judging),
-        "opinions": data.dataset.opinions and _opinions(data.dataset.opinions),
+        **_dataset(data.dataset),
         "training": {
             "pairs": data.trained_on.pairs,
             "benign_pairs_left_out": data.trained_on.benign_left_out,
@@ -41,6 +38,30 @@ def summary(data: ReportData) -> dict[str, Any]:
         "seconds": {station: manifest.seconds for station, manifest in data.manifests.items()},
         "versions": versions(data),
         "commits": commits(data),
+    }
+
+
+def dataset_summary(data: Built) -> dict[str, Any]:
+    """Returns the figures of a dataset that nothing is trained on yet, as JSON values."""
+    responders = {one.name: one._asdict() | {"safe": _named(one.safe)} for one in data.dataset.responders}
+    return {
+        "run": data.path.name,
+        "seed": data.config.seed,
+        "counts": {station: manifest.counts.model_dump() for station, manifest in data.manifests.items()},
+        "responders": responders,
+        **_dataset(data.dataset),
+        "seconds": {station: manifest.seconds for station, manifest in data.manifests.items()},
+        "versions": versions(data),
+        "commits": commits(data),
+    }
+
+
+def _dataset(dataset: DatasetStatistics) -> dict[str, Any]:
+    return {
+        "captions": {leaf: one.model_dump() for leaf, one in dataset.source_captions.items()},
+        "leakage": [one.model_dump(mode="json") for one in dataset.leakage],
+        "judging": _judging(dataset.judging),
+        "opinions": dataset.opinions and _opinions(dataset.opinions),
     }
 
 
@@ -96,7 +117,7 @@ def _training(training: Training | None) -> dict[str, Any]:
     }
 
 
-def versions(data: ReportData) -> dict[str, str]:
+def versions(data: ReportData | Built) -> dict[str, str]:
     """Returns package -> version; several, in order of the road, where stations were made with different ones."""
     found: dict[str, dict[str, None]] = {}
     for manifest in data.manifests.values():
@@ -105,7 +126,7 @@ def versions(data: ReportData) -> dict[str, str]:
     return {package: ", ".join(seen) for package, seen in found.items()}
 
 
-def commits(data: ReportData) -> list[dict[str, Any]]:
+def commits(data: ReportData | Built) -> list[dict[str, Any]]:
     """Returns the source commits the stations were made with, in order of the road, and whether each was changed."""
     made: list[dict[str, Any]] = []
     for manifest in data.manifests.values():

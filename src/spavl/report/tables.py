@@ -6,7 +6,7 @@ from typing import NamedTuple
 from spavl.evaluate.results import BeforeAfter, EvaluationResults, Wins
 from spavl.judges.base import JudgeCard
 from spavl.report.beside import Beside
-from spavl.report.gather import ReportData
+from spavl.report.gather import Built, ReportData
 from spavl.report.training import Training
 from spavl.report.wording import (
     TITLES,
@@ -191,7 +191,7 @@ def lengths_table(training: Training) -> Table:
     )
 
 
-def stations_table(data: ReportData) -> Table:
+def stations_table(data: ReportData | Built) -> Table:
     """Returns the counts of every station; items = records + failures + dropped."""
     rows: list[Sequence[Cell]] = []
     for station, manifest in data.manifests.items():
