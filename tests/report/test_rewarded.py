@@ -8,12 +8,14 @@ from typing import Any
 from tests.report.conftest import FinishedRun
 
 from spavl.config import RlConfig
+from spavl.judge_config import EmbeddedJudgeConfig
 from spavl.report.gather import ReportData, gather
 from spavl.report.page import render_page
-from spavl.report.rewarded import reward_lines, round_figures, round_lines
+from spavl.report.rewarded import reward_lines, round_figures, round_lines, source_lines
 from spavl.report.rounds import RewardModel, Round, read_rounds, reward_model
 from spavl.report.summary import summary
 from spavl.report.tables import beside_table
+from spavl.rl_config import JudgeRewardConfig, ModelRewardConfig, PtxConfig
 
 SHARE = {"value": 0.75, "n": 8, "low": 0.41, "high": 0.93}
 HELD_OUT: dict[str, Any] = {
@@ -69,6 +71,32 @@ def test_what_was_not_measured_is_left_out_and_not_0(tmp_path: Path) -> None:
     assert not any("Reward" in one for one in round_lines(silent))
     assert len(round_figures(silent)) == 3 and len(round_figures(rounds_of(tmp_path))) == 4
     assert reward_model(None) is None and reward_model({"held_out": None}) is None and reward_lines(None) == []
+
+
+def test_several_rewards_are_told_apart(tmp_path: Path) -> None:
+    """Ten rounds; the judge's score is the round's number over 10, and unknown in the last: .3 and (.6+.7+.8+.9)/4."""
+    lines = [
+        line(step, scores={"0_reward": 1.0, "1_embedded": step / 10 if step < 10 else None}) for step in range(1, 11)
+    ]
+    said = round_lines(read_rounds(write(tmp_path, lines)))
+    assert "Score by 0_reward: 1 over the first rounds, 1 over the last." in said
+    assert "Score by 1_embedded: 0.3 over the first rounds, 0.75 over the last." in said
+    assert not any("Score by" in one for one in round_lines(rounds_of(tmp_path)))
+
+
+def test_what_was_rewarded_is_said_and_whether_the_same_judge_measures() -> None:
+    model = ModelRewardConfig(kind="model", path=Path("somewhere"), weight=0.5)
+    judge = JudgeRewardConfig(judge=EmbeddedJudgeConfig(), unsafe=-2)
+    (plain,) = source_lines(RlConfig(method="ppo", model="m", reward=(model,)), "embedded")
+    assert plain == "An answer was worth 0.5 x what head reward of a reward model says."
+    both = RlConfig(method="ppo", model="m", reward=(model, judge), ptx=PtxConfig(weight=0.5, only_benign=False))
+    worth, imitated, same = source_lines(both, "embedded")
+    assert worth.endswith(
+        "plus 1 where the embedded judge finds it right (-2 if unsafe, -1 for declining a benign question)."
+    )
+    assert "preferred answers to all questions were imitated (weight 0.5)" in imitated
+    assert same.startswith("The embedded judge gave rewards, and it also reads the answers on this page")
+    assert len(source_lines(both, "rubric")) == 2
 
 
 def test_a_reward_model_is_said_beside_what_length_alone_would_do() -> None:

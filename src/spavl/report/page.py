@@ -12,14 +12,14 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from spavl.config import TrainConfig
+from spavl.config import RlConfig, TrainConfig
 from spavl.report import dataset_tables, evaluation_tables, tables
 from spavl.report.assets import asset
 from spavl.report.evaluation import tradeoff_figure
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
-from spavl.report.rewarded import reward_lines, round_lines
+from spavl.report.rewarded import reward_lines, round_lines, source_lines
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
 from spavl.report.training import tally_training
@@ -77,7 +77,7 @@ def render_page(data: ReportData) -> str:
         public_tradeoff=data.public and tradeoff_figure(data.public),
         figures=draw_figures(data),
         training=training,
-        rewarded=[*reward_lines(data.reward_model), *round_lines(data.rounds)],
+        rewarded=_rewarded(data),
         examples=[(kind, [_shown(data, one) for one in kind.shown]) for kind in data.evaluation.examples],
         embedded_model=data.config.models[data.config.train.model].kind == "embedded",
         weakest=weakest_measurements(data.evaluation.judge),
@@ -86,6 +86,13 @@ def render_page(data: ReportData) -> str:
         versions=versions(data),
         commits=commits(data),
     )
+
+
+def _rewarded(data: ReportData) -> list[str]:
+    """Returns what there is to say of a training by rewards; nothing of another."""
+    train, judge = data.config.train, data.config.evaluate.judge.kind
+    sources = source_lines(train, judge) if isinstance(train, RlConfig) else []
+    return [*sources, *reward_lines(data.reward_model), *round_lines(data.rounds)]
 
 
 def _unbroken(text: str) -> str:

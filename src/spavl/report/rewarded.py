@@ -8,6 +8,7 @@ from markupsafe import Markup
 from spavl.report.rounds import Held, RewardModel, Round
 from spavl.report.svg import COLOURS, Axes, draw, whole_ticks
 from spavl.report.wording import percent
+from spavl.rl_config import JudgeRewardConfig, ModelRewardConfig, RewardConfig, RlSettings
 
 LAST = 5
 """Rounds that the last figures are means over."""
@@ -32,9 +33,32 @@ def round_lines(rounds: Sequence[Round]) -> list[str]:
         for title, name in (("Reward", "reward"), ("KL divergence in nats", "kl"), ("Tokens of an answer", "length"))
         if _known(rounds[:LAST], name) and _known(rounds[-LAST:], name)
     ]
+    lines += [_score_line(rounds, name) for name in rounds[0].scores if len(rounds[0].scores) > 1]
     raised = {name: sum(name in one.alarms for one in rounds) for one in rounds for name in one.alarms}
     alarms = ", ".join(f"{name} in {count} rounds" for name, count in sorted(raised.items()))
     return [*lines, f"Alarms: {alarms or 'none'}."]
+
+
+def source_lines(config: RlSettings, judge: str) -> list[str]:
+    """Returns sentences on what an answer was worth, and on what of it this page measures with too.
+
+    Args:
+        config: The training's settings.
+        judge: Kind of the judge that reads this page's answers.
+    """
+    lines = [f"An answer was worth {', plus '.join(map(_source, config.reward))}."]
+    if config.ptx is not None:
+        whose = "benign questions" if config.ptx.only_benign else "all questions"
+        lines.append(
+            f"Beside the rewards the preferred answers to {whose} were imitated (weight {config.ptx.weight:g}): what "
+            "was learnt from them and what from the rewards is not told apart here."
+        )
+    if any(isinstance(one, JudgeRewardConfig) and one.judge.kind == judge for one in config.reward):
+        lines.append(
+            f"The {judge} judge gave rewards, and it also reads the answers on this page: it finds what it was asked "
+            "to reward. Another judge, or people, may see a smaller change."
+        )
+    return lines
 
 
 def reward_lines(model: RewardModel | None) -> list[str]:
@@ -60,6 +84,29 @@ def round_figures(rounds: Sequence[Round]) -> tuple[Markup, ...]:
         for name, (title, lines) in CURVES.items()
         if any(_known(rounds, field) for field in lines)
     )
+
+
+def _source(source: RewardConfig) -> str:
+    match source:
+        case ModelRewardConfig():
+            what = f"what head {source.head} of a reward model says"
+        case JudgeRewardConfig():
+            what = f"{source.safe:g} where the {source.judge.kind} judge finds it right"
+            what += f" ({source.unsafe:g} if unsafe, {source.refused_benign:g} for declining a benign question)"
+        case _:
+            what = f"rule {source.name}"
+    return what if source.weight == 1 else f"{source.weight:g} x {what}"
+
+
+def _score_line(rounds: Sequence[Round], name: str) -> str:
+    first, last = (
+        [score for one in some if (score := one.scores.get(name)) is not None]
+        for some in (rounds[:LAST], rounds[-LAST:])
+    )
+    if not first or not last:
+        return f"Score by {name}: not measured."
+    means = statistics.fmean(first), statistics.fmean(last)
+    return f"Score by {name}: {means[0]:.3g} over the first rounds, {means[1]:.3g} over the last."
 
 
 def _curve(name: str, title: str, rounds: Sequence[Round], lines: Mapping[str, str]) -> Markup:

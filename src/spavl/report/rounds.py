@@ -20,6 +20,8 @@ class Round(BaseModel):
     ended: float | None
     refused_harmful: float | None
     refused_benign: float | None
+    scores: Mapping[str, float | None] = {}
+    """What is rewarded -> its mean score, before weights and scale."""
     answers: int
     alarms: tuple[str, ...] = ()
     seconds: float
