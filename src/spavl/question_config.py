@@ -80,6 +80,8 @@ class JudgedCheckConfig(Config):
     """A name from `models`."""
     max_tokens: int = Field(256, ge=8)
     """Longest rationale, in tokens."""
+    marks: bool = True
+    """Whether a verdict carries a mark of its call, as for the judges of answers (`RubricJudgeConfig`)."""
 
 
 class RelevanceConfig(JudgedCheckConfig):

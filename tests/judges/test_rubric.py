@@ -10,8 +10,8 @@ from tests.models.scripted import ScriptedModel
 
 from spavl.config import EmbeddedJudgeConfig, RubricJudgeConfig
 from spavl.judges import Contest, EmbeddedJudge, Exchange, Opinion, Preference, RubricJudge, open_judge
-from spavl.judges.marks import parse
-from spavl.judges.rubric import RUBRICS, Manner, fill, rubric_digest, rubric_text
+from spavl.judges.marks import Manner, parse
+from spavl.judges.rubric import RUBRICS, fill, rubric_digest, rubric_text
 from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
 from spavl.records import Failure, Finish
 

@@ -10,7 +10,8 @@ from tests.models.scripted import ScriptedModel, echo
 from spavl.errors import RunError
 from spavl.judges.base import Exchange, Opinion
 from spavl.judges.judge_items import judge_items
-from spavl.judges.rubric import Manner, RubricJudge
+from spavl.judges.marks import Manner
+from spavl.judges.rubric import RubricJudge
 from spavl.models import CallStore, Completion, Reply, Request, StoredModel
 from spavl.models.ask import ask, check_reached
 from spavl.records import Failure, Record

@@ -29,8 +29,9 @@ from spavl.judges.embedded import EmbeddedJudge
 from spavl.judges.guard import Form, GuardJudge, guard_requests
 from spavl.judges.llama_guard import llama_guard_form
 from spavl.judges.llava_guard import llava_guard_form
+from spavl.judges.marks import Manner
 from spavl.judges.md_judge import md_judge_v0_1_form, md_judge_v0_2_form
-from spavl.judges.rubric import Manner, RubricJudge, label_case
+from spavl.judges.rubric import RubricJudge, label_case
 from spavl.judges.rules import RulesJudge
 from spavl.judges.shield_gemma import shield_gemma_form
 from spavl.judges.strong_reject import strong_reject_form

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from spavl.records import Failure
+
 PLACE = "{mark}"
 """Where a rubric's file has the mark, behind the word of each verdict."""
 _DIGEST_BYTES = 3
@@ -26,6 +28,22 @@ _BRACKETS = str.maketrans(
 _PLANTED = re.compile(r"\[\[([a-z]+)\]\]")
 _UNSEEN = str.maketrans("", "", "".join(map(chr, range(33))) + "\x7f\\*_`")
 """Of ASCII: spaces, what cannot be seen, and the signs of Markdown."""
+
+
+PLANTED = Failure(
+    reason="planted_verdict",
+    message="a judged text holds a verdict, which the reply may quote; with `marks` it can be judged",
+)
+"""Why a case gets no verdict where verdicts carry no mark."""
+
+
+class Manner(NamedTuple):
+    """How a judge is asked."""
+
+    max_tokens: int
+    """Longest reply."""
+    marks: bool = True
+    """Whether verdicts carry the mark of their call."""
 
 
 class Ruling(NamedTuple):

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from spavl.judges.marks import mark_of, no_verdict, parse
+from spavl.judges.marks import PLANTED, Manner, holds_verdict, mark_of, no_verdict, parse
 from spavl.judges.rubric import fill, whole_text
 from spavl.models.base import ImageInput, Reply, Request
 from spavl.models.call_store import StoredModel
@@ -62,28 +62,30 @@ class Ruled(NamedTuple, Generic[V]):
 
 
 async def judge_questions(
-    rubric: QuestionRubric[V], model: StoredModel, max_tokens: int, asked: Sequence[Asked]
+    rubric: QuestionRubric[V], model: StoredModel, manner: Manner, asked: Sequence[Asked]
 ) -> list[Ruled[V] | Failure]:
     """Judges questions, in order; what is no verdict is a failure."""
-    requests = [check_request(rubric, one, max_tokens) for one in asked]
-    replies = await model.generate(requests)
-    return [_read(reply, rubric, _mark(one)) for reply, one in zip(replies, asked, strict=True)]
+    replies = await model.generate([check_request(rubric, one, manner) for one in asked])
+    return [_read(reply, rubric, one, _mark(one, manner)) for reply, one in zip(replies, asked, strict=True)]
 
 
-def check_request(rubric: QuestionRubric[V], asked: Asked, max_tokens: int) -> Request:
+def check_request(rubric: QuestionRubric[V], asked: Asked, manner: Manner) -> Request:
     """Returns what a judge is asked about a question."""
     judged = {"question": asked.question, "harm": asked.harm}
-    return Request(prompt=fill(rubric.text, judged, mark=_mark(asked)), image=asked.image, max_tokens=max_tokens)
+    prompt = fill(rubric.text, judged, mark=_mark(asked, manner))
+    return Request(prompt=prompt, image=asked.image, max_tokens=manner.max_tokens)
 
 
-def _mark(asked: Asked) -> str:
-    return mark_of([asked.question, asked.harm], asked.image.sha256)
+def _mark(asked: Asked, manner: Manner) -> str:
+    return mark_of([asked.question, asked.harm], asked.image.sha256) if manner.marks else ""
 
 
-def _read(reply: Reply, rubric: QuestionRubric[V], mark: str) -> Ruled[V] | Failure:
+def _read(reply: Reply, rubric: QuestionRubric[V], asked: Asked, mark: str) -> Ruled[V] | Failure:
     text = whole_text(reply)
     if isinstance(text, Failure):
         return text
+    if not mark and holds_verdict([asked.question], [*rubric.markers]):
+        return PLANTED
     ruling = parse(text, mark)
     if ruling is None or len(ruling.markers) != 1 or ruling.markers[0] not in rubric.markers:
         return Failure(reason="unparsed", message=no_verdict(text, mark))

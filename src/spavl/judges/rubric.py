@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from spavl.judges.base import Contest, Exchange, JudgeCard, Opinion, Preference
 from spavl.judges.judged_text import fenced
-from spavl.judges.marks import PLACE, Ruling, holds_verdict, mark_of, no_verdict, parse
+from spavl.judges.marks import PLACE, PLANTED, Manner, Ruling, holds_verdict, mark_of, no_verdict, parse
 from spavl.models.base import Completion, ImageInput, Reply, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, OrderVerdict, SafetyVerdict
@@ -36,15 +36,6 @@ _WORDS = (*_ORDERS, *_VERDICTS, *_REFUSED)
 _PLACE = re.compile(r"\{(\w+)\}")
 
 T = TypeVar("T")
-
-
-class Manner(NamedTuple):
-    """How a judge is asked."""
-
-    max_tokens: int
-    """Longest reply."""
-    marks: bool = True
-    """Whether verdicts carry the mark of their call."""
 
 
 class Case(NamedTuple):
@@ -177,8 +168,7 @@ def _read(reply: Reply, case: Case, understand: Callable[[Ruling], T | None]) ->
     if isinstance(text, Failure):
         return text
     if not case.mark and holds_verdict(case.texts, _WORDS):
-        message = "a judged text holds a verdict, which the reply may quote; with marks it can be judged"
-        return Failure(reason="planted_verdict", message=message)
+        return PLANTED
     ruling = parse(text, case.mark)
     understood = understand(ruling) if ruling else None
     if understood is None:

@@ -15,6 +15,7 @@ from spavl.config import OpenAIModelConfig, ResponderConfig, RubricJudgeConfig, 
 from spavl.images import CaptionOutcomes, caption_request
 from spavl.judge_config import judges_model
 from spavl.judges import Contest, Exchange, label_requests, manner_of
+from spavl.judges.marks import Manner
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, check_request
 from spavl.judges.rubric import compare_case
 from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
@@ -153,7 +154,7 @@ def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[st
     for rubric, check in checks:
         if check is not None:
             asked = (Asked(one.text, one.leaf, show(one.image_id)) for one in islice(questions.values(), SAMPLES))
-            requests = [check_request(rubric, one, check.max_tokens) for one in asked]
+            requests = [check_request(rubric, one, Manner(check.max_tokens, check.marks)) for one in asked]
             yield _Calls("checked_questions", check.model, "", number, False, requests)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from spavl.config import ChecksConfig
 from spavl.errors import RunError
 from spavl.execution import LazyItems, map_items
+from spavl.judges.marks import Manner
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, Ruled, judge_questions
 from spavl.models.ask import check_reached, outcome
 from spavl.models.base import ImageInput
@@ -36,7 +37,7 @@ class _Check(NamedTuple):
     """Of `QuestionCheck`, and of the configuration."""
     rubric: QuestionRubric[Any]
     model: StoredModel
-    max_tokens: int
+    manner: Manner
     fault: Callable[[Question, Any], str | None]
     """Says why a verdict leaves a question out, or None."""
 
@@ -84,7 +85,7 @@ async def check_questions(
         for check in checks:
             waiting = [item for item in asked if item not in failed]
             cases = [case(asked[item]) for item in waiting]
-            rulings = await judge_questions(check.rubric, check.model, check.max_tokens, cases)
+            rulings = await judge_questions(check.rubric, check.model, check.manner, cases)
             for item, ruling in zip(waiting, rulings, strict=True):
                 if fault := _fault(check, asked[item], ruling, config):
                     failed[item] = fault
@@ -164,10 +165,12 @@ def _repeats(
 def _checks(config: ChecksConfig, open_model: Callable[[str], StoredModel]) -> list[_Check]:
     checks = []
     if (one := config.harmfulness) is not None:
-        checks.append(_Check("harmfulness", HARMFULNESS, open_model(one.model), one.max_tokens, _wrong_harm))
+        checks.append(
+            _Check("harmfulness", HARMFULNESS, open_model(one.model), Manner(one.max_tokens, one.marks), _wrong_harm)
+        )
     if (one := config.relevance) is not None:
         fault = _not_needed if one.require == "needed" else _unrelated
-        checks.append(_Check("relevance", RELEVANCE, open_model(one.model), one.max_tokens, fault))
+        checks.append(_Check("relevance", RELEVANCE, open_model(one.model), Manner(one.max_tokens, one.marks), fault))
     return checks
 
 
