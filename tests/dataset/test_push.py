@@ -21,6 +21,7 @@ from spavl.errors import UserError
 KEY = "placeholder-key"
 """What the stand-in takes."""
 WORDS = "another-placeholder-that-is-wrong"
+KNOWN = "meta_files/image_info/meta.json"
 
 
 class Hub(NamedTuple):
@@ -58,7 +59,7 @@ def broken_hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def dataset(folder: Path, *, splits: tuple[str, ...] = ("train", "validation"), licence: str | None = "CC0") -> Path:
-    """Writes a finished dataset of two rows a split."""
+    """Writes a finished dataset of two rows a split, and says something of the pictures of validation."""
     for split in splits:
         rows = [
             trl_row(images=[{"bytes": encoded(scene(number)), "path": None}], licence=licence) for number in range(2)
@@ -66,6 +67,9 @@ def dataset(folder: Path, *, splits: tuple[str, ...] = ("train", "validation"), 
         path = folder / "data" / f"{split}-00000-of-00001.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows), path)
+    if "validation" in splits:
+        (folder / KNOWN).parent.mkdir(parents=True)
+        (folder / KNOWN).write_text('[{"image": "1.png"}]')
     (folder / "README.md").write_text("# Placeholder card\n")
     write_croissant(folder, "placeholder", "two rows a split", [licence or "unknown"])
     return folder
@@ -85,20 +89,21 @@ def pushed(*arguments: str, hub: Hub | None = None, key: str = KEY) -> "subproce
 
 
 def test_a_dataset_arrives_whole_and_what_a_new_push_lacks_goes(tmp_path: Path, hub: Hub) -> None:
-    """The second push has no validation split; the file of the first one is deleted in the same commit."""
+    """The second push has no validation split; the files of the first one are deleted in the same commit."""
     folder = dataset(tmp_path / "data")
     (folder / "notes.txt").write_text("not part of it")
     options = ("me/placeholder", "--private", "--token-env", "MY_KEY", "--json")
     done = pushed(str(folder), *options, hub=hub)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    names = ["README.md", "croissant.json", *(f"data/{one}-00000-of-00001.parquet" for one in ("train", "validation"))]
+    tables = [f"data/{one}-00000-of-00001.parquet" for one in ("train", "validation")]
+    names = ["README.md", "croissant.json", *tables, KNOWN]
     assert list(said["files"]) == names and said["rows"] == 4 and said["pushed"] is True
     assert hub.files("me/placeholder") == {name: (folder / name).read_bytes() for name in names}
     fewer = dataset(tmp_path / "fewer", splits=("train",))
     done = pushed(str(fewer), *options, hub=hub)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["deleted"] == [names[3]]
+    assert json.loads(done.stdout)["deleted"] == [tables[1], KNOWN]
     assert sorted(hub.files("me/placeholder")) == names[:3]
     commits = [path for method, path in hub.requests() if "/commit/" in path]
     assert commits == 2 * ["/api/datasets/me/placeholder/commit/main"]
@@ -135,6 +140,7 @@ def test_rows_of_unknown_licence_are_sent_only_where_that_is_asked_for(tmp_path:
         ("edited", "data/train-00000-of-00001.parquet was changed"),
         ("gone", "data/validation-00000-of-00001.parquet is gone"),
         ("added", "data/extra.parquet is not part of it"),
+        ("known", "meta_files/image_info/meta.json was changed"),
         ("torn", "croissant.json is damaged"),
         ("cardless", "holds no finished dataset"),
     ],
@@ -148,6 +154,8 @@ def test_a_dataset_that_is_not_what_was_finished_is_refused(tmp_path: Path, chan
         validation.unlink()
     if change == "added":
         (folder / "data/extra.parquet").write_bytes(train.read_bytes())
+    if change == "known":
+        (folder / KNOWN).write_text("[]")
     if change == "torn":
         (folder / "croissant.json").write_text("{")
     if change == "cardless":

@@ -11,6 +11,7 @@ import pytest
 from tests.pipeline.served_build import CAPTIONS, BuildServer, build_config, draw_pictures, full_config, run_build
 
 from spavl.config import RunConfig
+from spavl.dataset.push import prepare
 from spavl.errors import RunError
 from spavl.judges import rubric
 from spavl.models import CallStore, Replay
@@ -209,6 +210,12 @@ def test_a_server_that_moved_is_paid_nothing_where_its_identity_stayed(built: Ru
         nameless = {name: one.model_copy(update={"identity": "new"}) for name, one in models.items() if name != "mini"}
         run_build(built.model_copy(update={"models": models | nameless, "run": built.run.with_name("third")}))
         assert len(moved.asked) > 50
+
+
+def test_a_built_dataset_can_be_published_with_what_is_known_of_its_pictures(built: RunConfig) -> None:
+    upload = prepare(built.run)
+    assert "meta_files/image_info/meta.json" in upload.files
+    assert upload.rows > 0
 
 
 def test_no_stage_names_a_model_by_an_address_that_may_change(built: RunConfig) -> None:

@@ -1,8 +1,9 @@
 """Publishing: a finished dataset's folder becomes a dataset repository on the hub, in one commit.
 
 Before anything is sent, every file is compared with the digests that the dataset was finished with, and the rows with
-no known licence are counted. What is sent is the card, the Croissant file and the Parquet files, nothing else; Parquet
-files of an earlier push that are no longer there go in the same commit, though the repository's history keeps them.
+no known licence are counted. What is sent is the card, the Croissant file, the Parquet files and what is known of the
+pictures (`meta_files/`), nothing else; such files of an earlier push that are no longer there go in the same commit,
+though the repository's history keeps them.
 The hub's own client does the talking: `HF_ENDPOINT` names another hub, and `HF_HUB_DISABLE_XET=1` sends large files by
 plain HTTP instead of its xet protocol.
 """
@@ -24,6 +25,7 @@ from spavl.errors import RunError, UserError
 from spavl.store.manifest import hash_file, read_manifest
 
 CARD_FILES = ("README.md", "croissant.json")
+META_FILES = "meta_files"
 LICENCE = "licence"
 UNSAID = frozenset({"", "?", "unknown"})
 TOKEN_ENV = "HF_TOKEN"
@@ -74,9 +76,10 @@ def prepare(folder: Path) -> Upload:
         )
     if (place / "identity.json").exists() and read_manifest(place) is None:
         raise UserError(f"{place} is not finished. Run `spavl build` first.")
-    _check_digests(place, tables)
+    data = [*tables, *sorted(place.glob(f"{META_FILES}/**/*.json"))]
+    _check_digests(place, data)
     counts = [_licences(path) for path in tables]
-    paths = [*(place / name for name in CARD_FILES), *tables]
+    paths = [*(place / name for name in CARD_FILES), *data]
     return Upload(
         place,
         {path.relative_to(place).as_posix(): path.stat().st_size for path in paths},
@@ -130,13 +133,13 @@ def push(upload: Upload, repository: str, *, private: bool, token_env: str | Non
     return Pushed(f"{api.endpoint}/datasets/{repository}", commit.oid, tuple(stale))
 
 
-def _check_digests(folder: Path, tables: Sequence[Path]) -> None:
+def _check_digests(folder: Path, files: Sequence[Path]) -> None:
     try:
         listed = json.loads((folder / "croissant.json").read_bytes())["distribution"]
         known = {one["contentUrl"]: one["sha256"] for one in listed}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / 'croissant.json'} is damaged. {AGAIN}.") from error
-    found = {path.relative_to(folder).as_posix(): path for path in tables}
+    found = {path.relative_to(folder).as_posix(): path for path in files}
     for name in sorted({*known, *found}):
         if name not in found or name not in known or hash_file(found[name]) != known[name]:
             why = "is gone" if name not in found else "is not part of it" if name not in known else "was changed"
@@ -157,7 +160,8 @@ def _licences(path: Path) -> tuple[int, int]:
 
 
 def _stale(there: Sequence[str], upload: Upload) -> list[str]:
-    return sorted(name for name in there if name.endswith(".parquet") and name not in upload.files)
+    ours = (name for name in there if name.endswith(".parquet") or name.startswith(f"{META_FILES}/"))
+    return sorted(name for name in ours if name not in upload.files)
 
 
 def _refused(error: HfHubHTTPError, repository: str, token: str | None) -> UserError | RunError:
