@@ -163,19 +163,23 @@ def _names(folder: Path, inside: Path) -> list[bytes]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                path = folder / entry.name
-                if entry.is_symlink() and not _resolved(path).is_relative_to(inside):
-                    raise UserError(
-                        f"images.source.path: {path} is a link that leads out of the folder. "
-                        "Put the file itself there, or remove the link."
-                    )
+                name = os.fsencode(entry.name)
                 if entry.is_dir(follow_symlinks=False):
-                    names.append(os.fsencode(entry.name) + b"/")
-                elif not path.is_dir():
-                    names.append(os.fsencode(entry.name))
+                    names.append(name + b"/")
+                elif not entry.is_symlink() or not _leads_to_folder(folder / entry.name, inside):
+                    names.append(name)
     except OSError as error:
         raise UserError(f"images.source.path: {error.filename} cannot be read: {error.strerror}.") from error
     return sorted(names, reverse=True)
+
+
+def _leads_to_folder(link: Path, inside: Path) -> bool:
+    if not _resolved(link).is_relative_to(inside):
+        raise UserError(
+            f"images.source.path: {link} is a link that leads out of the folder. "
+            "Put the file itself there, or remove the link."
+        )
+    return link.is_dir()
 
 
 def _resolved(path: Path) -> Path:
