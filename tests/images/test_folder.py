@@ -152,18 +152,6 @@ def test_folders_and_files_stand_in_the_order_of_whole_paths(tmp_path: Path) -> 
     assert [name for name, *_ in listed(tmp_path / "pictures")] == names
 
 
-def test_a_folder_of_many_levels_is_read_to_the_bottom(tmp_path: Path) -> None:
-    """Deeper than Python's stack of calls, as far as a path may be long."""
-    folder = tmp_path
-    for _ in range(1200):
-        folder /= "d"
-        folder.mkdir()
-    (folder / "a.png").write_bytes(b"")
-    assert [name for name, *_ in listed(tmp_path)] == ["d/" * 1200 + "a.png"]
-    (folder / "a.png").unlink()
-    os.removedirs(folder)  # what clears up after tests cannot go so deep
-
-
 def test_metadata_cannot_name_what_lies_behind_a_linked_folder(pictures: Path) -> None:
     (pictures / "again").symlink_to(pictures / "sub")
     (pictures / "metadata.jsonl").write_text('{"file_name": "again/deep/red-apple_01.webp", "text": "x"}\n')
