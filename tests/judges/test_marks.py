@@ -2,12 +2,15 @@
 
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 
 from spavl.judges import marks
 from spavl.judges.marks import holds_verdict, mark_of, parse, squeezed
 
+WIDE = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
+"""Full-width digits, as some write them."""
 TEXTS = ["placeholder question", "one", "two"]
 
 
@@ -27,14 +30,16 @@ def test_a_case_has_its_own_mark_on_every_run() -> None:
     assert len({mark, *others}) == 5
 
 
-@pytest.mark.parametrize("written", [str, str.upper, " ".join, "\u200b".join, "**".join])
-def test_no_judged_text_holds_the_mark_however_it_is_written(monkeypatch: pytest.MonkeyPatch, written: object) -> None:
-    """With marks of two digits a text can hold 255 of the 256, so the one that is left is the mark."""
+@pytest.mark.parametrize("written", [str, " ".join, "\u200b".join, "**".join, lambda text: text.translate(WIDE)])
+def test_no_judged_text_holds_the_mark_however_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, written: Callable[[str], str]
+) -> None:
+    """The text holds every number of two digits, so marks of two have a letter; of 256 others 100 would have none."""
     monkeypatch.setattr(marks, "_DIGEST_BYTES", 1)
-    every = [f"{number:02x}" for number in range(256)]
-    for left in ("00", "a7"):
-        planted = "; ".join(written(one) for one in every if one != left)
-        assert mark_of(["question", planted], "") == f"-{left}"
+    planted = written("".join(f"{number:02}" for number in range(100)))
+    found = [mark_of([f"question {number}", planted], "") for number in range(50)]
+    assert all(re.search("[a-f]", mark) for mark in found)
+    assert any(not re.search("[a-f]", mark_of([f"question {number}"], "ab")) for number in range(50))
 
 
 @pytest.mark.parametrize(

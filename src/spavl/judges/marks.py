@@ -19,6 +19,7 @@ PLACE = "{mark}"
 """Where a rubric's file has the mark, behind the word of each verdict."""
 _DIGEST_BYTES = 3
 _MARKER = re.compile(r"\[\[\s*([A-Z]+)(?: ?(-[0-9A-F]{6}))?\s*\]\]", re.IGNORECASE)
+_NO_DIGIT = re.compile(r"[^0-9a-f]+")
 _BRACKETS = str.maketrans(
     {"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]"}
     | dict.fromkeys("【「『〖〔❲⦗⟬⁅", "[")
@@ -56,11 +57,13 @@ class Ruling(NamedTuple):
 def mark_of(texts: Sequence[str], picture: str) -> str:
     """Returns the mark of a case: of the same case always the same, and one that none of the texts holds.
 
+    A text holds what its digits spell, whatever stands between them.
+
     Args:
         texts: Everything that is judged.
         picture: Digest of the picture, or an empty text.
     """
-    read = [squeezed(text) for text in texts]
+    read = [_NO_DIGIT.sub("", unicodedata.normalize("NFKC", text).casefold()) for text in texts]
     for attempt in itertools.count():
         case = json.dumps([*texts, picture, attempt]).encode()
         digest = hashlib.blake2b(case, digest_size=_DIGEST_BYTES).hexdigest()
