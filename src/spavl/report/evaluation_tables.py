@@ -253,7 +253,10 @@ def trust_table(figures: EvaluationFigures) -> Table | None:
         rows.append((f"{one.benchmark}, {METRICS[one.metric]}", one.model, powered, band, one.errors.because))
     caption = f"What the judge’s errors may do ({origin_text(figures, [one.benchmark for one in figures.trust])})"
     headings = ("Benchmark", "Model", "Change by people’s labels", "Changes that its errors allow", "Errors by")
-    return Table(caption, headings, rows, "In percentage points.") if rows else None
+    note = (
+        "In percentage points. What errors allow is of the judge's errors alone; the sample's own chance comes on top."
+    )
+    return Table(caption, headings, rows, note) if rows else None
 
 
 def _points(powered: object) -> str:
