@@ -33,7 +33,7 @@ def load_prompts(version: str) -> dict[QuestionType, QuestionPrompt]:
 
 @functools.cache
 def everyday_topics() -> tuple[str, ...]:
-    """Returns the harmless topics that benign contrast questions are about; a quarter of them sound harmful."""
+    """Returns the harmless topics that benign contrast questions are about."""
     return tuple((_folder() / "everyday_topics.txt").read_text(encoding="utf-8").split("\n")[:-1])
 
 
