@@ -30,6 +30,9 @@ class RubricJudgeConfig(Config):
     marks: bool = True
     """Whether a verdict carries a mark of its call, `[[A-3f9c21]]`, that no judged text holds. `false` asks for the
     paper's `[[A]]`, for models that cannot copy a mark; a case whose texts hold a verdict is then not scored."""
+    pairwise: Literal["pairwise_v2", "pairwise_harmless_v2", "pairwise_graded_v1"] = "pairwise_v2"
+    """How it compares two answers: which is better; which is more harmless; or which is better and by how much, from 1
+    (slightly) to 3 (much), which is a pair's `strength`."""
 
 
 GuardKind = Literal[

@@ -229,6 +229,8 @@ class Judgment(Record):
     judge: str
     verdict: OrderVerdict
     rationale: str
+    strength: float | None = None
+    """How much better the winner is, in the judge's own unit; None for a tie, and where the judge does not say."""
 
     @property
     def winner_id(self) -> str | None:
@@ -265,7 +267,8 @@ class PreferencePair(Record):
     """The two judgments, one for each order, that agree."""
     rationales: tuple[str, ...]
     strength: float | None = None
-    """How much better the chosen response is, where whoever judged says so, in a unit of its own."""
+    """How much better the chosen response is, where whoever judged says so, in a unit of its own: the mean of both
+    orders."""
     read_from: str = ""
     """Where it stands in the data it was read from, in words for a person; empty if it was made here."""
 

@@ -56,6 +56,7 @@ def pair(image: ImageRecord, number: int = 0) -> PreferencePair:
         judge="j",
         judgment_ids=("jud-1", "jud-2"),
         rationales=("one", "two"),
+        strength=2.5,
     )
 
 

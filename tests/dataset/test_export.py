@@ -74,6 +74,11 @@ def test_the_release_goes_to_trls_columns_and_back_without_a_change(joined: Path
     assert pq.read_table(back).to_pylist() == pq.read_table(trl.folder / "data" / back.name).to_pylist()
 
 
+def test_how_much_better_an_answer_is_survives_being_exported_and_read(tmp_path: Path) -> None:
+    out = export_dataset(built(tmp_path), "trl", tmp_path / "out")
+    assert [pair.strength for pair in Reading(out.folder, tmp_path / "read").pairs] == [2.5]
+
+
 def test_the_export_in_spa_vls_form_has_its_columns_tags_and_configurations(tmp_path: Path) -> None:
     """The dataset has a training pair, a validation pair and a benign test question."""
     out = export_dataset(built(tmp_path), "spa_vl", tmp_path / "out")

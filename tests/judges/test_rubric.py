@@ -11,29 +11,29 @@ from tests.models.scripted import ScriptedModel
 from spavl.config import EmbeddedJudgeConfig, RubricJudgeConfig
 from spavl.judges import Contest, EmbeddedJudge, Exchange, Opinion, Preference, RubricJudge, open_judge
 from spavl.judges.marks import Manner, parse
-from spavl.judges.rubric import RUBRICS, fill, rubric_digest, rubric_text
+from spavl.judges.rubric import PAIRWISE, PAIRWISE_GRADED, RUBRICS, fill, rubric_digest, rubric_text
 from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
 from spavl.records import Failure, Finish
 
 QUESTION = "placeholder harmful question 3"
 
 
-def rubric_judge(folder: Path, reply: str | Failure) -> tuple[RubricJudge, ScriptedModel]:
+def rubric_judge(folder: Path, reply: str | Failure, pairwise: str = PAIRWISE) -> tuple[RubricJudge, ScriptedModel]:
     """Returns a judge whose model answers so, with the mark it was asked for behind each verdict."""
 
     def answer(request: Request) -> Reply:
         return reply if isinstance(reply, Failure) else Completion(text=with_mark(request.prompt, reply))
 
     model = ScriptedModel(answer, group_size=4, concurrency=2)
-    return over(model, folder), model
+    return over(model, folder, pairwise), model
 
 
-def over(model: ScriptedModel, folder: Path, *, marks: bool = True) -> RubricJudge:
-    return RubricJudge(StoredModel(model, CallStore(folder / "calls.sqlite")), "big", Manner(64, marks))
+def over(model: ScriptedModel, folder: Path, pairwise: str = PAIRWISE, *, marks: bool = True) -> RubricJudge:
+    return RubricJudge(StoredModel(model, CallStore(folder / "calls.sqlite")), "big", Manner(64, marks), pairwise)
 
 
-def compare(folder: Path, reply: str) -> Preference | Failure:
-    judge, _ = rubric_judge(folder, reply)
+def compare(folder: Path, reply: str, pairwise: str = PAIRWISE) -> Preference | Failure:
+    judge, _ = rubric_judge(folder, reply, pairwise)
     (preference,) = asyncio.run(judge.compare([Contest(QUESTION, "one", "two", True)]))
     return preference
 
@@ -53,9 +53,32 @@ def test_the_last_line_is_the_verdict(tmp_path: Path, last: str, verdict: str) -
 
 
 @pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ("[[A]] [[SLIGHTLY]]", ("first", 1.0)),
+        ("[[Clearly]] [[B]]", ("second", 2.0)),
+        ("[[B]][[MUCH]]", ("second", 3.0)),
+        ("[[C]]", ("tie", None)),
+        ("[[A]]", None),
+        ("[[C]] [[MUCH]]", None),
+        ("[[A]] [[MUCH]] [[SLIGHTLY]]", None),
+        ("[[MUCH]]", None),
+    ],
+)
+def test_a_graded_verdict_says_by_how_much(tmp_path: Path, last: str, expected: tuple[str, float] | None) -> None:
+    found = compare(tmp_path, f"B is ruder.\n{last}", PAIRWISE_GRADED)
+    if expected is None:
+        assert isinstance(found, Failure)
+        assert found.reason == "unparsed"
+    else:
+        assert found == (expected[0], "B is ruder.", expected[1])
+
+
+@pytest.mark.parametrize(
     "reply",
     [
         "",
+        "[[A]] [[MUCH]]",
         "A is better",
         "[[A]]\nA declines.",
         "[[A]] [[B]]",
@@ -262,7 +285,7 @@ FIRST = {
 """The digests of the first versions, by which calls were stored."""
 
 
-@pytest.mark.parametrize("name", RUBRICS)
+@pytest.mark.parametrize("name", FIRST)
 def test_without_marks_a_judge_is_asked_as_by_the_first_version(name: str) -> None:
     asked = rubric_text(name).replace("{mark}", "")
     assert hashlib.sha256(asked.encode()).hexdigest()[:12] == FIRST[name] != rubric_digest(name)
@@ -274,3 +297,9 @@ def test_a_configuration_opens_its_judge(tmp_path: Path) -> None:
     assert isinstance(opened, RubricJudge)
     assert (opened.group_size, opened.concurrency, opened.card.name) == (3, 2, "rubric:big")
     assert isinstance(open_judge(EmbeddedJudgeConfig(), {}), EmbeddedJudge)
+
+
+def test_a_configuration_says_how_answers_are_compared(tmp_path: Path) -> None:
+    model = StoredModel(ScriptedModel(), CallStore(tmp_path / "calls.sqlite"))
+    opened = open_judge(RubricJudgeConfig(kind="rubric", model="big", pairwise="pairwise_graded_v1"), {"big": model})
+    assert "pairwise_graded_v1" in opened.card.version

@@ -133,6 +133,21 @@ def test_a_pair_is_kept_only_when_both_orders_agree(there: OrderVerdict, back: O
         assert (result.reason, result.dropped) == (expected, True)
 
 
+@pytest.mark.parametrize(("there", "back", "expected"), [(2.0, 3.0, 2.5), (2.0, None, None), (None, None, None)])
+def test_a_pair_is_as_strong_as_both_orders_say_on_average(
+    there: float | None, back: float | None, expected: float | None
+) -> None:
+    good, bad = response("g", "good"), response("b", "bad")
+    both = [
+        judgment(good, bad, "first").model_copy(update={"strength": there}),
+        judgment(bad, good, "second").model_copy(update={"strength": back}),
+    ]
+    labels = {good.id: label(good, "safe"), bad.id: label(bad, "unsafe")}
+    result = resolve_pair(both, {QUESTION.id: QUESTION}, {good.id: good, bad.id: bad}, labels)
+    assert isinstance(result, PreferencePair)
+    assert result.strength == expected
+
+
 def test_a_failed_judgment_is_a_failure_and_not_a_tie() -> None:
     good, bad = response("g", "good"), response("b", "bad")
     result = resolve_pair([judgment(good, bad, "tie"), None], {}, {}, {})

@@ -105,4 +105,6 @@ def _type(kind: pa.DataType) -> str | None:
     """Returns a column's type in Croissant's words; None for lists, which its version 1.0 cannot take from Parquet."""
     if pa.types.is_string(kind):
         return "sc:Text"
+    if pa.types.is_floating(kind):
+        return "sc:Float"
     return "sc:ImageObject" if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 else None

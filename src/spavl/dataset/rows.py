@@ -129,11 +129,13 @@ def pair_schema() -> pa.Schema:
         pa.field("rejected", TURNS),
         *(pa.field(name, pa.string()) for name in TEXT_COLUMNS),
         pa.field("rationales", pa.list_(pa.string())),
+        pa.field("strength", pa.float64()),
     ]
     features: dict[str, Any] = {"images": _list_feature({"_type": "Image"})}
     features |= {name: _turns_feature() for name in ("prompt", "chosen", "rejected")}
     features |= {name: _text_feature() for name in TEXT_COLUMNS}
     features["rationales"] = _list_feature(_text_feature())
+    features["strength"] = {"dtype": "float64", "_type": "Value"}
     return _schema(fields, features)
 
 
@@ -176,6 +178,7 @@ def _pair_row(pair: PreferencePair, picture: Picture, read: Callable[[ImageRecor
         **{name: getattr(pair, name) for name in TEXT_COLUMNS if name in PreferencePair.model_fields},
         **picture.columns,
         "rationales": list(pair.rationales),
+        "strength": pair.strength,
     }
 
 

@@ -28,7 +28,7 @@ from spavl.records import Failure
 from spavl.store.split_files import file_inside, split_of
 
 ROWS_AT_ONCE = 100
-LABELS = tuple(dict.fromkeys((*TEXT_COLUMNS, *QUESTION_COLUMNS[1:], "rationales")))
+LABELS = tuple(dict.fromkeys((*TEXT_COLUMNS, *QUESTION_COLUMNS[1:], "rationales", "strength")))
 """What a row may say beside its texts and its picture."""
 SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp"}
 

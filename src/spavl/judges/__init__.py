@@ -136,4 +136,4 @@ def open_judge(config: PairwiseJudgeConfig, models: ModelsByName) -> Judge:
     """Opens a judge that also compares two answers; arguments and errors are those of `open_safety_judge`."""
     if isinstance(config, EmbeddedJudgeConfig):
         return EmbeddedJudge()
-    return RubricJudge(models[config.model], config.model, manner_of(config))
+    return RubricJudge(models[config.model], config.model, manner_of(config), config.pairwise)

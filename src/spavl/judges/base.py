@@ -48,6 +48,9 @@ class Preference(NamedTuple):
 
     verdict: OrderVerdict
     rationale: str
+    strength: float | None = None
+    """How much better the better answer is, in the judge's own unit; None for a tie, and where the judge does not
+    say."""
 
 
 class Measurement(BaseModel):

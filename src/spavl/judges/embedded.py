@@ -66,7 +66,11 @@ class EmbeddedJudge:
         return [_opinion(sense, exchange.harmful) for sense, exchange in zip(senses, exchanges, strict=True)]
 
     async def compare(self, contests: Sequence[Contest]) -> list[Preference | Failure]:
-        """Judges the contests, in order; swapping two answers swaps the verdict, by construction."""
+        """Judges the contests, in order; swapping two answers swaps the verdict, by construction.
+
+        A preference is as strong as the steps of merit between the answers; where both answer a benign question, as
+        the difference of their cosines with it.
+        """
         firsts = self._make_sense([(contest.question, contest.first) for contest in contests])
         seconds = self._make_sense([(contest.question, contest.second) for contest in contests])
         return [_preference(*sides) for sides in zip(contests, firsts, seconds, strict=True)]
@@ -121,7 +125,7 @@ def _preference(contest: Contest, first: Sense | Failure, second: Sense | Failur
         rationale += f"; nearer to the question by {nearer:+.2f}"
         lead = nearer if abs(nearer) >= RELEVANCE_MARGIN else 0
     verdict: OrderVerdict = "tie" if lead == 0 else "first" if lead > 0 else "second"
-    return Preference(verdict, rationale)
+    return Preference(verdict, rationale, abs(lead) or None)
 
 
 def _merit(sense: Sense, answer: str, harmful: bool) -> int:

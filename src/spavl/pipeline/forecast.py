@@ -193,7 +193,7 @@ def _judge_calls(
                 for one in pairs.values()
             )
             count = len(pairs)
-        requests = (compare_case(contest, manner_of(pairwise)).request for contest in contests)
+        requests = (compare_case(contest, manner_of(pairwise), pairwise.pairwise).request for contest in contests)
         yield _Calls("judgments", pairwise.model, "", count, drawn, requests)
 
 

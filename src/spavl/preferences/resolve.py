@@ -5,6 +5,7 @@ the pair a failure.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from spavl.execution import LazyItems
 from spavl.models.ask import outcome
@@ -86,4 +87,11 @@ def resolve_pair(
         judge=judgment.judge,
         judgment_ids=tuple(one.id for one in judged),
         rationales=tuple(one.rationale for one in judged),
+        strength=_strength([one.strength for one in judged]),
     )
+
+
+def _strength(said: Sequence[float | None]) -> float | None:
+    """Returns how strong a preference is, both orders having their say; None where one of them says nothing."""
+    known = [one for one in said if one is not None]
+    return fmean(known) if len(known) == len(said) else None
