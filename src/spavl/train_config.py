@@ -16,6 +16,9 @@ NOT_IDENTITY = {
     "attention": "which kernel computes attention changes nothing but rounding, as with tokens_per_forward",
     "save_every": "how often the state is saved changes nothing in it",
     "trackers": "who is told of training changes nothing in it",
+    "rollouts": "who samples, and how many answers at once, changes which are drawn, not what of; as with "
+    "tokens_per_forward, a run that goes on otherwise is no longer bit for bit the run that was never stopped",
+    "no_end_rounds": "when a training gives up changes nothing in it",
     "cache": "what is kept there is the same wherever it lies",
 }
 """Training settings that may change between two attempts, and why."""

@@ -42,12 +42,17 @@ def identity_of(
         model_folder: The model it starts from.
         seed: Its seed.
     """
-    left_out = set(NOT_IDENTITY) - ({"tokens_per_forward"} if config.too_long == "drop" else set())
-    return config.model_dump(mode="json", exclude=left_out | {"model"}) | {  # the cut decides what a drop learns
+    return settings_identity(config) | {
         "pairs": pairs_digest(pairs),
         "weights": weights_digest(model_folder),
         "seed": seed,
     }
+
+
+def settings_identity(config: WeightSettings) -> dict[str, Any]:
+    """Returns the settings that make a training the same training; the cut is one where it decides what is dropped."""
+    left_out = set(NOT_IDENTITY) - ({"tokens_per_forward"} if config.too_long == "drop" else set())
+    return config.model_dump(mode="json", exclude=left_out | {"model"})
 
 
 def pairs_digest(pairs: Sequence[PreferencePair]) -> str:

@@ -236,6 +236,8 @@ def test_answers_that_never_end_stop_the_training(tiny: Path, picture: Picture, 
     with pytest.raises(RunError, match=r"No answer of the last 2 rounds ended within max_tokens=2"):
         learn(tiny, picture, tmp_path, max_tokens=2, no_end_rounds=2, rounds=9, save_every=1)
     assert (tmp_path / "checkpoints" / "step-1").is_dir()
+    with pytest.raises(RunError, match=r"No answer of the last 3 rounds"):  # it goes on, and is patient for one more
+        learn(tiny, picture, tmp_path, max_tokens=2, no_end_rounds=3, rounds=9, save_every=1)
 
 
 def test_nothing_to_ask_is_an_error(tiny: Path, picture: Picture, tmp_path: Path) -> None:
@@ -250,6 +252,8 @@ def test_a_prompt_that_leaves_no_room_is_named_or_left_out(tiny: Path, picture: 
         learn(tiny, picture, tmp_path, tokens_per_forward=60, prompts=[*PROMPTS, long])
     found = learn(tiny, picture, tmp_path, tokens_per_forward=60, prompts=[*PROMPTS, long], too_long="drop", rounds=1)
     assert found.dropped == {"too_long": 1}
+    with pytest.raises(UserError, match=r"`tokens_per_forward` was 60 and is now 500"):
+        learn(tiny, picture, tmp_path, tokens_per_forward=500, prompts=[*PROMPTS, long], too_long="drop", rounds=1)
 
 
 def test_a_rule_that_nobody_gave_is_an_error(tiny: Path, picture: Picture, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ twice.
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from spavl.train.rl.metrics import RlLog, answer_figures, learning_figures, show
 from spavl.train.rl.prompts import Prompt, count_rounds, round_prompts
 from spavl.train.rl.rewards import COST, Scored, WeightedReward, score_all, weighted_sum
 from spavl.train.rl.roles import Roles
-from spavl.train.rl.rollouts import Rollout, RolloutFiles, Score
+from spavl.train.rl.rollouts import Answering, Rollout, RolloutFiles, Score
 from spavl.train.rl.sampling import Sampler
 from spavl.train.rl.steering import Steering
 from spavl.train.rl.update import Round, plan_round, update
@@ -120,7 +120,7 @@ def _round(
     clock = _Clock()
     torch.manual_seed(at.derived("round"))
     files = RolloutFiles(learner.rollouts)
-    rollouts = files.rollouts(at.number, _parts(learner, material, config, at))
+    rollouts = files.rollouts(at.number, _answering(learner.sampler, material, config, at))
     clock.lap("generate")
     asked = {prompt.id: row.prompt for prompt, row in zip(material.prompts, material.rows, strict=True)}
     rows = [Row(one.prompt, one.image_id, asked[one.prompt], (one.tokens,)) for one in rollouts]
@@ -151,21 +151,21 @@ def _round(
     return steering.after(line["kl"], len(rows), mean_cost), line
 
 
-def _parts(learner: Learner, material: Material, config: RlConfig, at: _At) -> list[Callable[[], list[Rollout]]]:
-    """Returns what has the policy answer a round's prompts, a part of them at a time."""
+def _answering(sampler: Sampler, material: Material, config: RlConfig, at: _At) -> Answering:
+    """Returns what has the policy answer a round's prompts."""
     places = round_prompts(config, len(material.prompts), at.number, at.seed)
     asked = [place for place in places for _ in range(config.answers_per_prompt)]
-    size, sampler = learner.sampler.at_once, learner.sampler
     follow = cache(lambda: sampler.follow(at.number))  # only where something is to be answered, and then once
 
-    def answer(some: Sequence[int], part: int) -> list[Rollout]:
+    def answer(start: int, stop: int) -> list[Rollout]:
         follow()
-        answers = sampler.sample([material.rows[place] for place in some], at.derived(f"answers {part}"))
+        some = asked[start:stop]
+        answers = sampler.sample([material.rows[place] for place in some], at.derived(f"answers {start}"))
         return [
             _rollout(material.prompts[place], one, material.decode) for place, one in zip(some, answers, strict=True)
         ]
 
-    return [partial(answer, asked[start : start + size], part) for part, start in enumerate(range(0, len(asked), size))]
+    return Answering(len(asked), sampler.at_once, answer)
 
 
 def _rollout(prompt: Prompt, answer: Generated, decode: Callable[[Sequence[int]], str]) -> Rollout:

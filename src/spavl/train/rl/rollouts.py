@@ -6,7 +6,7 @@ training that goes on from a checkpoint reads them. The files stay, one pair a r
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -52,6 +52,17 @@ class _Scores(BaseModel):
     scores: dict[str, list[float | Failure]]
 
 
+class Answering(NamedTuple):
+    """What a round asks of the policy."""
+
+    answers: int
+    """How many."""
+    at_once: int
+    """Of so many the answers are kept together."""
+    answer: Callable[[int, int], Sequence[Rollout]]
+    """Makes the answers from one place to another."""
+
+
 class RolloutFiles:
     """The rounds of one training.
 
@@ -62,25 +73,28 @@ class RolloutFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def rollouts(self, number: int, parts: Sequence[Callable[[], Sequence[Rollout]]]) -> list[Rollout]:
-        """Returns a round's answers: those that are kept, and for parts that are not what they make, kept at once.
+    def rollouts(self, number: int, answering: Answering) -> list[Rollout]:
+        """Returns a round's answers: those that are kept, and then part by part those that are not, each kept at once.
 
         Args:
             number: Which round.
-            parts: Each generates a part of the answers.
+            answering: What is to be answered.
 
         Raises:
             RunError: A kept file is damaged, or the disk is full.
         """
         whole = self._folder / f"round-{number:05}.json"
-        kept = [self._folder / f"round-{number:05}-part-{place:03}.json" for place in range(len(parts))]
         if not whole.exists():
-            for path, generate in zip(kept, parts, strict=True):
-                if not path.exists():
-                    _write(path, generate())
-            _write(whole, [one for path in kept for one in _parse(path, _Answers).rollouts])
-        for path in kept:
-            path.unlink(missing_ok=True)
+            found: list[Rollout] = []
+            while len(found) < answering.answers:  # a part may be of an attempt that asked for more or fewer at once
+                part = self._folder / f"round-{number:05}-from-{len(found):05}.json"
+                if not part.exists():
+                    stop = min(len(found) + answering.at_once, answering.answers)
+                    _write(part, answering.answer(len(found), stop))
+                found += _parse(part, _Answers).rollouts
+            _write(whole, found)
+        for part in self._folder.glob(f"round-{number:05}-from-*.json"):
+            part.unlink()
         return _parse(whole, _Answers).rollouts
 
     def scores(self, number: int, score: Callable[[], Mapping[str, Sequence[Score]]]) -> dict[str, list[Score]]:

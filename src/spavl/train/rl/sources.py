@@ -37,7 +37,7 @@ class Sources(NamedTuple):
         Raises:
             UserError: There is no such reward model.
         """
-        return [_fingerprint(one) for one in (*config.reward, *([config.cost.source] if config.cost else []))]
+        return [_fingerprint(source, field) for field, source in _named(config).items()]
 
     def open(self, base: Base, config: RlConfig, end_id: int) -> "Opened":
         """Opens the rewards as far as is possible before there is a policy.
@@ -133,11 +133,11 @@ def _named(config: RlConfig) -> dict[str, RewardConfig]:
     return named | ({"train.cost.source": config.cost.source} if config.cost else {})
 
 
-def _fingerprint(source: RewardConfig) -> str:
+def _fingerprint(source: RewardConfig, field: str) -> str:
     match source:
         case JudgeRewardConfig():
             return judge_fingerprint(source.judge)
         case ModelRewardConfig():
-            saved = read_reward_model(source.path, "train.reward.path")
+            saved = read_reward_model(source.path, f"{field}.path")
             return f"{weights_digest(saved.model)} {source.head}"
     return source.name

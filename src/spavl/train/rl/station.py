@@ -21,7 +21,7 @@ from spavl.models.weights import weights_digest
 from spavl.records import PreferencePair
 from spavl.rl_config import RlConfig
 from spavl.tracker_config import check_trackers
-from spavl.train.attempt import note_attempt, open_attempt, pairs_digest
+from spavl.train.attempt import note_attempt, open_attempt, pairs_digest, settings_identity
 from spavl.train.checkpoint import TrainingState
 from spavl.train.disk import check_room, written_bytes
 from spavl.train.export import export_adapter, export_model
@@ -34,7 +34,6 @@ from spavl.train.rl.roles import Base, Roles, open_roles
 from spavl.train.rl.sampling import LocalSampler, Sampler
 from spavl.train.rl.server import Served, ServerSampler
 from spavl.train.rl.sources import Sources
-from spavl.train_config import NOT_IDENTITY
 
 
 class Asked(NamedTuple):
@@ -229,7 +228,7 @@ def _check_some(config: RlConfig, asked: Asked) -> None:
 
 def _identity(config: RlConfig, asked: Asked, sources: Sources, model_folder: Path, seed: int) -> dict[str, Any]:
     prompts = [(prompt.image_id, prompt.question, prompt.harmful) for prompt in asked.prompts]
-    return config.model_dump(mode="json", exclude={*NOT_IDENTITY, "model", "rollouts"}) | {
+    return settings_identity(config) | {
         "prompts": hashlib.sha256(json.dumps(prompts).encode()).hexdigest(),
         "imitated": pairs_digest(asked.imitated),
         "sources": sources.fingerprints(config),

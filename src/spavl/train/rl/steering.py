@@ -56,8 +56,8 @@ class Steering(NamedTuple):
         if endless >= config.no_end_rounds:
             raise RunError(
                 f"No answer of the last {endless} rounds ended within max_tokens={config.max_tokens}, so nothing is "
-                "learnt about ending. What was saved is kept: raise max_tokens, start from a model that ends its "
-                "answers, or raise no_end_rounds."
+                "learnt about ending. What was saved is kept: raise no_end_rounds to go on with it, or start again "
+                "with --restart-from train and a greater max_tokens or from a model that ends its answers."
             )
         return self._replace(endless=endless)
 
