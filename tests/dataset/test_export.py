@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 import pyarrow.parquet as pq
 import pytest
-from tests.dataset.preference_rows import png, trl_row, write_rows
+from tests.dataset.preference_rows import png, spa_vl_row, trl_row, write_rows
 from tests.dataset.spa_vl_release import write_release
 from tests.dataset.test_dataset import built
 from tests.dataset.test_read import Reading
@@ -148,6 +148,14 @@ def test_rows_that_have_no_place_are_counted(tmp_path: Path) -> None:
     assert out.left_out == {"empty_answer": 1, "image_token": 1, "no_single_picture": 2}
     assert "empty_answer 1, image_token 1, no_single_picture 2" in (out.folder / "README.md").read_text()
     assert export_dataset(folder, "trl", tmp_path / "trl").rows == {"train": 2}
+
+
+def test_a_row_whose_picture_cannot_be_decoded_is_left_out_and_counted(tmp_path: Path) -> None:
+    """Of three rows in the release's columns, one has no picture's bytes and one a picture that was cut off."""
+    broken = [b"no picture", png(1)[:-40]]
+    rows = [spa_vl_row(0), *(spa_vl_row(1, image={"bytes": one, "path": "1.png"}) for one in broken)]
+    out = export_dataset(write_rows(tmp_path / "data", rows), "trl", tmp_path / "trl")
+    assert (out.rows, out.left_out) == ({"train": 1}, {"unreadable": 2})
 
 
 def test_the_card_is_measured_and_answers_the_datasheets_questions(joined: Path, tmp_path: Path) -> None:

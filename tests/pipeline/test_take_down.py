@@ -15,6 +15,8 @@ from tests.pipeline.served_build import BuildServer, draw_pictures, full_config,
 from tests.report.finished_run import Wishes, build_finished_run
 
 from spavl.config import RunConfig
+from spavl.dataset.clean import clean_place, write_clean
+from spavl.dataset.push import prepare
 from spavl.errors import UserError
 from spavl.models import CallStore
 from spavl.pipeline.road import ALL_STAGES, JOURNAL, STAGES, open_road
@@ -132,6 +134,15 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
         "stored calls": carried,
     }
     assert calls.count() == stored - carried
+
+
+def test_the_clean_form_of_the_dataset_loses_the_picture_too(config: RunConfig) -> None:
+    picture, dataset = trained_on(config), config.run / "dataset"
+    clean = write_clean(dataset, clean_place(dataset), set()).folder
+    done = take_down(config, [picture.id])
+    assert done.removed["clean dataset rows"] == done.removed["dataset rows"] > 0
+    assert mentions(clean, {picture.id, picture.sha256, picture.original_sha256}) == []
+    assert prepare(clean).rows == len(rows(config))
 
 
 def test_what_is_left_adds_up_and_is_still_the_same_run(config: RunConfig) -> None:

@@ -34,14 +34,14 @@ def contamination(  # noqa: PLR0913  # a verb's options
     as_json: AsJson = False,
 ) -> None:
     """Find the rows of a dataset whose picture or prompt a benchmark has too; nothing in the dataset is changed."""
-    from spavl.dataset.clean import check_target, write_clean  # pyarrow loads here, and not for `--help`
+    from spavl.dataset.clean import check_target, clean_place, write_clean  # pyarrow loads here, and not for `--help`
     from spavl.dataset.contamination import KINDS, CheckLimits, check_contamination, parse_kinds, write_report
 
     limits = CheckLimits(image_bits=image_bits, image_cosine=image_cosine)
     if kinds is not None or encoder is not None:
         limits = limits._replace(kinds=KINDS if kinds is None else parse_kinds(kinds))
     place = dataset.resolve()
-    target = place.with_name(f"{place.name}-clean")
+    target = clean_place(place)
     if remove:
         check_target(dataset, target)
     found = check_contamination(dataset, against, limits, None if encoder is None else open_encoder(encoder))

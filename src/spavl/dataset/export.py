@@ -13,7 +13,7 @@ from spavl.dataset.image_info import copy_image_info
 from spavl.dataset.json_formats import JsonExport
 from spavl.dataset.meta_files import meta_paths, read_meta
 from spavl.dataset.parquet_formats import ParquetExport
-from spavl.dataset.source_rows import SourceRow, read_source
+from spavl.dataset.source_rows import SourceRow, read_source, readable
 from spavl.errors import UserError
 from spavl.records import Failure
 from spavl.store.files import new_folder, write_atomically
@@ -80,7 +80,7 @@ def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None 
     with new_folder(out) as making:
         exporter = _exporter(form, making, out.resolve())
         tally, rows, left_out = Tally(), Counter[str](), Counter[str]()
-        for row in read_source(dataset, meta):
+        for row in readable(read_source(dataset, meta)):
             if isinstance(row, Failure):
                 left_out[row.reason] += 1
             elif not exporter.add(row):

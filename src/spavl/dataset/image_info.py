@@ -7,7 +7,7 @@ have its names; its `caption_laion`, `text_similarity` and `gemini_caption` are 
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,33 @@ def copy_image_info(dataset: Path, folder: Path, pictures: Set[str]) -> None:
         UserError: The dataset's file is damaged.
         RunError: The disk is full.
     """
-    if not (dataset / IMAGE_INFO).is_file():
-        return
-    known = ((stored_name(str(entry.get("sha256")), "png"), entry) for entry in read_entries(dataset / IMAGE_INFO))
-    _write(folder, ({**entry, "image": name} for name, entry in known if name in pictures))
+    _write(folder, ({**entry, "image": name} for name, entry in _known(dataset, pictures)))
+
+
+def keep_image_info(dataset: Path, folder: Path, pictures: Set[str]) -> None:
+    """Writes what a dataset of ours says of those pictures that are still shown; of none, there is no file.
+
+    Args:
+        dataset: The dataset's folder.
+        folder: Where it is written; it may be the same.
+        pictures: Exports' names of the pictures.
+
+    Raises:
+        UserError: The dataset's file is damaged.
+        RunError: The disk is full.
+    """
+    known = [entry for _, entry in _known(dataset, pictures)]
+    if not known:
+        (folder / IMAGE_INFO).unlink(missing_ok=True)
+    _write(folder, known)
+
+
+def _known(dataset: Path, pictures: Set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields (export's name, entry) of the pictures of which a dataset of ours says something."""
+    if (dataset / IMAGE_INFO).is_file():
+        for entry in read_entries(dataset / IMAGE_INFO):
+            if (name := stored_name(str(entry.get("sha256")), "png")) in pictures:
+                yield name, entry
 
 
 def image_info(picture: Picture) -> dict[str, Any]:

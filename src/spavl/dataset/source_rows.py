@@ -4,7 +4,7 @@ It reads Parquet in TRL's columns or SPA-VL's, pairs and test questions alike, o
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +25,13 @@ from spavl.dataset.meta_files import NO_META, MetaFiles
 from spavl.dataset.rows import QUESTION_COLUMNS, TEXT_COLUMNS
 from spavl.errors import UserError
 from spavl.records import Failure
+from spavl.store import DecodeLimits, UnreadableImage
+from spavl.store.images import decode
 from spavl.store.split_files import file_inside, split_of
 
 ROWS_AT_ONCE = 100
+LIMITS = DecodeLimits(min_side=1, stored_side=64)
+"""Of the check that a picture is one: what is decoded is thrown away, so a JPEG is decoded at an eighth."""
 LABELS = tuple(dict.fromkeys((*TEXT_COLUMNS, *QUESTION_COLUMNS[1:], "rationales", "strength")))
 """What a row may say beside its texts and its picture."""
 SUFFIXES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp", b"GIF8": "gif", b"BM": "bmp"}
@@ -89,6 +93,26 @@ def read_source(folder: Path, meta: MetaFiles = NO_META) -> Iterator[SourceRow |
             raise UserError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."
             ) from error
+
+
+def readable(rows: Iterable[SourceRow | Failure]) -> Iterator[SourceRow | Failure]:
+    """Yields rows as they come, but for one whose picture cannot be decoded, why; each picture is decoded once."""
+    known: dict[str, Failure | None] = {}
+    for row in rows:
+        if isinstance(row, Failure):
+            yield row
+            continue
+        if (name := row.picture_name) not in known:
+            known[name] = _unreadable(row.picture)
+        yield known[name] or row
+
+
+def _unreadable(picture: bytes) -> Failure | None:
+    try:
+        decode(picture, LIMITS)
+    except UnreadableImage as error:
+        return Failure(reason=error.reason, message=str(error), dropped=True)
+    return None
 
 
 def _question(row: Mapping[str, Any]) -> tuple[str, None, None] | Failure:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from spavl.config import RunConfig
 from spavl.dataset import DatasetRow, Material, write_files
+from spavl.dataset.clean import clean_place, forget_pictures
 from spavl.errors import UserError
 from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_picture_list
 from spavl.pipeline.road import ALL_STAGES, JOURNAL, REWARD, Road, open_road
@@ -104,6 +105,7 @@ def _remove(road: Road, found: Trace, removal_list: Path) -> Counter[str]:
         removed[f"{name}: records"] += stripped.records
         removed[f"{name}: failures"] += stripped.failures
     removed["dataset rows"] += _rewrite_dataset(road, found)
+    removed["clean dataset rows"] += forget_pictures(clean_place(run / "dataset"), set(found.names))
     for kind, paths in _files(road, found).items():
         removed[kind] += sum(_unlink(path) for path in paths)
     _forget_training(run, found)
