@@ -99,5 +99,5 @@ def test_a_head_that_is_not_there_is_named(tiny: Path, judge: Path, picture: Pic
 
 
 def test_a_folder_that_is_no_reward_model_is_refused(picture: Picture, tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train.reward.path: .* is no reward model"):
+    with pytest.raises(UserError, match=r"train\.reward\.0\.path: .* is no reward model"):
         learn(build_tiny_vlm(tmp_path / "plain"), tiny, picture, tmp_path / "out")
