@@ -61,6 +61,11 @@ class Affinity:
         self._nearest[start:end] = similarity.argmax(axis=0)  # (B,), the first of equals
         self._greatest[start:end] = similarity.max(axis=0)
 
+    def close(self) -> None:
+        """Lets the files go; of the numbers in them none can be read after that."""
+        self._similarities.close()
+        self._keywords.close()
+
     def similarity(self, leaf: int, picture: int) -> float:
         """Returns how near a picture is to a leaf."""
         return int(self._similarities.row(leaf, picture, 1)[0]) / SCALE
@@ -110,6 +115,15 @@ def affinity(
         RunError: The disk is full.
     """
     found = Affinity(len(keywords), count, folder)
+    try:
+        _fill(found, keywords, captions, encode)
+    except BaseException:  # an error holds the frames it passed, and so the files
+        found.close()
+        raise
+    return found
+
+
+def _fill(found: Affinity, keywords: Sequence[Sequence[str]], captions: Iterable[str], encode: Encode) -> None:
     vectors = [encode(list(words)) for words in keywords]  # (keywords of the leaf, D) each
     rest, start = iter(captions), 0
     while some := list(islice(rest, CAPTIONS_AT_ONCE)):
@@ -119,7 +133,6 @@ def affinity(
         keyword = np.stack([one.argmax(axis=0).astype(np.uint16) for one in products])  # (L, B)
         found.put(start, similarity, keyword)
         start += len(some)
-    return found
 
 
 class _Table:
@@ -145,6 +158,9 @@ class _Table:
         """Reads some of a row."""
         content = os.pread(self._file.fileno(), count * self._kind.itemsize, self._place(row, start))
         return np.frombuffer(content, self._kind)
+
+    def close(self) -> None:
+        self._file.close()
 
     def _place(self, row: int, column: int) -> int:
         return (row * self._columns + column) * self._kind.itemsize

@@ -11,6 +11,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -69,17 +70,17 @@ async def collect(
         check_unchanged(stage, album)
         keywords = [leaf.keywords for leaf in leaves]
         captions, count = (candidate.caption for candidate in album.candidates), len(album.candidates)
-        near = await asyncio.to_thread(affinity, keywords, captions, count, encode, stage.path)
-        collection = _Collection(config, leaves, album, near, stage, ImageStore(store.root, _limits(config)))
-        with progress_bar("images", count) as advance:
+        with closing(await asyncio.to_thread(affinity, keywords, captions, count, encode, stage.path)) as near:
+            collection = _Collection(config, leaves, album, near, stage, ImageStore(store.root, _limits(config)))
+            with progress_bar("images", count) as advance:
 
-            async def take(leaf: int, index: int) -> bool:
-                taken = await collection.take(leaf, index)
-                advance(1)
-                return taken
+                async def take(leaf: int, index: int) -> bool:
+                    taken = await collection.take(leaf, index)
+                    advance(1)
+                    return taken
 
-            await assign(near, [*quotas.values()], config.min_similarity, take, collection.expect)
-            collection.leave_the_rest(advance)
+                await assign(near, [*quotas.values()], config.min_similarity, take, collection.expect)
+                collection.leave_the_rest(advance)
         _say_who_waits(collection.waiting, stage)
         check_replayed(stage, count)
         return _finish(config, quotas, album.candidates, stage)

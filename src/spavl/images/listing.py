@@ -24,8 +24,12 @@ class Listing(Collection[Candidate]):
 
     def __init__(self, candidates: Iterable[Candidate], folder: Path) -> None:
         self._lines = Scratch(folder)
-        for candidate in candidates:
-            self._lines.add(_to_line(candidate))
+        try:
+            for candidate in candidates:
+                self._lines.add(_to_line(candidate))
+        except BaseException:  # an error holds the frames it passed, and so the file
+            self.close()
+            raise
 
     def __len__(self) -> int:
         """Returns how many there are."""
@@ -42,6 +46,10 @@ class Listing(Collection[Candidate]):
     def __contains__(self, candidate: object) -> bool:
         """Says whether one is there; all are read for it."""
         return any(one == candidate for one in self)
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._lines.close()
 
     def items(self) -> Collection[str]:
         """Returns the station's item ids."""

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -111,7 +111,9 @@ async def open_source(config: ImagesConfig, run: Path, replay: Replay | None = N
     lists = _read_lists(config, own_list(run))
     source = _open(config, run / DOWNLOADS, replay)
     try:
-        yield Album(source, lists, run)
+        album = Album(source, lists, run)
+        with closing(album.candidates):
+            yield album
     finally:
         await source.close()
 

@@ -52,6 +52,10 @@ class Scratch:
             self._write()
         return os.pread(self._file.fileno(), end - begin, begin)
 
+    def close(self) -> None:
+        """Lets the file go; nothing can be read after that."""
+        self._file.close()
+
     def _write(self) -> None:
         left = memoryview(b"".join(self._waiting))
         with disk_errors_named(self._folder):
