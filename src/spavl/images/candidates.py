@@ -81,6 +81,7 @@ def clean(text: str) -> str:
 
 def words_of(name: str) -> str:
     """Returns a file name's words, for a picture that has no caption: `red-apple_01.png` gives `red apple`."""
-    stem = Path(name).stem
+    last = name.rpartition("/")[2]  # a `Path` keeps every name it sees in the interpreter's own table
+    stem = last.rpartition(".")[0] or last
     words = [word for word in _SEPARATORS.split(stem) if any(letter.isalpha() for letter in word)]
     return " ".join(words) or stem

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby, islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.errors import UserError
@@ -206,17 +206,17 @@ def _members(path: Path) -> Iterator[_Member]:
             if member.isdir():
                 continue
             name = printable(member.name)
-            place = PurePosixPath(name)
-            key, _, suffix = place.name.partition(".")
-            refused = _refusal(member, place)
-            yield _Member(name, str(place.parent / key), suffix.lower(), member.offset_data, member.size, refused)
+            folder, slash, last = name.rpartition("/")
+            key, _, suffix = last.partition(".")
+            refused = _refusal(member, name)
+            yield _Member(name, folder + slash + key, suffix.lower(), member.offset_data, member.size, refused)
         left = path.stat().st_size - tar.offset
         if 0 < left < tarfile.BLOCKSIZE:
             raise tarfile.ReadError("unexpected end of data")
 
 
-def _refusal(member: tarfile.TarInfo, place: PurePosixPath) -> Failure | None:
-    if place.is_absolute() or ".." in place.parts:
+def _refusal(member: tarfile.TarInfo, name: str) -> Failure | None:
+    if name.startswith("/") or ".." in name.split("/"):
         return Failure(reason="leads_out", message="the name leads out of the tar", dropped=True)
     if not member.isreg() or member.issparse():
         return Failure(reason="not_a_file", message="a link, a device or a sparse file", dropped=True)
