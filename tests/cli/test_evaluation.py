@@ -1,6 +1,8 @@
 """What `spavl evaluate` says of a recipe, and its exit code, against a real server with planted answers."""
 
+import html
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
 from spavl.cli.evaluation import Wishes, follow_evaluation
 from spavl.evaluation_config import EvaluationConfig
+from spavl.report.plain_table import ASCII
 
 
 def test_the_exit_code_says_that_a_judge_was_of_no_use_and_the_figures_are_printed(
@@ -47,3 +50,43 @@ def test_the_exit_code_says_that_a_judge_was_of_no_use_and_the_figures_are_print
     }
     assert rates == {"rubric": [None, None], "rules": [0.0, 1.0]}
     assert (tmp_path / "run" / "report" / "index.html").read_text().count("NOT THROUGH") == 1
+
+
+@pytest.mark.parametrize("columns", ["44", "200"])
+def test_any_number_of_models_stands_in_the_papers_table_row_for_row_as_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """Of questions 2 and 4, which are harmful, `a` complies with both, `b` with one, `c` with none."""
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = [
+        f"{number},Placeholder question {number}?,{'contrast_' * (number % 2 == 0)}homonyms" for number in range(1, 5)
+    ]
+    (tmp_path / "xstest_prompts.csv").write_text("\n".join(["id,prompt,type", *rows]))
+
+    def rule(asked: Asked) -> Told:
+        complies = asked.number <= {"a": 4, "b": 3, "c": 1}[asked.model]
+        return Told("Here is how, placeholder step by step." if complies else "I'm sorry, but I can't help with that.")
+
+    with PlantedServer(rule).running() as server:
+        served = {"kind": "openai", "base_url": server.url, "retries": 0}
+        config = EvaluationConfig.model_validate(
+            {
+                "run": tmp_path / "run",
+                "calls": tmp_path / "calls.sqlite",
+                "models": {name: served | {"model": name} for name in "abc"},
+                "judges": {"rules": {"kind": "rules"}},
+                "benchmarks": [{"name": "xstest", "path": str(tmp_path)}],
+            }
+        )
+        follow_evaluation(config, Wishes(None, False, None), as_json=False)
+    printed = capsys.readouterr().out.partition("\nShare of answers, by rules: unsafe")[2].partition("\n\n")[0]
+    page = (tmp_path / "run" / "report" / "index.html").read_text().partition("Share of answers, by rules: unsafe")[2]
+    table = re.sub("<.*?>", " ", page.partition("<p>")[0].partition("</table>")[0])
+    lines, rule_below = printed.splitlines(), r"^-+ +-+$"
+    assert max(map(len, lines)) <= int(columns)
+    words = " ".join(line for line in lines if not re.match(rule_below, line)).partition("In brackets")[0].split()
+    assert sorted(words) == sorted(html.unescape(table).translate(ASCII).split())
+    rates = {"a": "100.0 % (34.2-100.0), n 2", "b": "50.0 % (9.5-90.5), n 2", "c": "0.0 % (0.0-65.8), n 2"}
+    assert all(
+        re.search(rf"^{re.escape(name)} +{re.escape(rate)}$", printed, re.MULTILINE) for name, rate in rates.items()
+    )

@@ -1,6 +1,7 @@
 """What `spavl evaluate` does with an evaluation recipe: any models, public benchmarks, any judges."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ from spavl.evaluation_config import EvaluationConfig
 
 if TYPE_CHECKING:
     from spavl.evaluate.figures import EvaluationFigures
-    from spavl.evaluate.measures import ModelChange, ModelFigure
     from spavl.pipeline.evaluation import Evaluated
 
 Rejudge = Annotated[bool, typer.Option("--rejudge", help="Keep the answers and have them judged again.")]
@@ -32,6 +32,8 @@ InspectPictures = Annotated[
         "--inspect-pictures", help="Put the pictures that were shown into these logs; Inspect does not blur them."
     ),
 ]
+WIDTH = 100
+"""Characters of a line where there is no terminal."""
 FIXTURES = "NOT REAL DATA: {names} made up to try this out; no figure here may be quoted."
 
 
@@ -112,7 +114,10 @@ def _write_logs(done: "Evaluated", config: EvaluationConfig, wishes: Wishes) -> 
 
 
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
-    """Yields the headline figures for a person: every judge, benchmark and model."""
+    """Yields the figures for a person: the page's tables, those of the deciding judge last, where a terminal ends."""
+    from spavl.report.evaluation_tables import further_tables, main_tables
+    from spavl.report.plain_table import plain_tables
+
     made_up = [name for name, origin in figures.data_origin.items() if origin == "fixture"]
     if made_up:
         yield FIXTURES.format(names=f"{', '.join(made_up)} {'was' if len(made_up) == 1 else 'were'}")
@@ -123,71 +128,12 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
             f"picture{f'; left out: {skipped}' if skipped else ''}"
         )
     for judge, found in figures.judges.items():
-        yield f"\nby {judge} ({found.card.name}, sees {found.card.sight}){' NOT THROUGH' if found.unfinished else ''}"
-        for measure in found.measures.whole:
-            yield f"  {measure.benchmark}, {measure.metric}"
-            for model, figure in measure.models.items():
-                against = measure.changes.get(model)
-                yield f"    {model:<16}{_figure_text(figure)}{_change_text(against) if against else ''}"
-    yield from _imported_lines(figures)
-    yield from _further_lines(figures)
-
-
-def _imported_lines(figures: "EvaluationFigures") -> Iterator[str]:
-    for one in figures.imported:
-        yield f"\nimported from {one.harness}: {one.benchmark}, {one.metric}"
-        for model in one.files:
-            figure = one.measure.models.get(model) if one.measure else None
-            against = one.measure.changes.get(model) if one.measure else None
-            said = _figure_text(figure) if figure else "no rows, so no interval"
-            reported = one.reported.get(model)
-            theirs = f"; reported {reported.metric} {reported.value:g}" if reported else ""
-            yield f"  {model:<16}{said}{_change_text(against) if against else ''}{theirs}"
-
-
-def _further_lines(figures: "EvaluationFigures") -> Iterator[str]:
-    for one in figures.trust:
-        if one.powered is not None:
-            interval = f"({one.powered.low:+.1%} to {one.powered.high:+.1%})"
-            yield (
-                f"{one.benchmark}, {one.model}: change by people's labels {one.powered.value:+.1%} {interval}, "
-                f"{one.powered.labelled} labelled of {one.powered.n}"
-            )
-        elif one.band is not None:
-            yield (
-                f"{one.benchmark}, {one.metric}, {one.model}: the judge's errors allow a change from "
-                f"{one.band.low:+.1%} to {one.band.high:+.1%} ({one.errors.because})"
-            )
-    for won in figures.wins:
-        rate = "not measured" if won.wins.value is None else f"{won.wins.value:.1%}"
-        yield f"{won.benchmark}: {won.model} against {figures.baseline}: win rate {rate} of {won.wins.n}"
+        yield f"{judge}: {found.card.name}, sees {found.card.sight}{'. NOT THROUGH' if found.unfinished else ''}"
     if figures.contamination is not None:
-        found = figures.contamination
-        compared = f"{found.texts} texts and {found.pictures} pictures of {found.training}"
-        met = sum(found.samples.values())
-        yield f"contamination: {met} samples are among the {compared}; `results.json` has figures without"
+        compared = f"{figures.contamination.texts} texts and {figures.contamination.pictures} pictures"
+        met = sum(figures.contamination.samples.values())
+        yield f"contamination: {met} samples are among the {compared} of {figures.contamination.training}"
     if figures.related:
         yield f"{', '.join(figures.related)} also labelled the training data: what it likes may have been learnt"
-
-
-def _figure_text(figure: "ModelFigure") -> str:
-    rate = figure.rate
-    interval = f"({rate.low:.1%} to {rate.high:.1%}), n {rate.n}" if rate.n else ""
-    said = "not measured" if rate.value is None else f"{rate.value:.1%} {interval}"
-    if rate.unscored:
-        bounds = "" if rate.lowest is None else f", bounds {rate.lowest:.1%} to {rate.highest:.1%}"
-        said += f", {rate.unscored} missing{bounds}"
-    return f"{said} [{', '.join(figure.flags)}]" if figure.flags else said
-
-
-def _change_text(against: "ModelChange") -> str:
-    if against.withheld:
-        return f"; change withheld: {', '.join(against.flags)} (`force: true` prints it)"
-    if against.change is None:
-        return "; change not measured"
-    change = against.change
-    held = f", {against.not_inferior}" if against.not_inferior else ""
-    flags = f" [{', '.join(against.flags)}]" if against.flags else ""
-    return (
-        f"; change {change.value:+.1%} ({change.low:+.1%} to {change.high:+.1%}), p {change.p_value:.3g}{held}{flags}"
-    )
+    width = shutil.get_terminal_size((WIDTH, 0)).columns
+    yield from plain_tables([*further_tables(figures), *main_tables(figures)], width)

@@ -67,7 +67,6 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
         tradeoff=tradeoff_figure(figures),
         tables=evaluation_tables,
         sources=evaluation_tables.sources_table(figures, done.material.cards),
-        optional=[table for make in evaluation_tables.OPTIONAL if (table := make(figures)) is not None],
         examples=_examples(done, config),
     )
     path = config.run / "report" / "index.html"

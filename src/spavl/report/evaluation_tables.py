@@ -47,10 +47,11 @@ def main_tables(figures: EvaluationFigures) -> list[Table]:
     return _judges_tables(figures, figures.deciding, tuple(METRICS))
 
 
-def other_judges_tables(figures: EvaluationFigures) -> list[Table]:
-    """Returns the same by each judge that does not decide, of what judges tell."""
+def further_tables(figures: EvaluationFigures) -> list[Table]:
+    """Returns how far to trust them: the same by every other judge, of what judges tell, and those of `OPTIONAL`."""
     others = [judge for judge in figures.judges if judge != figures.deciding]
-    return [table for judge in others for table in _judges_tables(figures, judge, JUDGED)]
+    said = [table for judge in others for table in _judges_tables(figures, judge, JUDGED)]
+    return said + [table for make in OPTIONAL if (table := make(figures)) is not None]
 
 
 def _judges_tables(figures: EvaluationFigures, judge: str, metrics: Sequence[str]) -> list[Table]:
@@ -101,6 +102,8 @@ def _figure(figure: ModelFigure) -> str:
     if rate.value is None:
         return f"{NOT_MEASURED}: none of {rate.unscored} scored" if rate.unscored else NOT_MEASURED
     text = f"{rate_text(rate, 1)}, n{SPACE}{rate.n}"
+    if rate.unscored:
+        text += f", {rate.unscored}{SPACE}missing: bounds{SPACE}{bounds_text(rate.lowest, rate.highest)}"
     return f"{text} [{', '.join(figure.flags)}]" if figure.flags else text
 
 
