@@ -51,6 +51,45 @@ def test_the_whole_replica_goes_to_trls_form_and_back_with_every_row_kept_or_cou
         assert all(pair.leaf.count("/") == 2 for pair in wanted)
 
 
+def test_pictures_keep_their_names_and_what_the_release_knows_of_them_to_trls_form_and_back(tmp_path: Path) -> None:
+    """67 pictures have an entry; those of two name folders that the rows lack, one is only known by its MD5.
+
+    Rows of validation have no `image_name`: their name is their picture's path.
+    """
+    release = write_release(tmp_path / "SPA-VL", 200)
+    path = release / META / "image_info" / "meta.json"
+    entries = json.loads(path.read_text())
+    for number, name in enumerate(("Unfair/racial/0.jpg", "Toxic/bully/1.jpg", "renamed.jpg")):
+        entries[number] |= {"image": name, "md5": entries[number]["md5"] if number == 2 else ""}
+    path.write_text(json.dumps(entries))
+    trl = export_dataset(release, "trl", tmp_path / "trl", META).folder
+    back = export_dataset(trl, "spa_vl", tmp_path / "back").folder
+    wanted = [{**entry, "image": f"{number}.jpg"} for number, entry in enumerate(entries)]
+    for folder in (trl, back):
+        assert json.loads((folder / META / "image_info" / "meta.json").read_text()) == wanted
+    for place in ("data/train", "validation/validation"):
+        (before, after) = (
+            [row for path in sorted(folder.glob(f"{place}-*")) for row in pq.read_table(path).to_pylist()]
+            for folder in (release, back)
+        )
+        assert [row["image"] for row in after] == [row["image"] for row in before]
+        assert [row["image_name"] for row in after] == [row["image"]["path"] for row in before]
+    joined = [Reading(one, tmp_path / one.name / "run", meta_files=META).pairs for one in (release, trl, back)]
+    assert (
+        [said(pair) for pair in joined[0]] == [said(pair) for pair in joined[1]] == [said(pair) for pair in joined[2]]
+    )
+
+
+def test_what_two_entries_could_say_of_a_picture_is_said_by_neither(tmp_path: Path) -> None:
+    """Both entries end in the name of row 0's picture; row 1's has one of its own."""
+    folder = write_rows(tmp_path / "data", [spa_vl_row(0), spa_vl_row(1)])
+    (folder / META / "image_info").mkdir(parents=True)
+    entries = [{"image": f"{name}.png", "url": name} for name in ("racial/0", "bully/0", "1")]
+    (folder / META / "image_info" / "meta.json").write_text(json.dumps(entries))
+    out = export_dataset(folder, "trl", tmp_path / "trl").folder
+    assert json.loads((out / META / "image_info" / "meta.json").read_text()) == [entries[2]]
+
+
 def test_without_its_meta_files_the_releases_training_rows_have_no_classes_and_a_wrong_folder_is_refused(
     tmp_path: Path,
 ) -> None:

@@ -18,7 +18,7 @@ import yaml
 
 from spavl.dataset.croissant import write_croissant
 from spavl.dataset.describe import Tally, joined
-from spavl.dataset.image_info import keep_image_info
+from spavl.dataset.image_info import IMAGE_INFO, ShownPictures, copy_image_info
 from spavl.dataset.shown import ROWS_AT_ONCE, parquet_files
 from spavl.dataset.source_rows import read_source
 from spavl.errors import RunError, UserError
@@ -132,15 +132,16 @@ def _write_some(path: Path, target: Path, stay: list[bool]) -> None:
 
 def _describe(dataset: Path, target: Path, name: str, stays: Iterable[bool], note: str) -> None:
     """Writes the card, what is known of the pictures, and the Croissant file of those rows that stay."""
-    tally, uncounted = Tally(), Counter[str]()
+    tally, shown, uncounted = Tally(), ShownPictures(), Counter[str]()
     try:
         for row, stay in zip(read_source(dataset), stays, strict=False):
             if stay and isinstance(row, Failure):
                 uncounted[row.reason] += 1
             elif stay and not isinstance(row, Failure):
                 tally.add(row.split, row.question, row.answers, row.picture_name, row.labels)
+                shown.add(row)
     except UserError:  # rows that are neither pairs nor questions about a picture can be compared, and not described
-        tally = Tally()
+        tally, shown = Tally(), ShownPictures()
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(uncounted.items()))
     counted = [
         f"{tally.rows} rows about {len(tally.pictures)} pictures; {tally.pairs} of them are preference pairs.",
@@ -152,7 +153,7 @@ def _describe(dataset: Path, target: Path, name: str, stays: Iterable[bool], not
     described = [one for one in counted if one] if tally.rows else []
     parts = [_front_matter(dataset), f"# {name}", *described, HEADING, note]
     write_atomically(target / "README.md", joined([part for part in parts if part]).encode())
-    keep_image_info(dataset, target, tally.pictures)
+    copy_image_info(dataset / IMAGE_INFO, target, shown)
     description = f"Rows of a dataset for safety preference alignment, without those that were left out: {name}"
     write_croissant(target, name, description, tally.licences)
 

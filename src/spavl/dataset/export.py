@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 
 from spavl.dataset.croissant import write_croissant
 from spavl.dataset.describe import Tally, joined
-from spavl.dataset.image_info import copy_image_info
+from spavl.dataset.image_info import IMAGE_INFO, ShownPictures, copy_image_info
 from spavl.dataset.json_formats import JsonExport
 from spavl.dataset.meta_files import meta_paths, read_meta
 from spavl.dataset.parquet_formats import ParquetExport
@@ -79,7 +79,7 @@ def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None 
     meta = read_meta(meta_paths(meta_files, dataset, "--meta-files"))
     with new_folder(out) as making:
         exporter = _exporter(form, making, out.resolve())
-        tally, rows, left_out = Tally(), Counter[str](), Counter[str]()
+        tally, shown, rows, left_out = Tally(), ShownPictures(), Counter[str](), Counter[str]()
         for row in readable(read_source(dataset, meta)):
             if isinstance(row, Failure):
                 left_out[row.reason] += 1
@@ -88,12 +88,13 @@ def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None 
             else:
                 rows[row.split] += 1
                 tally.add(row.split, row.question, row.answers, row.picture_name, row.labels)
+                shown.add(row)
         exporter.close()
         if not rows:
             counted = _counted(left_out)
             raise UserError(f"{dataset}: no row has a place in format {form} ({counted}). Choose another format.")
         if form in CONFIGURATIONS:
-            copy_image_info(dataset, making, tally.pictures)
+            copy_image_info(meta.files[0] if meta.files else dataset / IMAGE_INFO, making, shown)
         write_atomically(making / "README.md", _card(form, out.name, tally, rows, left_out).encode())
         description = (
             f"{tally.rows} rows about {len(tally.pictures)} pictures for safety preference alignment, format {form}"

@@ -5,15 +5,16 @@ have its names; its `caption_laion`, `text_similarity` and `gemini_caption` are 
 `model_caption`, for ours have other authors. The rows themselves carry only what is needed to train on them.
 """
 
+import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spavl.dataset.meta_files import PICTURES, read_entries
+from spavl.dataset.meta_files import PICTURES, last_part, read_entries
 from spavl.dataset.rows import Picture
-from spavl.dataset.source_rows import stored_name
+from spavl.dataset.source_rows import SourceRow, stored_name
 from spavl.records import leaf_parts
 from spavl.store.files import write_atomically
 
@@ -54,45 +55,62 @@ def write_image_info(folder: Path, pictures: Iterable[Picture]) -> None:
     _write(folder, map(image_info, pictures))
 
 
-def copy_image_info(dataset: Path, folder: Path, pictures: Set[str]) -> None:
-    """Writes what a dataset of ours says of those pictures that an export has, under the export's names of them.
+class ShownPictures:
+    """The different pictures of some rows, and what they are called there."""
+
+    def __init__(self) -> None:
+        self._md5s: dict[tuple[str, str], str] = {}
+
+    def add(self, row: SourceRow) -> None:
+        """Notes a row's picture."""
+        key = (row.image_name, row.picture_name)
+        if key not in self._md5s:
+            self._md5s[key] = hashlib.md5(row.picture, usedforsecurity=False).hexdigest()
+
+    def known(self, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yields what entries say of these pictures, each under the name that its row has for it.
+
+        An entry is found by the stored file, by its name, by its MD5 (of the original file, as in SPA-VL's release), or
+        by the last part of its name; not by what two entries share.
+        """
+        places: dict[tuple[str, str], int | None] = {}
+        for number, entry in enumerate(entries):
+            for key in set(_keys(entry)):
+                places[key] = None if key in places else number
+        given: set[tuple[str, int]] = set()
+        for (name, stored), md5 in self._md5s.items():
+            keys = (("stored", stored), ("name", name), ("md5", md5), ("last", last_part(name)))
+            found = next((place for key in keys if (place := places.get(key)) is not None), None)
+            if found is not None and (name, found) not in given:
+                given.add((name, found))
+                yield {**entries[found], "image": name}
+
+
+def copy_image_info(source: Path, folder: Path, shown: ShownPictures) -> None:
+    """Writes what a list of pictures says of those that are shown; where it says nothing, there is no file.
 
     Args:
-        dataset: The dataset's folder; where it says nothing, nothing is written.
-        folder: The export's folder.
-        pictures: The export's names of its pictures.
+        source: A dataset's `meta_files/image_info/meta.json`, ours or the release's; it need not be there.
+        folder: Folder of the rows that show the pictures; it may be the same dataset's.
+        shown: Those pictures.
 
     Raises:
-        UserError: The dataset's file is damaged.
+        UserError: The list is damaged.
         RunError: The disk is full.
     """
-    _write(folder, ({**entry, "image": name} for name, entry in _known(dataset, pictures)))
-
-
-def keep_image_info(dataset: Path, folder: Path, pictures: Set[str]) -> None:
-    """Writes what a dataset of ours says of those pictures that are still shown; of none, there is no file.
-
-    Args:
-        dataset: The dataset's folder.
-        folder: Where it is written; it may be the same.
-        pictures: Exports' names of the pictures.
-
-    Raises:
-        UserError: The dataset's file is damaged.
-        RunError: The disk is full.
-    """
-    known = [entry for _, entry in _known(dataset, pictures)]
+    known = list(shown.known(list(read_entries(source)))) if source.is_file() else []
     if not known:
         (folder / IMAGE_INFO).unlink(missing_ok=True)
     _write(folder, known)
 
 
-def _known(dataset: Path, pictures: Set[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields (export's name, entry) of the pictures of which a dataset of ours says something."""
-    if (dataset / IMAGE_INFO).is_file():
-        for entry in read_entries(dataset / IMAGE_INFO):
-            if (name := stored_name(str(entry.get("sha256")), "png")) in pictures:
-                yield name, entry
+def _keys(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what an entry's picture can be found by."""
+    name = str(entry.get("image") or entry.get("image_name") or "")
+    yield from (("name", name), ("last", last_part(name)))
+    yield ("md5", str(entry.get("md5") or ""))
+    if entry.get("sha256"):
+        yield ("stored", stored_name(str(entry["sha256"]), "png"))
 
 
 def image_info(picture: Picture) -> dict[str, Any]:

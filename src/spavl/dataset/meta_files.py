@@ -36,7 +36,7 @@ class MetaFiles(NamedTuple):
 
     def of(self, name: str, md5: str, question: str) -> dict[str, Any]:
         """Returns what is known of a row, under the columns' names."""
-        last, asked = _last(name), _plain(question)
+        last, asked = last_part(name), _plain(question)
         classes = _first(self.pictures, [(name,), (last,), (md5,)])
         return classes | _first(self.questions, [(name, asked), (last, asked), (asked,)])
 
@@ -89,10 +89,10 @@ def read_meta(files: tuple[Path, ...]) -> MetaFiles:
             name = str(entry.get("image") or entry.get("image_name") or "")
             if path.name == PICTURES.name:
                 classes = {key: str(entry[key]).strip() for key in CLASSES if entry.get(key)}
-                _note(pictures, {(name,), (_last(name),), (str(entry.get("md5", "")),)}, classes)
+                _note(pictures, {(name,), (last_part(name),), (str(entry.get("md5", "")),)}, classes)
             elif question := _plain(str(entry.get("question") or "")):
                 said = {"question_type": path.stem} | _rationales(entry)
-                _note(questions, {(name, question), (_last(name), question), (question,)}, said)
+                _note(questions, {(name, question), (last_part(name), question), (question,)}, said)
     return MetaFiles(files, pictures, questions)
 
 
@@ -132,7 +132,8 @@ def _first(known: Known, keys: list[tuple[str, ...]]) -> dict[str, Any]:
     return next((known[key] for key in keys if known.get(key)), {})
 
 
-def _last(name: str) -> str:
+def last_part(name: str) -> str:
+    """Returns a picture's name without the folders that some revisions put before it."""
     return name.replace("\\", "/").rsplit("/", 1)[-1]
 
 

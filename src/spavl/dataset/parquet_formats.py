@@ -64,14 +64,14 @@ class ParquetExport:
 
     def _columns(self, row: SourceRow) -> dict[str, Any]:
         labels = dict(row.labels)
-        picture = {"bytes": row.picture, "path": row.picture_name}
+        picture = {"bytes": row.picture, "path": row.image_name}
         if row.answers is None:
             return labels | {"image": picture, "question": row.question}
         chosen, rejected = row.answers
         if not self._release:
             turns = {"chosen": assistant_turn(chosen), "rejected": assistant_turn(rejected)}
             return labels | {"images": [picture], "prompt": user_turn(row.question)} | turns
-        texts = {"question": row.question, "chosen": chosen, "rejected": rejected, "image_name": row.picture_name}
+        texts = {"question": row.question, "chosen": chosen, "rejected": rejected, "image_name": row.image_name}
         return _tagged(labels) | {"image": picture} | texts
 
     def _write(self, split: str) -> None:

@@ -48,10 +48,17 @@ class SourceRow(NamedTuple):
     picture: bytes
     labels: Mapping[str, Any]
     """Those of `LABELS` that are filled; `question_type` in our words."""
+    own_name: str
+    """What the dataset calls the picture; empty where it does not."""
+
+    @property
+    def image_name(self) -> str:
+        """What rows of an export call the picture: as the dataset does, or by its bytes."""
+        return self.own_name or self.picture_name
 
     @property
     def picture_name(self) -> str:
-        """What exports call the picture."""
+        """A name that is the same for the same bytes, and good for a file."""
         suffix = next((one for start, one in SUFFIXES.items() if self.picture.startswith(start)), "bin")
         return stored_name(hashlib.sha256(self.picture).hexdigest(), suffix)
 
@@ -137,7 +144,8 @@ def _row(
     if kind := question_type(labels.get("question_type")):
         labels["question_type"] = str(kind)
     answers = (chosen, rejected) if chosen is not None and rejected is not None else None
-    return SourceRow(split, question, answers, content, labels)
+    name = str(row.get("image_name") or pictures[0].name or "")
+    return SourceRow(split, question, answers, content, labels, name)
 
 
 def _beside(folder: Path, name: str) -> bytes | None:
