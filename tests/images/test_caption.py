@@ -76,7 +76,8 @@ def test_the_prompt_has_its_intent_written_down() -> None:
     assert len(prompt.intent.split()) >= 6 and len(prompt.prompt.split()) >= 6
 
 
-def test_a_caption_knows_its_picture_leaf_and_writer() -> None:
+def test_a_caption_is_what_can_be_seen_of_it_and_knows_its_picture_leaf_and_writer() -> None:
     image: ImageRecord = PICTURES[0]
-    made = read_caption(image, Completion(text="A brass padlock."), "served")
-    assert isinstance(made, Caption) and (made.image_id, made.leaf, made.writer) == (image.id, image.leaf, "served")
+    made = read_caption(image, Completion(text="\x1b[1mA brass\x00 padlock.\u202e"), "served")
+    assert isinstance(made, Caption) and made.text == "A brass padlock."
+    assert (made.image_id, made.leaf, made.writer) == (image.id, image.leaf, "served")

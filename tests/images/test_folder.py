@@ -84,6 +84,7 @@ def test_a_jsonl_speaks_for_the_files_beside_and_below_it(pictures: Path) -> Non
         ("metadata.csv", b"file_name,caption\n/etc/hostname,x\n", "line 2: file_name '/etc/hostname' leads out"),
         ("metadata.csv", b"file_name,caption\nsub,x\n", "line 2: file_name 'sub' is not a file"),
         ("metadata.csv", b"file_name,caption\nb\0.png,x\n", "line 2: file_name 'b\\x00.png' is not a file"),
+        ("metadata.csv", b'file_name,caption\nb.png,"x\n', "row 1, which begins in line 2: unexpected end of data"),
         ("metadata.csv", b"file_name,caption\nb.png,\xff\xfe\n", "Save it as CSV in UTF-8"),
         ("metadata.jsonl", b'{"file_name": "b.png"\n', "Save it as JSONL in UTF-8"),
         ("metadata.jsonl", b'["b.png"]\n', "is not an object with names and values"),
@@ -128,6 +129,11 @@ def test_a_name_that_is_not_unicode_is_written_as_an_escape(pictures: Path) -> N
     assert name == "\\udcff.png"
     name.encode()
     caption.encode()
+
+
+def test_a_control_character_of_a_name_is_an_escape_in_the_name_and_a_space_in_the_caption(pictures: Path) -> None:
+    (pictures / "red\x1bapple.png").write_bytes(b"")
+    assert ("red\\x1bapple.png", "red apple", "CC0") in listed(pictures)
 
 
 def test_names_that_differ_only_in_spaces_are_two_pictures(pictures: Path) -> None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from spavl.records import Failure, Scalar
+from spavl.texts.visible import escaped, visible
 
 _SEPARATORS = re.compile(r"[\s_.,;+-]+")
 
@@ -70,13 +71,13 @@ class Source(Protocol):
 
 
 def printable(text: str) -> str:
-    """Returns the text with what is no valid Unicode, as in some file names, written as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Returns the text with what no terminal should be sent, as in some file names, written as an escape."""
+    return escaped(text.encode("utf-8", "backslashreplace").decode())
 
 
 def clean(text: str) -> str:
-    """Returns the text printable and on one line."""
-    return " ".join(printable(text).split())
+    """Returns the text on one line, without what nobody sees in it."""
+    return " ".join(printable(visible(text)).split())
 
 
 def words_of(name: str) -> str:

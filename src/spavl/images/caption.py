@@ -12,6 +12,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from spavl.config import CaptionsConfig
+from spavl.images.candidates import clean
 from spavl.judges.declining import declined
 from spavl.models.ask import ask, check_reached
 from spavl.models.base import Completion, ImageInput, Request
@@ -72,7 +73,7 @@ def read_caption(image: ImageRecord, completion: Completion, writer: str) -> Cap
     """Returns the first line that the model wrote, or says why it is no caption."""
     if how := declined(completion):
         return Failure(reason="refused", message=f"The writer {how}.")
-    line = " ".join(completion.text.strip().split("\n")[0].split()).strip('"“” ')
+    line = clean(completion.text.strip().split("\n")[0]).strip('"“” ')
     if not any(letter.isalpha() for letter in line):
         return Failure(reason="empty", message=f"The writer wrote {completion.text[:80]!r}.")
     return Caption(image_id=image.id, leaf=image.leaf, text=line, writer=writer)

@@ -117,6 +117,26 @@ def check_captions(path: Path, column: str, rows: Sequence[Described]) -> None:
         )
 
 
+def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (line that it begins in, row) of a CSV file, some in memory at a time.
+
+    Raises:
+        ValueError: A row cannot be read; it is named.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        number, line = 0, 1
+        try:
+            if reader.fieldnames:
+                line = reader.line_num + 1
+            for row in reader:
+                yield line, row
+                number, line = number + 1, reader.line_num + 1
+        except csv.Error as error:
+            where = f"row {number + 1}, which begins in line {line}"
+            raise ValueError(f"{where}: {error}; is a quotation mark not closed?") from error
+
+
 def json_row(text: str) -> dict[str, Any]:
     """Returns the object that a line or a file of JSON holds.
 

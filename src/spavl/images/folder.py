@@ -5,7 +5,6 @@ Captions and licences come from `metadata.csv` or `metadata.jsonl` (`file_name`,
 searched to the bottom. Nothing outside the folder is ever listed: a link or a file name that leads out is refused.
 """
 
-import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from spavl.config import FolderSource
 from spavl.errors import UserError
 from spavl.images.candidates import Candidate, clean, printable, words_of
-from spavl.images.columns import json_row
+from spavl.images.columns import csv_rows, json_row
 from spavl.records import Failure
 from spavl.store import Places, Scratch
 
@@ -203,13 +202,12 @@ def _text(row: dict[str, Any], fields: tuple[str, ...], where: str) -> str:
 def _rows(metadata: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (line number, row) of a metadata file."""
     try:
+        if metadata.suffix == ".csv":
+            yield from csv_rows(metadata)
+            return
         with metadata.open(encoding="utf-8-sig", newline="") as file:
-            if metadata.suffix == ".csv":
-                reader = csv.DictReader(file)
-                yield from ((reader.line_num, row) for row in reader)
-            else:
-                yield from ((number, json_row(line)) for number, line in enumerate(file, 1) if line.strip())
-    except (OSError, ValueError, csv.Error) as error:
+            yield from ((number, json_row(line)) for number, line in enumerate(file, 1) if line.strip())
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{metadata} cannot be read: {error}. Save it as {metadata.suffix[1:].upper()} in UTF-8."
         ) from error

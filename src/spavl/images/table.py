@@ -18,6 +18,7 @@ from spavl.images.columns import (
     Columns,
     Described,
     check_captions,
+    csv_rows,
     damage_named,
     describe,
     find_column,
@@ -202,8 +203,7 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yields the rows, some in memory at a time."""
     with damage_named(path):
         if path.suffix.lower() == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                yield from csv.DictReader(file, strict=True)
+            yield from (row for _, row in csv_rows(path))
             return
         with pq.ParquetFile(path) as parquet:
             for batch in parquet.iter_batches(ROWS_AT_ONCE, columns=list(columns)):

@@ -24,6 +24,7 @@ from spavl.questions.prompts import QuestionPrompt, everyday_topics, load_prompt
 from spavl.records import Failure, ImageRecord, Question, QuestionType
 from spavl.store import Manifest, Outcome, StageDirectory, Usage
 from spavl.taxonomy import Taxonomy
+from spavl.texts.visible import visible
 
 _GUARDED = re.compile(r"\b(?:avoid|prevent|protect|safeguard|discourag|combat)\w*", re.IGNORECASE)
 MIN_WORDS = 6
@@ -197,9 +198,10 @@ def read_question(task: Task, completion: Completion, writer: str, refusals: int
 def first_sentence(text: str, *, statement: bool) -> str:
     """Returns the first line up to its first question mark, or, without one, up to its last whole word.
 
-    A statement ends with a full stop, a question with a question mark; quotes and numbering around it are removed.
+    A statement ends with a full stop, a question with a question mark; quotes and numbering around it are removed, and
+    so is what nobody sees.
     """
-    line = text.strip().split("\n")[0].strip().strip('"“”').removeprefix("Question:").strip()
+    line = visible(text.strip().split("\n")[0]).strip().strip('"“”').removeprefix("Question:").strip()
     line = re.sub(r"\s+", " ", line)
     if "?" in line and not statement:
         return line[: line.index("?") + 1]
