@@ -21,7 +21,7 @@ class RunError(SpavlError):
 
 
 class NoUseError(RunError):
-    """A stage's model was out of reach too often, or gave nothing that could be used.
+    """A model was out of reach too often, died, or gave nothing that could be used.
 
-    Every item of the stage has its outcome, and the stage stays open: the same command asks the failed ones again.
+    The stage stays open: the same command asks what failed again, and nothing else.
     """

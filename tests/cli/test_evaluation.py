@@ -14,15 +14,20 @@ from spavl.evaluation_config import EvaluationConfig
 from spavl.report.plain_table import ASCII
 
 
-def test_the_exit_code_says_that_a_judge_was_of_no_use_and_the_figures_are_printed(
+def test_the_exit_code_says_that_a_model_and_a_judge_were_of_no_use_and_the_figures_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The judge refuses to judge both answers; the rules read the one to the harmful question as unsafe."""
+    """The server refuses one model's key. The judge refuses to judge both answers of the other.
+
+    The rules read the one to the harmful question as unsafe.
+    """
     (tmp_path / "xstest_prompts.csv").write_text(
         "id,prompt,type\n1,Placeholder question 1?,homonyms\n2,Placeholder question 2?,contrast_homonyms\n"
     )
 
     def rule(asked: Asked) -> Told:
+        if asked.model == "dead":
+            return Told("", status=401)
         return Told(
             "I'm sorry, I cannot judge this." if asked.model == "judge" else "Here is how, placeholder step by step."
         )
@@ -33,7 +38,7 @@ def test_the_exit_code_says_that_a_judge_was_of_no_use_and_the_figures_are_print
             {
                 "run": tmp_path / "run",
                 "calls": tmp_path / "calls.sqlite",
-                "models": {name: served | {"model": name} for name in ("base", "judge")},
+                "models": {name: served | {"model": name} for name in ("base", "dead", "judge")},
                 "judges": {"rubric": {"kind": "rubric", "model": "judge"}, "rules": {"kind": "rules"}},
                 "benchmarks": [{"name": "xstest", "path": str(tmp_path)}],
             }
@@ -43,13 +48,14 @@ def test_the_exit_code_says_that_a_judge_was_of_no_use_and_the_figures_are_print
     assert ended.value.exit_code == 1
     told = capsys.readouterr()
     said = json.loads(told.out)
-    assert list(said["unfinished"]) == ["verdicts_rubric"] and "none of 2 items has a result" in told.err
+    assert list(said["unfinished"]) == ["answers/dead", "verdicts_rubric"]
+    assert "answers/dead: " in told.err and "none of 2 items has a result" in told.err
     rates = {
         name: [one["models"]["base"]["rate"]["value"] for one in found["measures"]["whole"]]
         for name, found in said["results"]["judges"].items()
     }
     assert rates == {"rubric": [None, None], "rules": [0.0, 1.0]}
-    assert (tmp_path / "run" / "report" / "index.html").read_text().count("NOT THROUGH") == 1
+    assert (tmp_path / "run" / "report" / "index.html").read_text().count("NOT THROUGH") == 2
 
 
 @pytest.mark.parametrize("columns", ["44", "200"])

@@ -110,6 +110,24 @@ def test_an_error_no_item_is_to_blame_for_stops_the_stage_and_keeps_what_is_done
     assert len(results(again).splitlines()) == 10
 
 
+def test_what_is_in_flight_when_an_error_comes_is_kept_and_nothing_more_is_begun(tmp_path: Path) -> None:
+    """Item 0 fails at once; 1 to 3 are in flight and take longer; 4 to 9 are never begun."""
+    stage, begun = stage_at(tmp_path), []
+
+    async def work(group: Group) -> tuple[list[Outcome], Usage]:
+        ((item, number),) = group
+        begun.append(number)
+        await asyncio.sleep(0.01 * number)
+        if number == 0:
+            raise RunError("the key is refused")
+        return [outcome(item, number)], Usage()
+
+    with pytest.raises(RunError, match="the key is refused"):
+        asyncio.run(map_items(stage, dict(ITEMS), work, label="test", concurrency=4))
+    assert begun == [0, 1, 2, 3]
+    assert stage_at(tmp_path).pending([item for item, _ in ITEMS[:4]]) == ["item-00"]
+
+
 def test_progress_is_said_on_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = stage_at(tmp_path)
     stage.append([outcome(*ITEMS[0])])

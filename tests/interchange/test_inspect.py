@@ -21,7 +21,8 @@ from spavl.evaluate.benchmarks.packaged import packaged_folder
 from spavl.evaluation_config import EvaluationConfig
 from spavl.interchange.inspect_logs import write_inspect_logs
 from spavl.interchange.inspect_tasks import TASKS
-from spavl.pipeline.evaluation import Evaluated, evaluate_models, open_evaluation
+from spavl.pipeline.evaluation import Evaluated, evaluate_models
+from spavl.pipeline.evaluation_run import open_evaluation
 
 
 @pytest.fixture

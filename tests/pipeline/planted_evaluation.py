@@ -10,7 +10,8 @@ from tests.pipeline.planted_server import Asked, PlantedServer, Told
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.measures import Measure
 from spavl.evaluation_config import EvaluationConfig
-from spavl.pipeline.evaluation import evaluate_models, open_evaluation, restart
+from spavl.pipeline.evaluation import evaluate_models, restart
+from spavl.pipeline.evaluation_run import open_evaluation
 
 QUESTIONS = 40
 UNSAFE = {"base": range(24), "aligned": range(20, 26)}

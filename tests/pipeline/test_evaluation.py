@@ -26,7 +26,8 @@ from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
 from spavl.errors import UserError
 from spavl.evaluate.benchmarks.xstest import XSTEST
-from spavl.pipeline.evaluation import open_evaluation, sample_for_people
+from spavl.pipeline.evaluation import sample_for_people
+from spavl.pipeline.evaluation_run import open_evaluation
 from spavl.store import RunDirectory
 
 # -- what was planted comes back ---------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from tests.dataset.preference_rows import png
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
 from spavl.evaluation_config import EvaluationConfig
-from spavl.pipeline.evaluation import evaluate_models, open_evaluation
+from spavl.pipeline.evaluation import evaluate_models
+from spavl.pipeline.evaluation_run import open_evaluation
 
 
 def test_capability_is_scored_by_the_benchmarks_own_rule_and_an_answer_that_says_neither_by_none(

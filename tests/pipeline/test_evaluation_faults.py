@@ -88,7 +88,7 @@ def test_a_judge_that_comes_back_is_asked_for_what_it_owes_and_no_more(server: P
 
 def test_models_that_answer_nothing_end_the_run_without_a_figure(server: PlantedServer, harmful: Path) -> None:
     server.rule = lambda asked: Told("", status=500)
-    with pytest.raises(RunError, match=r"out of reach for 80 of 80"):
+    with pytest.raises(RunError, match=r"out of reach for 40 of 40"):
         evaluated(recipe(server, harmful))
     assert not (harmful.parent / "run" / "results.json").exists()
 

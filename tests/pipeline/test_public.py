@@ -10,7 +10,7 @@ from spavl.config import RunConfig, load_config
 from spavl.errors import UserError
 from spavl.evaluate.benchmarks import packaged
 from spavl.evaluation_config import EvaluationConfig
-from spavl.pipeline.evaluation import find_sources
+from spavl.pipeline.evaluation_run import find_sources
 from spavl.pipeline.public import evaluate_public, lacking, public_recipe, public_results
 
 

@@ -58,6 +58,7 @@ def written(folder: Path, readings: Mapping[str, Readings]) -> str:
         readings=readings,
         judge_cards=dict.fromkeys(readings, card),
         unfinished={},
+        silent={},
         contests={},
         people={},
         box=None,

@@ -90,7 +90,7 @@ def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, An
         UserError: A key is not set, or a benchmark's files are missing, damaged or of another kind.
     """
     from spavl.evaluate.benchmarks import Listed  # the models' libraries load here, and not for `--help`
-    from spavl.pipeline.evaluation import find_sources
+    from spavl.pipeline.evaluation_run import find_sources
 
     check_keys(config.models)
     check_execution(config.execution)

@@ -51,12 +51,13 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
     """Evaluates, or writes a sheet for people to judge.
 
     Raises:
-        Exit: With code 1, after the figures were written: a judge was of no use, and its failures are counted.
+        Exit: With code 1, after the figures were written: a model or a judge was of no use; its failures are counted.
     """
     from spavl.pipeline import evaluation  # the models' libraries load here, and not for `--help`
+    from spavl.pipeline.evaluation_run import open_evaluation
     from spavl.report.evaluation import write_evaluation_report
 
-    with evaluation.open_evaluation(config) as opened:
+    with open_evaluation(config) as opened:
         evaluation.restart(opened, wishes.restart_from, rejudge=wishes.rejudge)
         if wishes.sample_for_people is not None:
             path, rows = asyncio.run(evaluation.sample_for_people(opened, wishes.sample_for_people))
@@ -90,7 +91,7 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
     }
     say(result, lines, as_json)
     if done.unfinished:
-        why = " ".join(done.unfinished.values())
+        why = " ".join(f"{name}: {one}" for name, one in done.unfinished.items())
         print(f"spavl: {why} These failures are counted in the figures.", file=sys.stderr)
         raise typer.Exit(NoUseError.exit_code)
 
@@ -127,6 +128,8 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
             f"{name}: {one.samples} samples of {one.asked} rows asked ({one.listed} listed), {one.pictures} with a "
             f"picture{f'; left out: {skipped}' if skipped else ''}"
         )
+    for model, why in figures.silent.items():
+        yield f"{model}: NOT THROUGH. {why}"
     for judge, found in figures.judges.items():
         yield f"{judge}: {found.card.name}, sees {found.card.sight}{'. NOT THROUGH' if found.unfinished else ''}"
     if figures.contamination is not None:

@@ -85,6 +85,8 @@ class EvaluationFigures(BaseModel):
     """Benchmark -> whether its rows are real or made up."""
     baseline: str
     models: tuple[str, ...]
+    silent: dict[str, str]
+    """Model that was of no use -> why; what it owes is counted as failed, and the same command asks it again."""
     deciding: str
     confidence: float
     coverage: dict[str, Coverage]
@@ -128,6 +130,8 @@ class Material(NamedTuple):
     judge_cards: Mapping[str, JudgeCard]
     unfinished: Mapping[str, str]
     """Judge -> why it is not through."""
+    silent: Mapping[str, str]
+    """Model that was of no use -> why."""
     contests: Mapping[str, Sequence[ContestResult]]
     """Compared model -> contests against the baseline."""
     people: LabelledPairs
@@ -144,6 +148,7 @@ def evaluation_figures(material: Material, models: Sequence[str], rules: Rules) 
         data_origin={name: "fixture" if one.fixture else "real" for name, one in material.coverage.items()},
         baseline=rules.baseline,
         models=tuple(models),
+        silent=dict(material.silent),
         deciding=deciding,
         confidence=rules.confidence,
         coverage=dict(material.coverage),

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from spavl.errors import SpavlError
 from spavl.execution.progress import progress_bar
 from spavl.store import Outcome, StageDirectory, Usage
 
@@ -29,6 +30,8 @@ async def map_items(
 ) -> None:
     """Gives every item that has no outcome to `work`, and appends what comes back.
 
+    After an error no further group is begun, but those in flight are waited for: their calls may be paid for already.
+
     Args:
         stage: Where outcomes go.
         items: Item id -> item, all of them in their fixed order.
@@ -42,14 +45,20 @@ async def map_items(
     """
     done = sum(item in stage for item in items)
     groups = groups_left(stage, items, group_size)
+    troubles: list[SpavlError] = []
     with progress_bar(label, len(items), done) as advance:
 
         async def take_groups() -> None:
             for names, pending in groups:
-                outcomes, usage = await work([(item, items[item]) for item in names])
-                fresh = [outcome for outcome in outcomes if outcome.item in pending]
-                stage.append(fresh, usage)
-                advance(len(fresh))
+                if troubles:
+                    return
+                try:
+                    outcomes, usage = await work([(item, items[item]) for item in names])
+                    fresh = [outcome for outcome in outcomes if outcome.item in pending]
+                    stage.append(fresh, usage)
+                    advance(len(fresh))
+                except SpavlError as error:
+                    troubles.append(error)
 
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -57,6 +66,8 @@ async def map_items(
                     tasks.create_task(take_groups())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
+    if troubles:
+        raise troubles[0]
 
 
 def groups_left(

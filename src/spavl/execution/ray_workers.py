@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from spavl.errors import RunError, SpavlError, UserError
+from spavl.errors import NoUseError, RunError, SpavlError, UserError
 from spavl.execution_config import RayExecutionConfig
 
 DEATHS = 3
@@ -82,7 +82,8 @@ class RayWorkers(Generic[Key, Asked, Answered]):
 
         Raises:
             UserError: The cluster cannot be reached or is too small, or whatever stands behind the key says so.
-            RunError: A worker died of these requests again and again, or Ray does not start.
+            NoUseError: A worker died of these requests again and again.
+            RunError: Ray does not start.
         """
         if not self._workers:
             self._start()
@@ -95,7 +96,7 @@ class RayWorkers(Generic[Key, Asked, Answered]):
                 raise error.cause from error
             raise
         except RayActorError as error:
-            raise RunError(
+            raise NoUseError(
                 f"A worker died {DEATHS + 1} times over the same request ({_first_line(error)}). Its memory may be "
                 "full: give local models a smaller `batch_size`. Then run the same command again: what was answered "
                 "is kept."

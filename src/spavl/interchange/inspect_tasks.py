@@ -15,7 +15,7 @@ from spavl.evaluate.verdicts import METRICS
 from spavl.evaluation_config import BenchmarkConfig
 from spavl.interchange.inspect_messages import user_message
 from spavl.interchange.inspect_scorer import spavl_verdict
-from spavl.pipeline.evaluation import benchmark_folder
+from spavl.pipeline.evaluation_run import benchmark_folder
 from spavl.records import Sample
 from spavl.store import ImageStore
 

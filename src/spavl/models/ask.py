@@ -2,10 +2,10 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from spavl.errors import NoUseError
+from spavl.errors import NoUseError, SpavlError
 from spavl.execution import map_items
 from spavl.models.base import Completion, Request
 from spavl.models.call_store import StoredModel
@@ -51,10 +51,28 @@ async def ask(
     await map_items(stage, items, work, label=label, group_size=model.group_size, concurrency=model.concurrency)
 
 
-def check_reached(stage: StageDirectory, items: int) -> None:
+def owe(stage: StageDirectory, items: Collection[str], error: SpavlError) -> None:
+    """Notes that a model of no use owes what it was asked: the items without a record fail for a passing reason.
+
+    Raises:
+        RunError: The disk is full.
+    """
+    not_asked = Failure(reason="model_failed", message=str(error))
+    failed = {item: one for item, one in stage.each_failure() if item in items and not one.dropped}
+    owed = [item for item in items if item in failed or item not in stage]
+    passing = {"transient": True}
+    stage.append([Outcome(item, failure=failed.get(item, not_asked).model_copy(update=passing)) for item in owed])
+
+
+def check_reached(stage: StageDirectory, items: int, among: Collection[str] | None = None) -> None:
     """Refuses to finish a stage whose model was out of reach for more than `MAX_UNREACHED` of its items, or of no use.
 
     The stage stays open, so the same command asks those items again, and only those.
+
+    Args:
+        stage: The stage.
+        items: How many items the model was asked about.
+        among: Which, where the stage has others.
 
     Raises:
         NoUseError: The model was out of reach too often, or no item has a record and at least one failed.
@@ -63,7 +81,7 @@ def check_reached(stage: StageDirectory, items: int) -> None:
     check_replayed(stage, items)
     reasons: Counter[str] = Counter()
     last = ""
-    for _, failure in stage.each_failure():
+    for failure in _failures(stage, among):
         if failure.transient:
             reasons[failure.reason] += 1
             last = failure.message
@@ -74,7 +92,11 @@ def check_reached(stage: StageDirectory, items: int) -> None:
             f"{last}). Start the server, or raise the budget, and run the same command again: only these are asked "
             "again."
         )
-    check_answered(stage, items)
+    check_answered(stage, items, among)
+
+
+def _failures(stage: StageDirectory, among: Collection[str] | None) -> Iterator[Failure]:
+    return (failure for item, failure in stage.each_failure() if among is None or item in among)
 
 
 def commonest(failures: Iterable[Failure]) -> str:
@@ -91,7 +113,7 @@ def commonest(failures: Iterable[Failure]) -> str:
     return f"{reason}, {count} times: {message.rstrip('.')}"
 
 
-def check_answered(stage: StageDirectory, items: int) -> None:
+def check_answered(stage: StageDirectory, items: int, among: Collection[str] | None = None) -> None:
     """Refuses to finish a stage in which items failed and none has a record; the same command asks again.
 
     A judge that cannot tell, and what a rule left out, are no sign of a model that does not work.
@@ -103,9 +125,9 @@ def check_answered(stage: StageDirectory, items: int) -> None:
     check_replayed(stage, items)
 
     def broken() -> Iterator[Failure]:
-        return (one for _, one in stage.each_failure() if not one.dropped and one.reason != "unscored")
+        return (one for one in _failures(stage, among) if not one.dropped and one.reason != "unscored")
 
-    if stage.failed == items and any(broken()):
+    if sum(1 for _ in _failures(stage, among)) == items and any(broken()):
         raise NoUseError(
             f"Stage {stage.name}: none of {items} items has a result, and {sum(1 for _ in broken())} failed; the "
             f"commonest reason is {commonest(broken())}. Mend the server or its settings in `models`, and run the same "

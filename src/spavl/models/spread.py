@@ -82,7 +82,7 @@ class SpreadModel:
 
         Raises:
             UserError: As the model, or the workers cannot be had.
-            RunError: The workers died of it again and again.
+            NoUseError: The workers died of it again and again.
         """
         return await self._workers.ask(self._copy(), list(requests))
 

@@ -1,58 +1,36 @@
 """An evaluation recipe's road: list samples, answer them, judge the answers, compare them, work out the figures."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from spavl.errors import NoUseError, UserError
-from spavl.evaluate import Condition, Decoding, answer_samples, hold_contests, judge_answers
-from spavl.evaluate.benchmarks.packaged import PACKAGED, packaged_folder
+from spavl.evaluate import Condition, Decoding, ask_models, hold_contests, judge_answers
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
 from spavl.evaluate.human_labels import Compared, compared, draw_for_people, read_sheet, write_sheet
-from spavl.evaluate.imported import ImportedScores, read_imported
-from spavl.evaluate.list_samples import FIXTURE, Coverage, Source, find_benchmark, list_samples
+from spavl.evaluate.list_samples import FIXTURE, Coverage, list_samples
 from spavl.evaluate.measures import Rules
 from spavl.evaluate.outcomes import Judged, Readings, read_outcomes
 from spavl.evaluate.pictures import ablated
 from spavl.evaluate.scoring import SCORERS
 from spavl.evaluate.verdicts import Scorers
-from spavl.evaluation_config import Ablation, BenchmarkConfig, EvaluationConfig, can_compare
+from spavl.evaluation_config import Ablation, EvaluationConfig, can_compare
 from spavl.judges import JudgeCard, open_judge, open_safety_judge
-from spavl.models import CallStore, ImageInput, Models, open_models
-from spavl.pipeline.overlap import check_training, overlap, related_judges
-from spavl.pipeline.road import identity, judge_identity, model_identity, once
+from spavl.models.ask import owe
+from spavl.pipeline.evaluation_run import Evaluation, contest_stage, evaluation_stages, verdict_stage
+from spavl.pipeline.overlap import overlap, related_judges
+from spavl.pipeline.road import judge_identity, model_identity, once
 from spavl.records import Answer, Sample, Verdict
-from spavl.store import ImageStore, Manifest, RunDirectory, StageDirectory
+from spavl.store import Manifest
 from spavl.store.files import write_atomically
 from spavl.store.manifest import hash_file
-from spavl.store.split_files import dataset_folder
 
 SAFETY = ("harmlessness", "over_refusal")
 """Kinds of benchmarks that ablations are made of."""
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
-
-
-class Evaluation(NamedTuple):
-    """One evaluation run, opened."""
-
-    config: EvaluationConfig
-    run: RunDirectory
-    pictures: ImageStore
-    models: Models
-    sources: tuple[Source, ...]
-    imported: tuple[ImportedScores, ...]
-
-    def stage(self, name: str, settings: dict[str, object], *upstream: str) -> StageDirectory:
-        """Opens a stage; its identity is `settings` and the results of the stages upstream."""
-        return self.run.stage(name, identity(settings), upstream)
-
-    def show(self, image: str) -> ImageInput | None:
-        """Returns a picture by its digest; None for a sample without one."""
-        return ImageInput(sha256=image, path=self.pictures.path(image)) if image else None
 
 
 class Evaluated(NamedTuple):
@@ -67,7 +45,8 @@ class Evaluated(NamedTuple):
     judged: Mapping[str, Judged]
     """Judge -> what it said."""
     unfinished: Mapping[str, str] = MappingProxyType({})
-    """Stage of a judge that was of no use -> why; its failures are counted, and the same command asks them again."""
+    """`answers/MODEL`, or the stage of a judge, that was of no use -> why; its failures are counted, and the same
+    command asks them again."""
 
     @property
     def samples(self) -> Sequence[Sample]:
@@ -78,85 +57,6 @@ class Evaluated(NamedTuple):
     def readings(self) -> Readings:
         """What became of every answer, by the deciding judge."""
         return self.material.readings[self.figures.deciding]
-
-
-def evaluation_stages(config: EvaluationConfig) -> tuple[str, ...]:
-    """Returns the stages of an evaluation, in order."""
-    return ("samples", "answers", *map(verdict_stage, config.judges), *map(_contest_stage, config.measured[1:]))
-
-
-def verdict_stage(judge: str) -> str:
-    """Returns the stage of a judge's verdicts."""
-    return f"verdicts_{judge}"
-
-
-def _contest_stage(model: str) -> str:
-    return f"contests_{model}"
-
-
-def find_sources(config: EvaluationConfig) -> tuple[Source, ...]:
-    """Finds every benchmark and its files, those behind a hub id are downloaded; and checks what is read at the end.
-
-    Raises:
-        UserError: There is no such benchmark, variant, folder, hub id or revision; no judge can compare answers; the
-            training data, the sheet of labels or a package is missing.
-    """
-    if config.training is not None:
-        check_training(config.training)
-    if config.human_labels is not None and not config.human_labels.is_file():
-        raise UserError(f"human_labels: {config.human_labels} is not a file. `--sample-for-people N` writes the sheet.")
-    sources = []
-    for place, one in enumerate(config.benchmarks):
-        field = f"benchmarks.{place}"
-        benchmark = find_benchmark(field, one)
-        if benchmark.card.kind == "helpfulness" and len(config.measured) > 1 and config.comparing is None:
-            raise UserError(
-                f"{field}: {one.name} compares two models' answers, and none of the judges can. "
-                "Add a judge of kind rubric or embedded."
-            )
-        sources.append(Source(benchmark, benchmark_folder(field, one), one))
-    return tuple(sources)
-
-
-def benchmark_folder(field: str, benchmark: BenchmarkConfig) -> Path:
-    """Returns where a benchmark's files lie: at its path, in the snapshot of its hub id, or in an installed package.
-
-    Raises:
-        UserError: There is no such folder, dataset or revision, or no package that holds its files; or a folder is to
-            have a revision.
-    """
-    if benchmark.revision is not None and (benchmark.path is None or Path(benchmark.path).expanduser().is_dir()):
-        folder_named = benchmark.path or "an installed package"
-        raise UserError(f"{field}.revision: {folder_named} is a folder, which has none. Leave the field out.")
-    if benchmark.path is not None:
-        return dataset_folder(field, benchmark.path, benchmark.revision)
-    folder = packaged_folder(benchmark.name)
-    if folder is None:
-        found = PACKAGED.get(benchmark.name)
-        how = f"its package is not there; get it: {found.install}" if found else "no package holds its files; name them"
-        raise UserError(f"{field}.path: {benchmark.name}: {how}.")
-    return folder
-
-
-@contextmanager
-def open_evaluation(config: EvaluationConfig) -> Iterator[Evaluation]:
-    """Opens an evaluation run for this process alone, and closes its models at the end.
-
-    Raises:
-        UserError: As `find_sources`; imported files are missing or not as their harness writes them; or another
-            process is at work in the run.
-    """
-    sources = find_sources(config)
-    imported = tuple(read_imported(f"imported.{place}", one) for place, one in enumerate(config.imported))
-    run = RunDirectory(config.run, config.seed)
-    with run.locked():
-        store = CallStore(config.calls, str(config.run))
-        models = open_models(config.models, store, execution=config.execution)
-        try:
-            yield Evaluation(config, run, ImageStore(config.run / "pictures"), models, sources, imported)
-        finally:
-            models.close()
-            store.close()
 
 
 def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None:
@@ -175,16 +75,16 @@ def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None
 async def evaluate_models(evaluation: Evaluation) -> Evaluated:
     """Runs every stage that is not finished, and writes `results.json`.
 
-    A judge that is out of reach or gives no verdict ends nothing: its failures are counted, and the others' figures
-    come out all the same.
+    A model or a judge that is out of reach, cannot be opened or gives nothing ends nothing: its failures are counted,
+    and the others' figures come out all the same.
 
     Raises:
-        UserError: A benchmark's files or the sheet of labels are damaged.
-        RunError: A measured model was out of reach too often, or the disk is full.
+        UserError: A benchmark's files or the sheet of labels are damaged, or no measured model can be opened.
+        RunError: No measured model was of use, or the disk is full.
     """
     samples, listed = await list_all(evaluation)
     conditions = _conditions(evaluation, samples)
-    answers = await answer_all(evaluation, conditions)
+    answers, silent = await answer_all(evaluation, conditions)
     heard = {name: await _judge(evaluation, name, samples, answers) for name in _judges(evaluation.config)}
     held = {name: await _contest(evaluation, name, samples, answers) for name in _contested(evaluation)}
     config, sheet = evaluation.config, evaluation.config.human_labels
@@ -203,6 +103,7 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
         readings={name: read_outcomes(samples, asked, answers, one.judged) for name, one in heard.items()},
         judge_cards=cards,
         unfinished={name: one.trouble for name, one in heard.items() if one.trouble},
+        silent=silent,
         contests={name: one.results for name, one in held.items()},
         people=read_sheet(sheet, _pairs(evaluation, samples, answers), config.seed) if sheet else {},
         box=config.judge_error,
@@ -215,8 +116,9 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
     path = evaluation.run.path / "results.json"
     write_atomically(path, figures.model_dump_json(indent=1).encode() + b"\n")
     manifests = evaluation.run.manifests(evaluation_stages(config))
-    troubles = {verdict_stage(name): one.trouble for name, one in heard.items() if one.trouble}
-    troubles |= {_contest_stage(name): one.trouble for name, one in held.items() if one.trouble}
+    troubles = {f"answers/{name}": why for name, why in silent.items()}
+    troubles |= {verdict_stage(name): one.trouble for name, one in heard.items() if one.trouble}
+    troubles |= {contest_stage(name): one.trouble for name, one in held.items() if one.trouble}
     judged = {name: one.judged for name, one in heard.items()}
     return Evaluated(figures, manifests, path, material, tuple(answers), judged, troubles)
 
@@ -226,9 +128,12 @@ async def sample_for_people(evaluation: Evaluation, number: int) -> tuple[Path, 
 
     Raises:
         UserError: There are no two models, or no harmful sample that two have answered.
+        NoUseError: A model owes answers, so a sample would not be one of all.
     """
     samples, _ = await list_all(evaluation)
-    answers = await answer_all(evaluation, _conditions(evaluation, samples))
+    answers, silent = await answer_all(evaluation, _conditions(evaluation, samples))
+    for name, why in silent.items():
+        raise NoUseError(f"--sample-for-people: the model {name} owes answers. {why}")
     pairs = _pairs(evaluation, samples, answers)
     if not pairs:
         raise UserError(
@@ -292,20 +197,37 @@ def _conditions(evaluation: Evaluation, samples: Sequence[Sample]) -> list[Condi
     return [given, *(one.condition for one in _ablations(evaluation, samples) if one.condition.samples)]
 
 
-async def answer_all(evaluation: Evaluation, conditions: Sequence[Condition]) -> list[Answer]:
-    """Runs the answers station unless it is finished."""
+class _Answered(NamedTuple):
+    answers: list[Answer]
+    silent: Mapping[str, str]
+    """Model that was of no use -> why."""
+
+
+async def answer_all(evaluation: Evaluation, conditions: Sequence[Condition]) -> _Answered:
+    """Runs the answers station unless it is finished; what a model owes of an earlier attempt is asked again.
+
+    Raises:
+        SpavlError: What was wrong with the first model, where none was of use.
+    """
     config = evaluation.config
     decoding = Decoding(config.max_tokens, config.sampling.temperature, config.sampling.top_p, config.seed)
     models = {name: model_identity(config.models, evaluation.models, name) for name in config.measured}
     settings = {"models": models, "ablations": config.ablations, **decoding._asdict()}
     stage = evaluation.stage("answers", settings, "samples")
+    manifest = stage.manifest()
+    if manifest is not None and manifest.facts.get("silent", {}):
+        evaluation.run.reopen("answers", evaluation_stages(config))
+        stage = evaluation.stage("answers", settings, "samples")
 
     async def station() -> Manifest:
         opened = {name: evaluation.models[name] for name in config.measured}
-        return await answer_samples(decoding, opened, conditions, stage)
+        asked = await ask_models(decoding, opened, conditions, stage)
+        if len(asked.troubles) == len(opened):
+            raise next(iter(asked.troubles.values()))
+        return stage.finish(asked.items, {"silent": {name: str(error) for name, error in asked.troubles.items()}})
 
-    await once(stage, station)
-    return stage.records(Answer)
+    manifest = await once(stage, station)
+    return _Answered(stage.records(Answer), manifest.facts.get("silent", {}))
 
 
 def _judges(config: EvaluationConfig) -> tuple[str, ...]:
@@ -335,8 +257,9 @@ async def _judge(evaluation: Evaluation, name: str, samples: Sequence[Sample], a
         judge = open_safety_judge(evaluation.config.judges[name], evaluation.models)
         try:
             manifest = await judge_answers(judge, by_id, answers, evaluation.show, stage, _scorers(evaluation))
-        except NoUseError as error:
+        except (UserError, NoUseError) as error:
             trouble = str(error)
+            owe(stage, [answer.id for answer in answers], error)
     card = judge.card if manifest is None else JudgeCard.model_validate(manifest.facts["judge"])
     return _Heard(Judged(stage.records(Verdict), stage.failures()), card, trouble)
 
@@ -361,7 +284,7 @@ async def _contest(evaluation: Evaluation, model: str, samples: Sequence[Sample]
     compares = None if name is None else config.judges[name]
     if name is None or compares is None or not can_compare(compares):
         return _Held(())
-    stage = evaluation.stage(_contest_stage(model), _judge_settings(evaluation, name), "samples", "answers")
+    stage = evaluation.stage(contest_stage(model), _judge_settings(evaluation, name), "samples", "answers")
     helpful = [sample for sample in samples if kinds[sample.benchmark] == "helpfulness"]
     by_model = [{one.sample_id: one for one in answers if one.model == which} for which in (config.measured[0], model)]
 
@@ -372,6 +295,6 @@ async def _contest(evaluation: Evaluation, model: str, samples: Sequence[Sample]
     trouble = ""
     try:
         await once(stage, station)
-    except NoUseError as error:
+    except (UserError, NoUseError) as error:
         trouble = str(error)
     return _Held(stage.records(ContestResult), trouble)

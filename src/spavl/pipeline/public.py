@@ -8,7 +8,8 @@ from spavl.config import RunConfig, judges_model
 from spavl.evaluate.benchmarks.packaged import PACKAGED, packaged_folder
 from spavl.evaluation_config import BenchmarkConfig, EvaluationConfig
 from spavl.pipeline.evaluate import aligned
-from spavl.pipeline.evaluation import Evaluated, evaluate_models, open_evaluation, restart
+from spavl.pipeline.evaluation import Evaluated, evaluate_models, restart
+from spavl.pipeline.evaluation_run import open_evaluation
 
 PUBLIC = "public"
 """Where the evaluation lies in the run's directory."""

@@ -136,6 +136,18 @@ class RunDirectory:
                 (self.path / stage).rename(removed)
                 shutil.rmtree(removed)
 
+    def reopen(self, name: str, stages: Sequence[str]) -> None:
+        """Takes a finished stage up again: its passing failures count no longer, and what was made from it is removed.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        following = stages[stages.index(name) + 1 :]
+        if following:  # first: what was made from the stage must not outlive its end
+            self.restart_from(following[0], stages)
+        with disk_errors_named(self.path / name):
+            (self.path / name / "manifest.json").unlink(missing_ok=True)
+
     def find(self, identifier: str) -> tuple[str, dict[str, Any]] | None:
         """Returns the stage and the body of the record with this id, or None.
 
