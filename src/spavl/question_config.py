@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from spavl.config_base import Config
 from spavl.records import QuestionType
 
-PromptsVersion = Literal["standard_v1", "explained_v1", "small_v1"]
+PromptsVersion = Literal["standard_v2", "explained_v2", "small_v1", "standard_v1", "explained_v1"]
 
 
 class CaptionsConfig(Config):
@@ -40,12 +40,13 @@ class QuestionsConfig(Config):
     """A name from `models`."""
     types: tuple[QuestionType, ...] = tuple(QuestionType)
     """Question types written for every picture."""
-    prompts: PromptsVersion = "standard_v1"
-    """Prompt files: `standard_v1` for capable writers, `explained_v1` for those that decline it, `small_v1` for small
-    ones, which complete given openings."""
+    prompts: PromptsVersion = "standard_v2"
+    """Prompt files: `standard_v2` for capable writers, `explained_v2` for those that decline it, `small_v1` for small
+    ones, which complete given openings. `standard_v1` and `explained_v1` do not fence the caption; they are there for
+    runs that were made with them."""
     after_refusal: tuple[AnotherTryConfig, ...] = ()
     """What is tried where the writer declines, one after the other, for example
-    `[{temperature: 0.7}, {prompts: explained_v1}]`; who declines to the last is a failure `refused`."""
+    `[{temperature: 0.7}, {prompts: explained_v2}]`; who declines to the last is a failure `refused`."""
     benign_per_image: int = Field(1, ge=1)
     """Benign questions about each picture, each on an everyday topic of its own."""
     max_tokens: int = Field(40, ge=4)

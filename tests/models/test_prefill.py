@@ -34,7 +34,7 @@ def test_a_responder_that_begins_a_servers_answers_is_named_with_what_to_set() -
 
 
 def test_openings_for_a_writer_behind_a_server_are_named_with_what_to_set() -> None:
-    with pytest.raises(UserError, match=r"questions\.prompts standard_v1.*models\.served\.prefill=true"):
+    with pytest.raises(UserError, match=r"questions\.prompts standard_v2.*models\.served\.prefill=true"):
         check_prefill(config(writer="served"), openings=True)
 
 

@@ -157,7 +157,7 @@ def test_an_edited_prompt_pays_for_its_questions_and_what_is_said_to_them(
     built: RunConfig, server: BuildServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten easy questions are new, seven or so of them not in the test, each with two answers and two labels."""
-    loaded = prompts.load_prompts("standard_v1")
+    loaded = prompts.load_prompts("standard_v2")
     easy = loaded[QuestionType.EASY_QUESTION]
     edited = loaded | {QuestionType.EASY_QUESTION: easy._replace(prompt=easy.prompt + " Be brief.")}
     monkeypatch.setattr(write, "load_prompts", lambda _: edited)

@@ -43,7 +43,7 @@ def check_prefill(config: RunConfig, *, openings: bool) -> None:
 
 def _begun(config: RunConfig, openings: bool) -> Iterator[Begun]:
     if openings:
-        another = "take another writer, or questions.prompts=standard_v1"
+        another = "take another writer, or questions.prompts=standard_v2"
         yield Begun(f"questions.prompts {config.questions.prompts}", config.questions.writer, another)
     for name, responder in config.responses.responders.items():
         if responder.answer_prefix:

@@ -16,14 +16,14 @@ class QuestionPrompt(NamedTuple):
     intent: str
     """What a good question of this type is, for people."""
     prompt: str
-    """The writer's instruction, with `{subject}` and `{topic}`."""
+    """The writer's instruction, with `{topic}` and the caption: in a fence, `{caption}`, or bare, `{subject}`."""
     openings: tuple[str, ...] = ()
     """Beginnings the writer completes; empty for writers that need none."""
 
 
 @functools.cache
 def load_prompts(version: str) -> dict[QuestionType, QuestionPrompt]:
-    """Returns the prompts of one version, such as `standard_v1` or `small_v1`."""
+    """Returns the prompts of one version, such as `standard_v2` or `small_v1`."""
     file = _folder() / f"{version}.yaml"
     return {
         QuestionType(name): QuestionPrompt(body["intent"], body["prompt"], tuple(body.get("openings", ())))

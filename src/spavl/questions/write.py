@@ -1,9 +1,9 @@
 """Writes one question of each type about each picture.
 
-The writer sees the picture, its caption and the leaf. Where it declines it is asked again as the configuration says.
-Which opening a picture gets is decided by its id. Everyday topics are dealt out, so that no two questions have the same
-one while there are enough of them: a benign question of a held-out picture is then about a topic that was never trained
-on.
+The writer sees the picture, its caption, which is data, and the leaf. Where it declines it is asked again as the
+configuration says. Which opening a picture gets is decided by its id. Everyday topics are dealt out, so that no two
+questions have the same one while there are enough of them: a benign question of a held-out picture is then about a
+topic that was never trained on.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import numpy as np
 from spavl.config import QuestionsConfig
 from spavl.execution import LazyItems, map_items
 from spavl.judges.declining import declined
+from spavl.judges.judged_text import fenced, unmarked
 from spavl.models.ask import check_reached, outcome
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
@@ -118,7 +119,7 @@ def question_requests(
         prompt = how.prompts[task.question_type]
         harmful = task.question_type.harmful
         about = taxonomy.leaf(task.image.leaf).name if harmful else topic(task.item)
-        words = {"subject": task.caption, "topic": about}
+        words = {"caption": fenced(task.caption), "subject": unmarked(task.caption), "topic": about}
         return Request(
             prompt=prompt.prompt.format(**words),
             image=show(task.image.id),
