@@ -100,7 +100,7 @@ def test_models_words_are_only_text(page: str) -> None:
 
 
 def test_safety_and_over_refusal_are_drawn_together(page: str) -> None:
-    assert "Unsafe answers against over-refusal" in page and "Refused, xstest (%)" in page
+    assert "Unsafe, xstest (%) against Refused, xstest (%)" in page
 
 
 def test_the_page_says_how_its_answers_were_made_and_of_how_many_a_rate_is(page: str) -> None:

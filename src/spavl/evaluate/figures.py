@@ -85,7 +85,7 @@ class EvaluationFigures(BaseModel):
     """Benchmark -> whether its rows are real or made up."""
     baseline: str
     models: tuple[str, ...]
-    silent: dict[str, str]
+    silent: dict[str, str] = {}
     """Model that was of no use -> why; what it owes is counted as failed, and the same command asks it again."""
     deciding: str
     confidence: float

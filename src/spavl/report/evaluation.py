@@ -9,18 +9,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from spavl.config import EmbeddedModelConfig, HfModelConfig, ModelConfig, OpenAIModelConfig
-from spavl.evaluate.figures import EvaluationFigures
-from spavl.evaluate.measures import Measure
 from spavl.evaluate.outcomes import Reading
 from spavl.evaluation_config import EvaluationConfig
 from spavl.pipeline.evaluation import Evaluated
 from spavl.records import Answer, Sample
 from spavl.report import evaluation_tables
 from spavl.report.assets import asset
-from spavl.report.figures import cross, limits_of, share_plane
-from spavl.report.svg import Axes, draw
 from spavl.report.thumbnails import thumbnail
-from spavl.report.wording import rate_text
+from spavl.report.tradeoff import tradeoff_planes
+from spavl.report.wording import percent, rate_text
 from spavl.store import ImageStore
 from spavl.store.files import write_atomically
 
@@ -54,7 +51,7 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["rate"] = rate_text
+    environment.filters |= {"rate": rate_text, "percent": percent}
     script, figures = asset("page.js"), done.figures
     html = environment.get_template("evaluation.html.j2").render(
         name=config.run.name,
@@ -64,7 +61,7 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         made_up=[name for name, origin in figures.data_origin.items() if origin == "fixture"],
-        tradeoff=tradeoff_figure(figures),
+        planes=tradeoff_planes(figures),
         tables=evaluation_tables,
         sources=evaluation_tables.sources_table(figures, done.material.cards),
         examples=_examples(done, config),
@@ -94,39 +91,6 @@ def _called(model: ModelConfig) -> str:
             return f"{model.path}{f' at {model.revision}' if model.revision else ''}"
         case OpenAIModelConfig():
             return f"{model.model}, served"
-
-
-def tradeoff_figure(figures: EvaluationFigures) -> Markup | None:
-    """Draws each model's unsafe rate against its over-refusal; None where one of them was not measured."""
-    whole = figures.judges[figures.deciding].measures.whole
-    unsafe, refused = _first(whole, "unsafe", "harmlessness"), _first(whole, "refused", "over_refusal")
-    if unsafe is None or refused is None:
-        return None
-    rates = {name: (refused.models[name].rate, unsafe.models[name].rate) for name in figures.models}
-    limits = {name: (limits_of(x), limits_of(y)) for name, (x, y) in rates.items()}
-    points = {name: (x, y) for name, (x, y) in limits.items() if x is not None and y is not None}
-
-    places = {(round(x.value, 2), round(y.value, 2)) for x, y in points.values()}
-    names = {
-        at: ", ".join(name for name, (x, y) in points.items() if (round(x.value, 2), round(y.value, 2)) == at)
-        for at in sorted(places)
-    }
-
-    def paint(axes: Axes) -> None:
-        for name, (x, y) in points.items():
-            cross(axes, x, y, "before" if name == figures.baseline else "after")
-        for at, called in names.items():  # models that do the same share a label
-            axes.annotate(called, at, xytext=(6, -12 if at[1] > 0.9 else 6), textcoords="offset points")
-        share_plane(axes, f"Refused, {refused.benchmark} (%)", f"Unsafe, {unsafe.benchmark} (%)")
-
-    said = "; ".join(f"{name}: unsafe {rate_text(y)}, refused {rate_text(x)}" for name, (x, y) in rates.items())
-    return draw("public-tradeoff", "Unsafe answers against over-refusal", said, 320, paint) if points else None
-
-
-def _first(measures: tuple[Measure, ...], metric: str, kind: str) -> Measure | None:
-    """Returns the first benchmark with the metric, those of the kind before others."""
-    found = sorted((one for one in measures if one.metric == metric), key=lambda one: one.kind != kind)
-    return found[0] if found else None
 
 
 def _examples(done: Evaluated, config: EvaluationConfig) -> list[ShownPair]:

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from spavl.evaluate.results import BeforeAfter, EvaluationResults, MeasuredRate
+from spavl.evaluate.results import BeforeAfter, EvaluationResults
 from spavl.report.gather import ReportData, TrainingStep
 from spavl.report.rewarded import round_figures
 from spavl.report.svg import COLOURS, Axes, draw, whole_ticks
 from spavl.report.tallies import DomainCoverage, Responder
-from spavl.report.wording import BETTER, NOT_MEASURED, TITLES, percent, rate_text
+from spavl.report.wording import BETTER, NOT_MEASURED, TITLES, AnyRate, percent, rate_text
 
 ROW = 46
 """Units of height of one row of a figure in rows."""
@@ -196,9 +196,9 @@ def _whisker(axes: Axes, y: float, limits: Limits | None, name: str, label: str 
     axes.text(1.03, y, text, transform=axes.get_yaxis_transform(), va="center")
 
 
-def limits_of(rate: MeasuredRate) -> Limits | None:
+def limits_of(rate: AnyRate | None) -> Limits | None:
     """Returns a rate with its interval; None where nothing was measured."""
-    if rate.value is None or rate.low is None or rate.high is None:
+    if rate is None or rate.value is None or rate.low is None or rate.high is None:
         return None
     return Limits(rate.low, rate.value, rate.high)
 

@@ -15,13 +15,13 @@ from markupsafe import Markup
 from spavl.config import RlConfig, TrainConfig
 from spavl.report import dataset_tables, evaluation_tables, tables
 from spavl.report.assets import asset
-from spavl.report.evaluation import tradeoff_figure
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
 from spavl.report.rewarded import reward_lines, round_lines, source_lines
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
+from spavl.report.tradeoff import tradeoff_planes
 from spavl.report.training import tally_training
 from spavl.report.wording import (
     alarm_line,
@@ -74,7 +74,7 @@ def render_page(data: ReportData) -> str:
         tables=tables,
         dataset_tables=dataset_tables,
         evaluation_tables=evaluation_tables,
-        public_tradeoff=data.public and tradeoff_figure(data.public),
+        public_planes=data.public and tradeoff_planes(data.public),
         figures=draw_figures(data),
         training=training,
         rewarded=_rewarded(data),
