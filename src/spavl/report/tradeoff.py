@@ -77,14 +77,14 @@ def _plane(name: str, figures: EvaluationFigures, across: Side, up: Side) -> Mar
 
     def paint(axes: Axes) -> None:
         for place, (model, (x, y)) in enumerate(limits.items()):
-            shape, colour = ("o", "before") if model == figures.baseline else (SHAPES[place % 7], TINTS[place % 4])
-            look = {"color": COLOURS[colour]}
+            shape, tint = ("o", "before") if model == figures.baseline else (SHAPES[place % 7], TINTS[place % 4])
+            colour = COLOURS[tint]
             if x and y:
-                axes.plot([x.low, x.high], [y.value, y.value], **look)
-                axes.plot([x.value, x.value], [y.low, y.high], **look)
-                axes.plot([x.value], [y.value], shape, markersize=7, label=model, **look)
+                axes.plot([x.low, x.high], [y.value, y.value], color=colour)
+                axes.plot([x.value, x.value], [y.low, y.high], color=colour)
+                axes.plot([x.value], [y.value], shape, markersize=7, label=model, color=colour)
             else:
-                axes.plot([], [], shape, label=f"{model}: {NOT_MEASURED}", **look)
+                axes.plot([], [], shape, label=f"{model}: {NOT_MEASURED}", color=colour)
         share_plane(axes, across.title, up.title)
         axes.legend(loc="upper left", bbox_to_anchor=(-0.1, -0.18), borderaxespad=0, handletextpad=0.2)
 
