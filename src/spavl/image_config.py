@@ -14,7 +14,10 @@ class PackagedSource(Config):
 
 
 class FolderSource(Config):
-    """A folder of pictures; captions from `metadata.csv` or `metadata.jsonl` (file_name, caption, licence) or names."""
+    """A folder of pictures; captions from `metadata.csv` or `metadata.jsonl` (file_name, caption, licence) or names.
+
+    Of every source PNG, JPEG, WebP, GIF and BMP are read; TIFF, AVIF and HEIC are counted as `unsupported_format`.
+    """
 
     kind: Literal["folder"]
     path: NamedPath

@@ -105,16 +105,34 @@ def test_a_folder_that_is_missing_or_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["secret.png", "elsewhere", "missing.png"])
-def test_a_link_out_of_the_folder_is_refused(pictures: Path, tmp_path: Path, target: str) -> None:
+def test_a_link_out_of_the_folder_is_a_counted_failure_and_never_opened(
+    pictures: Path, tmp_path: Path, target: str
+) -> None:
     (tmp_path / "secret.png").write_bytes(b"")
     (tmp_path / "elsewhere").mkdir()
-    (pictures / "sub" / "link.png").symlink_to(tmp_path / target)
-    assert "link.png is a link that leads out of the folder" in complaint(pictures)
+    (tmp_path / "elsewhere" / "secret.png").write_bytes(b"")
+    name = "link" if target == "elsewhere" else "link.png"
+    (pictures / "sub" / name).symlink_to(tmp_path / target)
+    found = list(folder_candidates(FolderSource(kind="folder", path=pictures)))
+    refused = {one.name: one.refused.reason for one in found if one.refused is not None}
+    assert (len(found), refused) == (4, {f"sub/{name}": "leads_out"})
 
 
-def test_a_link_to_itself_is_refused(pictures: Path) -> None:
+def test_a_link_out_that_is_no_picture_is_like_any_other_file_and_metadata_may_not_be_one(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.csv").write_text("file_name\nb.png\n")
+    (pictures / "link.txt").symlink_to(tmp_path / "secret.csv")
+    assert len(listed(pictures)) == 3
+    (pictures / "sub" / "metadata.csv").symlink_to(tmp_path / "secret.csv")
+    assert "metadata.csv is a link that leads out of the folder" in complaint(pictures)
+
+
+def test_a_link_to_itself_is_a_counted_failure(pictures: Path) -> None:
     (pictures / "link.png").symlink_to("link.png")
-    assert "link.png is a link that leads nowhere" in complaint(pictures)
+    found = {one.name: one.refused for one in folder_candidates(FolderSource(kind="folder", path=pictures))}
+    refused = found.pop("link.png")
+    assert refused is not None and refused.reason == "unreadable" and set(found.values()) == {None}
 
 
 def test_a_link_within_the_folder_is_one_more_picture_and_a_linked_folder_is_not_entered(pictures: Path) -> None:

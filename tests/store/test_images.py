@@ -118,6 +118,26 @@ def test_what_is_no_picture_is_unreadable(store: ImageStore, tmp_path: Path, con
     assert cause in str(error)
 
 
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [("TIFF", None), ("AVIF", None), ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), ("TIFF", b"MM\0*\0\0\0\x08")],
+)
+def test_kinds_of_pictures_that_are_not_read_have_a_reason_that_says_what_to_do(
+    store: ImageStore, tmp_path: Path, kind: str, content: bytes | None
+) -> None:
+    """A TIFF and an AVIF by Pillow, the other two as their specifications have the first bytes."""
+    path = tmp_path / "a.picture"
+    if content is None:
+        blocks(0).save(path, kind)
+    else:
+        path.write_bytes(content)
+    error = refusal(store, path)
+    assert error.reason == "unsupported_format"
+    assert str(error) == f"{kind} is not read; save it as one of PNG, JPEG, WEBP, GIF, BMP"
+    with pytest.raises(UnreadableImage, match=f"{kind} is not read"):
+        store.add(path.read_bytes())
+
+
 def test_a_folder_a_pipe_and_a_missing_file_are_unreadable_and_do_not_hang(store: ImageStore, tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")

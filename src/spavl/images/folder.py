@@ -2,7 +2,8 @@
 
 Captions and licences come from `metadata.csv` or `metadata.jsonl` (`file_name`, `caption` or `text`, `licence` or
 `license`; file names are relative to the metadata's own folder), and otherwise from the file's name. Folders are
-searched to the bottom. Nothing outside the folder is ever listed: a link or a file name that leads out is refused.
+searched to the bottom. Nothing outside the folder is ever read: a link that leads out is a counted failure, and a name
+in the metadata that does is refused.
 """
 
 import json
@@ -20,7 +21,8 @@ from spavl.store import Places, Scratch
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
-"""Files taken for pictures; those that cannot be decoded become failures and are counted."""
+"""Files taken for pictures; those that cannot be decoded become failures and are counted, as are kinds that the store
+does not read (TIFF, AVIF, HEIC)."""
 
 
 class OpenFiles:
@@ -55,7 +57,7 @@ def folder_candidates(source: FolderSource) -> Iterator[Candidate]:
     """Yields the pictures of the folder, in the order of their names; of one folder at a time the names are in memory.
 
     Raises:
-        UserError: The folder is missing or unreadable, something leads out of it, or its metadata is wrong.
+        UserError: The folder is missing or unreadable, or its metadata is wrong or leads out of it.
     """
     root = source.path
     if not root.is_dir():
@@ -63,26 +65,32 @@ def folder_candidates(source: FolderSource) -> Iterator[Candidate]:
             f"images.source.path: {root} is not a folder. Give a folder of pictures, "
             "or use the packaged ones with images.source.kind=packaged."
         )
-    described = _Descriptions(root)
+    described, inside = _Descriptions(root), root.resolve()
     for file in _files(root):
         if file.name in METADATA_NAMES:
             described.read(file)
-    collection = clean(root.resolve().name) or "folder"
     for file in _files(root):
-        known = described.of(file)
-        if known is not None or file.suffix.lower() in PICTURE_SUFFIXES:
-            yield _candidate(file, root, collection, known, source.licence)
+        known, refused = described.of(file), _refusal(file, inside) if file.is_symlink() else None
+        if known is not None or file.suffix.lower() in PICTURE_SUFFIXES or (refused and file.is_dir()):
+            caption, licence = known or Description("", "")
+            yield Candidate(
+                path=file,
+                caption=caption or clean(words_of(file.name)),
+                licence=licence or source.licence,
+                source=clean(inside.name) or "folder",
+                name=printable(file.relative_to(root).as_posix()),
+                refused=refused,
+            )
 
 
-def _candidate(file: Path, root: Path, collection: str, known: Description | None, licence: str) -> Candidate:
-    caption, own_licence = known or Description("", "")
-    return Candidate(
-        path=file,
-        caption=caption or clean(words_of(file.name)),
-        licence=own_licence or licence,
-        source=collection,
-        name=printable(file.relative_to(root).as_posix()),
-    )
+def _refusal(link: Path, inside: Path) -> Failure | None:
+    """Returns why what a link leads to is never opened."""
+    target = _resolved(link)
+    if target is None:
+        return Failure(reason="unreadable", message="a link that leads nowhere")
+    if not target.is_relative_to(inside):
+        return Failure(reason="leads_out", message="a link that leads out of the folder", dropped=True)
+    return None
 
 
 class _Descriptions:
@@ -108,8 +116,10 @@ class _Descriptions:
         """Adds what one metadata file says.
 
         Raises:
-            UserError: It is damaged, or speaks of what is no file of the folder, or of one file twice.
+            UserError: It is damaged or leads out, or speaks of what is no file of the folder, or of one file twice.
         """
+        if metadata.is_symlink() and (refused := _refusal(metadata, self._inside)):
+            raise UserError(f"{metadata} is {refused.message}. Put the file itself there, or remove the link.")
         for line, row in _rows(metadata):
             where = f"{metadata}, line {line}"
             name = row.get("file_name")
@@ -156,7 +166,7 @@ def _names(folder: Path, inside: Path) -> list[bytes]:
     """Returns the names in a folder, the last first; those of folders end with a slash, so whole paths are in order.
 
     Raises:
-        UserError: It cannot be read, or a link in it leads out.
+        UserError: It cannot be read.
     """
     names = []
     try:
@@ -173,19 +183,16 @@ def _names(folder: Path, inside: Path) -> list[bytes]:
 
 
 def _leads_to_folder(link: Path, inside: Path) -> bool:
-    if not _resolved(link).is_relative_to(inside):
-        raise UserError(
-            f"images.source.path: {link} is a link that leads out of the folder. "
-            "Put the file itself there, or remove the link."
-        )
-    return link.is_dir()
+    """Says whether a link leads to another folder within the folder."""
+    target = _resolved(link)
+    return target is not None and target.is_relative_to(inside) and target.is_dir()
 
 
-def _resolved(path: Path) -> Path:
+def _resolved(link: Path) -> Path | None:
     try:
-        return path.resolve()
-    except (OSError, RuntimeError) as error:  # a link that leads to itself
-        raise UserError(f"images.source.path: {path} is a link that leads nowhere. Remove it.") from error
+        return link.resolve()
+    except (OSError, RuntimeError):  # it leads to itself
+        return None
 
 
 def _text(row: dict[str, Any], fields: tuple[str, ...], where: str) -> str:

@@ -7,6 +7,7 @@ It does not convert colours by an embedded profile, and of an animation it keeps
 
 import hashlib
 import io
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -21,6 +22,10 @@ from spavl.store.files import write_atomically
 
 READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """Others are refused unopened: some, such as EPS, run programs."""
+_NOT_READ = re.compile(
+    rb"(?P<TIFF>II[*+]\0|MM\0[*+])|.{4}ftyp(?:(?P<AVIF>avi[fs])|(?P<HEIC>he[iv][cmsx]|mif1|msf1))", re.DOTALL
+)
+"""How files of pictures begin that people have and that are not read."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -171,7 +176,19 @@ def _decode(source: Path | bytes, limits: DecodeLimits) -> Image.Image:
         message = f"its header asks for far more than the {limits.max_pixels:,} pixels that are allowed"
         raise UnreadableImage("too_large", message) from error
     except _DAMAGE as error:
+        if isinstance(error, UnidentifiedImageError) and (kind := _kind_not_read(source)):
+            message = f"{kind} is not read; save it as one of {', '.join(READABLE_FORMATS)}"
+            raise UnreadableImage("unsupported_format", message) from error
         raise UnreadableImage("unreadable", f"not a readable picture: {_cause(error)}") from error
+
+
+def _kind_not_read(source: Path | bytes) -> str | None:
+    """Returns what a file is that would be a picture to others."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(16)
+    found = _NOT_READ.match(source)
+    return found.lastgroup if found else None
 
 
 def _prepare(opened: Image.Image, stored_side: int) -> Image.Image:
