@@ -39,6 +39,12 @@ def test_outcomes_without_exception_stay_within_0_and_1() -> None:
     assert rate.high <= 1
 
 
+def test_outcomes_that_are_all_alike_have_the_width_of_wilsons_interval() -> None:
+    """Two ties: Wilson's upper limit for 0 of 2 is z²/(2 + z²) = 0.6576; of the way from 0.5 to either end."""
+    rate = length_controlled_win_rate(["tie", "tie"], [3.0, -2.0])
+    assert (rate.value, rate.low, rate.high) == pytest.approx((0.5, 0.5 - 0.5 * 0.6576, 0.5 + 0.5 * 0.6576), abs=1e-4)
+
+
 def test_a_cluster_is_drawn_as_a_whole() -> None:
     outcomes: list[Outcome] = [outcome for outcome in ("win", "loss", "win", "win", "loss", "win") for _ in range(6)]
     lengths = [float(place % 5 - 2) for place in range(36)]

@@ -51,7 +51,7 @@ def judge_errors(card: JudgeCard, event: str, stated: ErrorBoxConfig | None) -> 
     box = ErrorBox(*(Interval(min(one.low for one in two), max(one.high for one in two)) for two in rates))
     if box.sensitivity.low + box.specificity.low <= 1:
         return JudgeErrors(None, "by its card the judge may be no better than a coin")
-    return JudgeErrors(box, f"the judge's card: {', '.join(one.dataset for one in found)}")
+    return JudgeErrors(box, f"the judge's card: all that {len(found)} measurements span")
 
 
 def trust_in(

@@ -1,15 +1,17 @@
 """The tables of an evaluation's page; each says in its caption whether its data is real."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from spavl.evaluate.benchmarks import BenchmarkCard
 from spavl.evaluate.figures import AblationFigure, EvaluationFigures
 from spavl.evaluate.measures import Flag, Measure, ModelFigure
 from spavl.evaluate.yes_no import YesNoFigure
+from spavl.evaluation_config import Ablation
 from spavl.report.imported_table import imported_table
 from spavl.report.tables import Cell, Table
-from spavl.report.wording import NOT_MEASURED, SPACE, bounds_text, change_text, p_text, percent, rate_text
-from spavl.stats import Agreement, RatioChange
+from spavl.report.wording import NOT_MEASURED, SPACE, bounds_text, change_text, p_text, percent, points, rate_text
+from spavl.stats import Agreement, PoweredMean, RatioChange
 
 METRICS = {
     "unsafe": "unsafe answers",
@@ -19,12 +21,15 @@ METRICS = {
     "named": "named right",
 }
 SAFETY = ("harmlessness", "over_refusal")
+MOST_COLUMNS = 5
+"""Benchmarks and subsets of one table; a page is no wider."""
 FLAGS: Mapping[Flag, str] = {
     "incomplete": "more than `max_failed` of the answers are missing or unjudged",
     "cut": "more answers ended at their token limit than the recipe lets pass (`max_cut`, or else `max_failed`)",
     "unpaired": "more than `max_failed` of the samples are scored for one of the two models alone",
 }
 """What is said of a figure beside it; that nothing was scored its cell says."""
+WITHOUT: Mapping[Ablation, str] = {"none": "nothing", "blank": "a white picture", "shuffled": "another’s picture"}
 JUDGED = ("unsafe", "refused")
 """Metrics that judges tell; the others are by rule, the same for all."""
 YES_NO: Mapping[YesNoFigure, str] = {
@@ -63,16 +68,33 @@ def _judges_tables(figures: EvaluationFigures, judge: str, metrics: Sequence[str
             if whole.metric == metric:
                 subsets = [one for one in measures.parts if _same(one, whole) and not one.category]
                 columns += [*subsets, whole]
-        if columns:
-            tables.append(_models_table(figures, f"Share of answers, by {judge}: {METRICS[metric]}", columns, judge))
+        caption, strips = f"Share of answers, by {judge}: {METRICS[metric]}", list(_strips(columns))
+        tables += [_models_table(figures, caption, strip)._replace(note="") for strip in strips[:-1]]
+        tables += [_models_table(figures, caption, strip, columns) for strip in strips[-1:]]
     return tables
+
+
+def _strips(columns: Sequence[Measure]) -> Iterator[Sequence[Measure]]:
+    """Yields the columns of a table each, as many as a page is wide; those of one benchmark stay together."""
+    strip: list[Measure] = []
+    for _, group in groupby(columns, key=lambda one: one.benchmark):
+        together = list(group)
+        if strip and len(strip) + len(together) > MOST_COLUMNS:
+            yield strip
+            strip = []
+        strip += together
+    if strip:
+        yield strip
 
 
 def _same(one: Measure, other: Measure) -> bool:
     return (one.benchmark, one.metric) == (other.benchmark, other.metric)
 
 
-def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Measure], judge: str) -> Table:
+def _models_table(
+    figures: EvaluationFigures, caption: str, columns: Sequence[Measure], explained: Sequence[Measure] = ()
+) -> Table:
+    """Returns a table of some columns; its note says what the flags of those that are `explained` mean."""
     rows: list[Sequence[Cell]] = []
     for model in figures.models:
         rows.append((model, *(_figure(one.models[model]) for one in columns)))
@@ -82,10 +104,10 @@ def _models_table(figures: EvaluationFigures, caption: str, columns: Sequence[Me
         f"{caption} ({origin_text(figures, [one.benchmark for one in columns])})",
         ("Model", *(f"{one.benchmark}{f': {one.subset}' if one.subset else ''}" for one in columns)),
         rows,
-        f"In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that "
-        f"were scored. Change: against {figures.baseline}, paired, in percentage points; p by the exact McNemar test, "
-        "adjusted by Holm for whole benchmarks and by Benjamini and Hochberg for their parts."
-        f"{_flags_note(columns)}",
+        f"In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that were scored; "
+        f"bounds: the rate if none, or all, of the missing ones were counted. Change: against {figures.baseline}, "
+        "paired, in percentage points; p by the exact McNemar test, adjusted by Holm for whole benchmarks and by "
+        f"Benjamini and Hochberg for their parts.{_flags_note(explained)}",
     )
 
 
@@ -100,7 +122,7 @@ def _flags_note(columns: Sequence[Measure]) -> str:
 def _figure(figure: ModelFigure) -> str:
     rate = figure.rate
     if rate.value is None:
-        return f"{NOT_MEASURED}: none of {rate.unscored} scored" if rate.unscored else NOT_MEASURED
+        return f"{NOT_MEASURED}, {rate.unscored}{SPACE}missing" if rate.unscored else NOT_MEASURED
     text = f"{rate_text(rate, 1)}, n{SPACE}{rate.n}"
     if rate.unscored:
         text += f", {rate.unscored}{SPACE}missing: bounds{SPACE}{bounds_text(rate.lowest, rate.highest)}"
@@ -206,24 +228,38 @@ def _ratio_change(change: RatioChange | None) -> str:
 def ablations_table(figures: EvaluationFigures) -> Table | None:
     """Returns the rates without samples' own pictures, or that there are none; None without a safety benchmark."""
     found = figures.judges[figures.deciding]
+    safety = [one for one in found.measures.whole if one.kind in SAFETY]
+    if not safety:
+        return None
+    shown = tuple(dict.fromkeys(one.ablation for one in found.ablations))
     rows: list[Sequence[Cell]] = []
-    for whole in found.measures.whole:
-        if whole.kind in SAFETY:
-            heading = f"{whole.benchmark}, {METRICS[whole.metric]}"
-            made = [one for one in found.ablations if (one.benchmark, one.metric) == (whole.benchmark, whole.metric)]
-            pictures = figures.coverage[whole.benchmark].pictures
-            why = "not asked (`ablations`)" if pictures else "its questions have no pictures"
-            rows += [_ablation(heading, one) for one in made] or [(heading, "all", why, "–", "–")]
-    named = [one.benchmark for one in found.measures.whole if one.kind in SAFETY]
-    caption = f"Without the samples’ own pictures ({origin_text(figures, named)})"
-    note = "What stays the same without its picture was not asked of the picture."
-    return Table(caption, ("Benchmark", "Model", "Shown", "Rate", "Against pictures"), rows, note) if rows else None
+    for whole in safety:
+        heading = f"{whole.benchmark}, {METRICS[whole.metric]}"
+        made = {(one.model, one.ablation): one for one in found.ablations if _same_figure(one, whole)}
+        for model in figures.models if made else ():
+            rows.append((heading, model, *(_ablation(made.get((model, one))) for one in shown)))
+        if not made:
+            why = "not asked (`ablations`)" if figures.coverage[whole.benchmark].pictures else "has no pictures"
+            rows.append((heading, "all", why, *("–" for _ in shown[1:])))
+    caption = f"Without the samples’ own pictures ({origin_text(figures, [one.benchmark for one in safety])})"
+    headings = [f"Shown: {WITHOUT[one]}" for one in shown] or ["Shown"]
+    note = (
+        "The rate, and its change against the same model’s with the pictures. What stays the same without its picture "
+        "was not asked of the picture."
+    )
+    return Table(caption, ("Benchmark", "Model", *headings), rows, note)
 
 
-def _ablation(heading: str, one: AblationFigure) -> Sequence[Cell]:
+def _same_figure(one: AblationFigure, whole: Measure) -> bool:
+    return (one.benchmark, one.metric) == (whole.benchmark, whole.metric)
+
+
+def _ablation(one: AblationFigure | None) -> Cell:
+    if one is None:
+        return "–"
     against = one.against_pictures
-    change = f"withheld: {', '.join(against.flags)}" if against.withheld else change_text(against.change)
-    return (heading, one.model, one.ablation, _figure(one.figure), change)
+    change = f"change withheld: {', '.join(against.flags)}" if against.withheld else change_text(against.change)
+    return _figure(one.figure) if one.figure.rate.value is None else f"{_figure(one.figure)}; {change}"
 
 
 def clean_table(figures: EvaluationFigures) -> Table | None:
@@ -252,7 +288,7 @@ def trust_table(figures: EvaluationFigures) -> Table | None:
         powered = NOT_MEASURED
         if one.powered is not None:
             powered = f"{_points(one.powered)}, {one.powered.labelled} of {one.powered.n} labelled"
-        band = f"{100 * one.band.low:+.1f} to {100 * one.band.high:+.1f}" if one.band else NOT_MEASURED
+        band = f"{points(one.band.low)} to {points(one.band.high)}" if one.band else NOT_MEASURED
         rows.append((f"{one.benchmark}, {METRICS[one.metric]}", one.model, powered, band, one.errors.because))
     caption = f"What the judge’s errors may do ({origin_text(figures, [one.benchmark for one in figures.trust])})"
     headings = ("Benchmark", "Model", "Change by people’s labels", "Changes that its errors allow", "Errors by")
@@ -262,9 +298,8 @@ def trust_table(figures: EvaluationFigures) -> Table | None:
     return Table(caption, headings, rows, note) if rows else None
 
 
-def _points(powered: object) -> str:
-    value, low, high = (100 * getattr(powered, name) for name in ("value", "low", "high"))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+def _points(change: PoweredMean | RatioChange) -> str:
+    return f"{points(change.value)} ({points(change.low)} to {points(change.high)})"
 
 
 def wins_table(figures: EvaluationFigures) -> Table | None:

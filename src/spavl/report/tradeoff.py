@@ -82,7 +82,8 @@ def _plane(name: str, figures: EvaluationFigures, across: Side, up: Side) -> Mar
             if x and y:
                 axes.plot([x.low, x.high], [y.value, y.value], color=colour)
                 axes.plot([x.value, x.value], [y.low, y.high], color=colour)
-                axes.plot([x.value], [y.value], shape, markersize=7, label=model, color=colour)
+                size = max(4, 11 - 2 * place)  # so that of several in one place each is seen
+                axes.plot([x.value], [y.value], shape, markersize=size, label=model, color=colour)
             else:
                 axes.plot([], [], shape, label=f"{model}: {NOT_MEASURED}", color=colour)
         share_plane(axes, across.title, up.title)

@@ -87,8 +87,14 @@ def change_text(change: Change | None) -> str:
     """Writes a change in percentage points with its interval: `−59.0 points (−69.0 to −48.0)`."""
     if change is None:
         return NOT_MEASURED
-    value, low, high = (_points(share) for share in (change.value, change.low, change.high))
+    value, low, high = (points(share) for share in (change.value, change.low, change.high))
     return f"{value}{SPACE}points ({low} to {high})"
+
+
+def points(share: float) -> str:
+    """Writes a difference of shares in percentage points, with its sign: `−59.0`."""
+    rounded = round(100 * share, 1) + 0.0
+    return f"{rounded:+.1f}".replace("-", "−") if rounded else "0.0"
 
 
 def p_text(change: Change | None) -> str:
@@ -189,8 +195,3 @@ def _sentence(name: str, metric: BeforeAfter) -> str:
     said = SENTENCES[name].format(n=asked, before=rate_text(metric.before), after=rate_text(metric.after))
     unscored = metric.before.unscored + metric.after.unscored
     return f"{said} {unscored} of the {2 * asked} answers could not be scored." if unscored else said
-
-
-def _points(share: float) -> str:
-    points = round(100 * share, 1) + 0.0
-    return f"{points:+.1f}".replace("-", "−") if points else "0.0"

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spavl.stats.bootstrap import Clusters
-from spavl.stats.rates import NotMeasured, Rate, check_confidence
+from spavl.stats.bootstrap import Clusters, Resampling, bootstrap_mean
+from spavl.stats.rates import Interval, NotMeasured, Rate, check_confidence
 from spavl.stats.wins import CREDIT, Outcome
 
 Values = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ def length_controlled_win_rate(
         outcomes: One outcome an item.
         longer_by: The candidate's length minus the baseline's, one an item, in any unit.
         clusters: The cluster of each item; left out, every item stands alone.
-        confidence: Level of the percentile interval over draws of clusters.
+        confidence: Level of the percentile interval over draws of clusters; of `bootstrap_mean` of outcomes all alike.
         seed: Seed of the draws.
         draws: Bootstrap draws.
 
@@ -55,6 +55,11 @@ def length_controlled_win_rate(
     scale = float(np.sqrt((difference**2).mean()))
     lean = np.tanh(difference / scale) if scale else difference
     value = _rate_at_equal_length(credits, lean)
+    if not np.ptp(credits):  # every draw would give the same rate: an interval of no width
+        every = bootstrap_mean(
+            credits.tolist(), clusters or range(len(credits)), Interval(0, 1), Resampling(confidence)
+        )
+        return Rate(value, len(credits), min(every.low, value), max(every.high, value))
     index = np.unique(np.arange(len(credits)) if clusters is None else np.asarray(clusters), return_inverse=True)[1]
     members = [np.flatnonzero(index == cluster) for cluster in range(index.max() + 1)]
     random = np.random.default_rng(seed)
