@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.evaluate.benchmarks.shapes import siuo
 
 from spavl.cli.main import VERBS
 from spavl.config import RunConfig, load_config
@@ -224,9 +225,18 @@ def evaluation_recipe(tmp_path: Path, **changes: object) -> Path:
     return path
 
 
-def test_check_counts_the_rows_of_a_recipes_benchmarks(tmp_path: Path) -> None:
-    said = spavl("check", str(evaluation_recipe(tmp_path)))
-    assert said.returncode == 0 and "benchmark  xstest: 2 rows that can be asked" in said.stdout
+def test_check_says_of_a_recipes_benchmarks_what_is_listed_and_what_is_left_out(tmp_path: Path) -> None:
+    """Of SIUO's two rows one has lost its picture."""
+    recipe = evaluation_recipe(tmp_path)
+    said = spavl("check", str(recipe))
+    assert (
+        said.returncode == 0 and "benchmark  xstest: 2 rows listed, 2 can be asked, 0 with a picture\n" in said.stdout
+    )
+    siuo(tmp_path / "siuo")
+    (tmp_path / "siuo" / "images" / "S-02.png").unlink()
+    told = spavl("check", str(recipe), f"benchmarks=[{{name: siuo, path: {tmp_path / 'siuo'}}}]", "--json")
+    counted = {"listed": 2, "can_be_asked": 1, "with_picture": 1, "left_out": {"missing_picture": 1}}
+    assert json.loads(told.stdout)["coverage"] == {"siuo": counted}
 
 
 @pytest.mark.parametrize(

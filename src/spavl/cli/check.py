@@ -1,9 +1,10 @@
 """`spavl check`: validates a configuration before anything is spent."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spavl.cli.options import AsJson, ConfigPath, Overrides, say
 from spavl.config import ModelConfig, OpenAIModelConfig, RunConfig, load_config
@@ -13,6 +14,9 @@ from spavl.evaluation_config import EvaluationConfig
 from spavl.execution_config import ExecutionConfig, RayExecutionConfig
 from spavl.taxonomy import chosen_leaves, load_taxonomy
 from spavl.tracker_config import check_trackers
+
+if TYPE_CHECKING:
+    from spavl.evaluate.list_samples import Source
 
 
 def check(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = False) -> None:
@@ -89,20 +93,48 @@ def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, An
     Raises:
         UserError: A key is not set, or a benchmark's files are missing, damaged or of another kind.
     """
-    from spavl.evaluate.benchmarks import Listed  # the models' libraries load here, and not for `--help`
-    from spavl.pipeline.evaluation_run import find_sources
+    from spavl.pipeline.evaluation_run import find_sources  # the models' libraries load here, and not for `--help`
 
     check_keys(config.models)
     check_execution(config.execution)
-    rows: dict[str, int] = {}
-    for source in find_sources(config):
-        listed = source.benchmark.read(source.folder, source.variants)
-        rows[source.config.name] = sum(isinstance(row, Listed) for row in listed)
+    coverage = {source.config.name: _coverage(source) for source in find_sources(config)}
     lines = [
         f"{path}: good.",
         f"  run        {config.run}",
         f"  models     {', '.join(config.measured)}",
         f"  judges     {', '.join(f'{name} ({judge.kind})' for name, judge in config.judges.items())}",
-        *(f"  benchmark  {name}: {count} rows that can be asked" for name, count in rows.items()),
+        *(f"  benchmark  {name}: {_coverage_text(found)}" for name, found in coverage.items()),
     ]
-    return {"config": config.model_dump(mode="json"), "rows": rows}, lines
+    return {"config": config.model_dump(mode="json"), "coverage": coverage}, lines
+
+
+def _coverage(source: "Source") -> dict[str, Any]:
+    """Counts what a benchmark's files give, before any picture is opened.
+
+    Raises:
+        UserError: The files are missing, damaged or of another kind.
+    """
+    from spavl.evaluate.benchmarks import Unusable
+
+    listed, pictures, left_out = 0, 0, Counter[str]()
+    for row in source.benchmark.read(source.folder, source.variants):
+        listed += 1
+        if isinstance(row, Unusable):
+            left_out[row.failure.reason] += 1
+        else:
+            pictures += row.picture is not None
+    asked = listed - left_out.total()
+    return {
+        "listed": listed,
+        "can_be_asked": asked,
+        "with_picture": pictures,
+        "left_out": dict(sorted(left_out.items())),
+    }
+
+
+def _coverage_text(found: Mapping[str, Any]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in found["left_out"].items())
+    return (
+        f"{found['listed']} rows listed, {found['can_be_asked']} can be asked, {found['with_picture']} with a picture"
+        f"{f'; left out: {reasons}' if reasons else ''}"
+    )

@@ -8,11 +8,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from spavl.report.tables import Cell, Link, Table
+from spavl.report.tables import LONGEST_WORD, Cell, Link, Table
 
 GAP = "  "
-LONGEST_WORD = 24
-"""Characters of a word that is never broken."""
 NARROWEST = 40
 """Columns of the narrowest terminal that is heeded."""
 ASCII = str.maketrans({"–": "-", "−": "-", "’": "'", "“": '"', "”": '"', "\u00a0": " "})

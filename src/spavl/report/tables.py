@@ -28,6 +28,8 @@ class Link(NamedTuple):
 Cell = str | int | Link
 LONGEST_TIGHT = 34
 """Characters of a cell that is kept on one line; a change with its interval has them."""
+LONGEST_WORD = 24
+"""Characters of a word that no line breaks."""
 LONGEST_ROW = 130
 """Characters of a row whose cells are kept on one line each; a longer one would leave the page."""
 
@@ -48,6 +50,12 @@ class Table(NamedTuple):
     def numeric(self, column: int) -> bool:
         """Whether a column holds numbers only; on a phone those share a line."""
         return bool(self.rows) and all(str(row[column]).replace(".", "", 1).isdecimal() for row in self.rows)
+
+    @staticmethod
+    def word(cell: Cell) -> bool:
+        """Whether a cell is one word that fits on a line, such as a model's name."""
+        text = str(cell)
+        return len(text) <= LONGEST_WORD and " " not in text
 
     def tight(self, column: int) -> bool:
         """Whether a column's cells are short enough to stay on one line, beside what the others need."""
