@@ -27,6 +27,9 @@ class DataConfig(Config):
     meta_files: NamedPath | None = None
     """Folder of SPA-VL's meta files, in the dataset's folder or anywhere: classes, question types and rationales, which
     its training rows lack, are joined from there; `null` joins nothing."""
+    licence: str | None = Field(None, min_length=1)
+    """Licence of rows that name none; `null` takes the `license` of the dataset's card, and without one it is unknown.
+    """
     max_bytes: int = Field(50_000_000, ge=1)
     """Largest picture file."""
     max_pixels: int = Field(40_000_000, ge=1, le=178_956_970)

@@ -269,6 +269,8 @@ class PreferencePair(Record):
     strength: float | None = None
     """How much better the chosen response is, where whoever judged says so, in a unit of its own: the mean of both
     orders."""
+    licence: str | None = None
+    """Of the data that it was read from; None where nobody says. A pair made here has its picture's `ImageRecord`."""
     read_from: str = ""
     """Where it stands in the data it was read from, in words for a person; empty if it was made here."""
 

@@ -80,6 +80,29 @@ def test_pictures_keep_their_names_and_what_the_release_knows_of_them_to_trls_fo
     )
 
 
+def test_the_cards_licence_is_in_every_row_of_an_export_and_in_its_card(tmp_path: Path) -> None:
+    """The release's card says CC BY 4.0 for all rows; to SPA-VL's form and back it stays, and a person's word too."""
+    release = write_release(tmp_path / "SPA-VL", 6)
+    (release / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
+    trl = export_dataset(release, "trl", tmp_path / "trl").folder
+    back = export_dataset(trl, "spa_vl", tmp_path / "back").folder
+    given = export_dataset(release, "trl", tmp_path / "given", licence="bought").folder
+    for folder, licence in ((trl, "cc-by-4.0"), (back, "cc-by-4.0"), (given, "bought")):
+        rows = [row for path in folder.rglob("*.parquet") for row in pq.read_table(path).to_pylist()]
+        assert {row["licence"] for row in rows} == {licence} and len(rows) == 36
+        card = (folder / "README.md").read_text()
+        assert f"Licences of the pictures: {licence}." in card
+        assert ("license: cc-by-4.0\n---\n" in card) == (licence == "cc-by-4.0")
+        assert json.loads((folder / "croissant.json").read_text())["license"] == [licence]
+
+
+def test_a_licence_that_nobody_says_is_said_to_be_unknown(tmp_path: Path) -> None:
+    rows = [spa_vl_row(0, licence="MIT"), spa_vl_row(1, licence=None)]
+    folder = export_dataset(write_rows(tmp_path / "data", rows), "trl", tmp_path / "out").folder
+    assert "Licences of the pictures: MIT, unknown." in (folder / "README.md").read_text()
+    assert json.loads((folder / "croissant.json").read_text())["license"] == ["MIT", "unknown"]
+
+
 def test_what_two_entries_could_say_of_a_picture_is_said_by_neither(tmp_path: Path) -> None:
     """Both entries end in the name of row 0's picture; row 1's has one of its own."""
     folder = write_rows(tmp_path / "data", [spa_vl_row(0), spa_vl_row(1)])

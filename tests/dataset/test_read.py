@@ -39,6 +39,8 @@ def test_the_dataset_that_spavl_writes_reads_back_as_the_pairs_it_was_made_of(tm
     expected = pair(record(0, digest=digest))
     made_up = {"question_id", "chosen_id", "rejected_id", "judgment_ids", "id", "read_from"}
     (one,) = read.pairs
+    assert one.licence == "CC0", "a built pair's stands with its picture"
+    made_up |= {"licence"}
     assert one.model_dump(exclude=made_up) == expected.model_dump(exclude=made_up)
     assert (one.leaf, one.rejected_finish, one.rationales) == (LEAF, "length", ("one", "two"))
     assert one.read_from == one.name == "train row 0 (in train-00000-of-00001.parquet)"
@@ -65,6 +67,34 @@ def test_both_kinds_of_columns_are_recognised(tmp_path: Path, row: dict[str, Any
     read = Reading(write_rows(tmp_path / "data", [row]), tmp_path / "run")
     assert [one.question for one in read.pairs] == [question]
     assert read.pairs[0].chosen_verdict is None and read.pairs[0].question_type is None
+
+
+CARD = "---\nlicense: {}\nlicense_name: my-terms\n---\n# Data\n"
+
+
+@pytest.mark.parametrize(
+    ("card", "settings", "licences"),
+    [
+        (None, {}, ["MIT", "unknown", "unknown"]),
+        (CARD.format("cc-by-4.0"), {}, ["MIT", "cc-by-4.0", "cc-by-4.0"]),
+        (CARD.format("[mit, cc0-1.0]"), {}, ["MIT", "mit, cc0-1.0", "mit, cc0-1.0"]),
+        (CARD.format("other"), {}, ["MIT", "my-terms", "my-terms"]),
+        (CARD.format("unknown"), {}, ["MIT", "unknown", "unknown"]),
+        ("---\n: [\n---\n", {}, ["MIT", "unknown", "unknown"]),
+        (CARD.format("cc-by-4.0"), {"licence": "bought"}, ["MIT", "bought", "bought"]),
+    ],
+)
+def test_a_pair_has_the_licence_of_its_row_or_of_who_gives_the_data_or_of_its_card(
+    tmp_path: Path, card: str | None, settings: dict[str, Any], licences: list[str]
+) -> None:
+    """Of three rows one names a licence, one a question mark, and one none."""
+    rows = [spa_vl_row(number, licence=said) for number, said in enumerate(("MIT", "?", None))]
+    folder = write_rows(tmp_path / "data", rows)
+    if card is not None:
+        (folder / "README.md").write_text(card)
+    read = Reading(folder, tmp_path / "run", **settings)
+    assert [one.licence or "unknown" for one in read.pairs] == licences
+    assert read.manifest.facts["licences"] == {one: licences.count(one) for one in sorted(set(licences))}
 
 
 def test_rows_about_the_same_picture_share_an_id_and_a_file(tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ def export(
         Path | None,
         typer.Option(help="Folder of the meta files of SPA-VL's release, whose training rows lack classes and types."),
     ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of rows that name none, in place of what the dataset's card says.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a dataset in the format of TRL, SPA-VL's release, LLaMA-Factory or ms-swift, with a card."""
     from spavl.dataset.export import export_dataset  # pyarrow loads here, and not for `--help`
 
-    exported = export_dataset(dataset, form, out, meta_files)
+    exported = export_dataset(dataset, form, out, meta_files, licence)
     rows = ", ".join(f"{split} {count}" for split, count in exported.rows.items())
     lines = [f"{exported.folder}: {rows}"]
     lines += [f"left out: {reason} {count}" for reason, count in exported.left_out.items()]

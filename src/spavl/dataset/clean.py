@@ -5,7 +5,6 @@ is known of the pictures goes with those that are still shown.
 """
 
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Set
 from itertools import repeat
@@ -19,19 +18,18 @@ import yaml
 from spavl.dataset.croissant import write_croissant
 from spavl.dataset.describe import Tally, joined
 from spavl.dataset.image_info import IMAGE_INFO, ShownPictures, copy_image_info
+from spavl.dataset.licences import card_licence, front_matter
 from spavl.dataset.shown import ROWS_AT_ONCE, parquet_files
 from spavl.dataset.source_rows import read_source
 from spavl.errors import RunError, UserError
 from spavl.records import Failure
 from spavl.store.files import new_folder, write_atomically
-from spavl.strict_yaml import parse_yaml
 
 HEADING = "## Rows left out"
 FOUND = "{removed} of {rows} rows were left out of these files because a contamination check found them in a benchmark."
 TAKEN_DOWN = "Rows about pictures that were taken down since are not here either."
 COUNTS = ("dataset_info", "size_categories")
 """What the hub keeps of a dataset's size at the top of its card; it is not true of fewer rows."""
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 
 class Cleaned(NamedTuple):
@@ -134,7 +132,7 @@ def _describe(dataset: Path, target: Path, name: str, stays: Iterable[bool], not
     """Writes the card, what is known of the pictures, and the Croissant file of those rows that stay."""
     tally, shown, uncounted = Tally(), ShownPictures(), Counter[str]()
     try:
-        for row, stay in zip(read_source(dataset), stays, strict=False):
+        for row, stay in zip(read_source(dataset, licence=card_licence(dataset)), stays, strict=False):
             if stay and isinstance(row, Failure):
                 uncounted[row.reason] += 1
             elif stay and not isinstance(row, Failure):
@@ -165,12 +163,5 @@ def _card(folder: Path) -> str:
 
 def _front_matter(folder: Path) -> str:
     """Returns what the hub reads of the dataset's card, without its counts; nothing where there is none."""
-    found = _FRONT_MATTER.match(_card(folder))
-    try:
-        said = parse_yaml(found[1], "README.md") if found else None
-    except UserError:
-        return ""
-    if not isinstance(said, dict):
-        return ""
-    kept = {key: value for key, value in said.items() if key not in COUNTS}
-    return f"---\n{yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)}---"
+    kept = {key: value for key, value in front_matter(folder).items() if key not in COUNTS}
+    return f"---\n{yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)}---" if kept else ""

@@ -26,6 +26,8 @@ OPTIONAL_COLUMNS = (
     "chosen_finish",
     "rejected_finish",
     "judge",
+    "licence",
+    "license",
     "rationales",
     "strength",
 )

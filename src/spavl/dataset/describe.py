@@ -94,8 +94,8 @@ class Tally:
 
     @property
     def licences(self) -> list[str]:
-        """The licences that rows name."""
-        return sorted(set(self._labels["licence"]) - {UNKNOWN})
+        """The licences that rows name, and `unknown` where some name none."""
+        return sorted("unknown" if name == UNKNOWN else name for name in self._labels["licence"])
 
     def tables(self) -> str:
         """Returns every count as Markdown."""
@@ -146,7 +146,7 @@ class Tally:
             judges=f"the preferences are those of {', '.join(judges)}"
             if judges
             else "whose the preferences are is not said",
-            licences=", ".join(self.licences) or UNKNOWN,
+            licences=", ".join(self.licences),
         )
 
 

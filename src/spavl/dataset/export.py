@@ -4,13 +4,17 @@ Rows that have no place in a format are counted, never changed to fit.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
+
+import yaml
 
 from spavl.dataset.croissant import write_croissant
 from spavl.dataset.describe import Tally, joined
 from spavl.dataset.image_info import IMAGE_INFO, ShownPictures, copy_image_info
 from spavl.dataset.json_formats import JsonExport
+from spavl.dataset.licences import card_licence, front_matter
 from spavl.dataset.meta_files import meta_paths, read_meta
 from spavl.dataset.parquet_formats import ParquetExport
 from spavl.dataset.source_rows import SourceRow, read_source, readable
@@ -38,6 +42,10 @@ CONFIGURATIONS = {
 """Format -> the hub's configurations, and where their splits lie."""
 
 
+LICENCE_KEYS = ("license", "license_name", "license_link")
+"""What the hub's cards say of a licence; an export says it as the dataset does."""
+
+
 class Exporter(Protocol):
     """What writes a format."""
 
@@ -58,7 +66,9 @@ class Exported(NamedTuple):
     """Reason -> rows that are not there."""
 
 
-def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None = None) -> Exported:
+def export_dataset(
+    dataset: Path, form: str, out: Path, meta_files: Path | None = None, licence: str | None = None
+) -> Exported:
     """Writes a dataset in another format; it is made beside its place and renamed, so a crash leaves no half of it.
 
     Args:
@@ -66,6 +76,7 @@ def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None 
         form: One of `FORMATS`.
         out: Folder that is not there yet.
         meta_files: The folder of the meta files of SPA-VL's release, joined to rows that lack classes and types.
+        licence: Licence of rows that name none; None for the one that the dataset's card names.
 
     Raises:
         UserError: The format is unknown, the folder is there already, or the dataset or the meta files cannot be read,
@@ -80,7 +91,7 @@ def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None 
     with new_folder(out) as making:
         exporter = _exporter(form, making, out.resolve())
         tally, shown, rows, left_out = Tally(), ShownPictures(), Counter[str](), Counter[str]()
-        for row in readable(read_source(dataset, meta)):
+        for row in readable(read_source(dataset, meta, licence or card_licence(dataset))):
             if isinstance(row, Failure):
                 left_out[row.reason] += 1
             elif not exporter.add(row):
@@ -95,7 +106,9 @@ def export_dataset(dataset: Path, form: str, out: Path, meta_files: Path | None 
             raise UserError(f"{dataset}: no row has a place in format {form} ({counted}). Choose another format.")
         if form in CONFIGURATIONS:
             copy_image_info(meta.files[0] if meta.files else dataset / IMAGE_INFO, making, shown)
-        write_atomically(making / "README.md", _card(form, out.name, tally, rows, left_out).encode())
+        said = {} if licence else front_matter(dataset)
+        card = _card(form, out.name, tally, rows, left_out)
+        write_atomically(making / "README.md", f"{_front_matter(form, rows, said)}{card}".encode())
         description = (
             f"{tally.rows} rows about {len(tally.pictures)} pictures for safety preference alignment, format {form}"
         )
@@ -111,7 +124,6 @@ def _exporter(form: str, folder: Path, final: Path) -> Exporter:
 
 def _card(form: str, name: str, tally: Tally, rows: Counter[str], left_out: Counter[str]) -> str:
     parts = [
-        _front_matter(form, rows),
         f"# {name}",
         f"{tally.rows} rows about {len(tally.pictures)} pictures; {tally.pairs} of them are preference pairs.",
         USE[form],
@@ -123,8 +135,14 @@ def _card(form: str, name: str, tally: Tally, rows: Counter[str], left_out: Coun
     return joined([part for part in parts if part])
 
 
-def _front_matter(form: str, rows: Counter[str]) -> str:
-    """Returns what the hub reads of a card; nothing for formats that it does not open by columns."""
+def _front_matter(form: str, rows: Counter[str], said: Mapping[str, Any]) -> str:
+    """Returns what the hub reads of a card; nothing for formats that it does not open by columns.
+
+    Args:
+        form: The format.
+        rows: Rows of each split.
+        said: What it reads of the dataset's own card.
+    """
     if form not in CONFIGURATIONS:
         return ""
     lines = ["---", "configs:"]
@@ -133,7 +151,10 @@ def _front_matter(form: str, rows: Counter[str]) -> str:
         lines += [f"- config_name: {config}", "  data_files:"] if there else []
         for place in there:
             lines += [f"  - split: {place.rsplit('/')[-1]}", f"    path: {place}-*.parquet"]
-    return "\n".join([*lines, "task_categories:", "- image-text-to-text", "tags:", "- preference", "- safety", "---"])
+    lines += ["task_categories:", "- image-text-to-text", "tags:", "- preference", "- safety"]
+    if kept := {key: said[key] for key in LICENCE_KEYS if key in said}:
+        lines += yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).splitlines()
+    return "\n".join([*lines, "---\n\n"])
 
 
 def _counted(reasons: Counter[str]) -> str:

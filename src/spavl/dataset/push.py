@@ -21,13 +21,13 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.errors import HTTPError as ClientError  # type: ignore[attr-defined]  # of the client's own httpx
 
+from spavl.dataset.licences import said_licence
 from spavl.errors import RunError, UserError
 from spavl.store.manifest import hash_file, read_manifest
 
 CARD_FILES = ("README.md", "croissant.json")
 META_FILES = "meta_files"
 LICENCE = "licence"
-UNSAID = frozenset({"", "?", "unknown"})
 TOKEN_ENV = "HF_TOKEN"
 AGAIN = "Make the dataset again (`--restart-from dataset`), or export it again"
 
@@ -156,7 +156,7 @@ def _licences(path: Path) -> tuple[int, int]:
             said = file.read(columns=[LICENCE])[LICENCE].to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}). {AGAIN}.") from error
-    return rows, sum(one is None or one.strip().lower() in UNSAID for one in said)
+    return rows, sum(said_licence(one) is None for one in said)
 
 
 def _stale(there: Sequence[str], upload: Upload) -> list[str]:

@@ -17,6 +17,8 @@ from pydantic import ValidationError
 
 from spavl.config_file import describe_errors
 from spavl.dataset.columns import Texts, known_columns, question_type, read_texts, row_pictures, said
+from spavl.dataset.files import data_licence
+from spavl.dataset.licences import said_licence
 from spavl.dataset.meta_files import meta_paths, read_meta
 from spavl.errors import UserError
 from spavl.execution import progress_bar
@@ -132,7 +134,7 @@ class _Reader:
         self.files = files
         self.columns = known_columns(files.schema)
         self.meta = read_meta(meta_paths(config.meta_files, files.folder))
-        self._split = config.split
+        self._split, self._licence = config.split, data_licence(config, files)
         images = config.images or files.folder / "images"
         if self.columns.pictures == ("image_name",) and not images.is_dir():
             raise UserError(
@@ -156,9 +158,12 @@ class _Reader:
             return image_id
         described = self.meta.of_row(row, texts.question)
         described |= {name: row[name] for name in self.columns.optional if row[name] is not None}
+        licence = said_licence(described.get("licence") or described.get("license"), self._licence)
         place = f"{self._split} row {number} (in {self.files.file_of(number).name})"
         try:
-            return PreferencePair(**_ids(image_id, texts), **texts._asdict(), **_described(described), read_from=place)
+            return PreferencePair(
+                **_ids(image_id, texts), **texts._asdict(), **_described(described), licence=licence, read_from=place
+            )
         except ValidationError as error:
             raise UserError(
                 f"data.path: row {self._split}/{number}: {describe_errors(error)}. Correct the column, or remove it."
@@ -213,6 +218,7 @@ def _finish(stage: StageDirectory, items: list[str], reader: _Reader) -> Manifes
         "files": [path.name for path in reader.files.files],
         "columns_read": reader.columns.all,
         "picture_marks_taken_away": reader.count_marks({n for n, item in enumerate(items) if item not in failures}),
+        "licences": dict(sorted(Counter(pair.licence or "unknown" for pair in pairs).items())),
         "pairs_with_classes": sum(bool(pair.leaf) for pair in pairs),
         "pairs_with_question_type": sum(pair.question_type is not None for pair in pairs),
         "meta_files": [path.name for path in reader.meta.files],

@@ -21,6 +21,7 @@ from spavl.dataset.columns import (
     read_texts,
     row_pictures,
 )
+from spavl.dataset.licences import said_licence
 from spavl.dataset.meta_files import NO_META, MetaFiles
 from spavl.dataset.rows import QUESTION_COLUMNS, TEXT_COLUMNS
 from spavl.errors import UserError
@@ -68,16 +69,26 @@ def stored_name(sha256: str, suffix: str) -> str:
     return f"{sha256[:16]}.{suffix}"
 
 
-def read_source(folder: Path, meta: MetaFiles = NO_META) -> Iterator[SourceRow | Failure]:
+class _Beside(NamedTuple):
+    """What lies beside the rows."""
+
+    folder: Path
+    meta: MetaFiles
+    licence: str | None
+
+
+def read_source(folder: Path, meta: MetaFiles = NO_META, licence: str | None = None) -> Iterator[SourceRow | Failure]:
     """Yields every row, or why it is none.
 
     Args:
         folder: The dataset.
         meta: What files beside it say of rows that do not say it themselves.
+        licence: Licence of rows that name none; None for unknown.
 
     Raises:
         UserError: There is no such folder or no Parquet in it, a file is damaged, or a column is missing.
     """
+    beside = _Beside(folder, meta, licence)
     paths = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
     if not paths:
         raise UserError(f"{folder} holds no *.parquet. Give the folder of a dataset, for example runs/NAME/dataset.")
@@ -95,7 +106,7 @@ def read_source(folder: Path, meta: MetaFiles = NO_META) -> Iterator[SourceRow |
                 for batch in file.iter_batches(ROWS_AT_ONCE):
                     for row in batch.to_pylist():
                         texts = read_texts(row, columns) if columns else _question(row)
-                        yield texts if isinstance(texts, Failure) else _row(split_of(path), row, texts, (folder, meta))
+                        yield texts if isinstance(texts, Failure) else _row(split_of(path), row, texts, beside)
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."
@@ -130,17 +141,20 @@ def _question(row: Mapping[str, Any]) -> tuple[str, None, None] | Failure:
 
 
 def _row(
-    split: str, row: Mapping[str, Any], texts: Texts | tuple[str, None, None], beside: tuple[Path, MetaFiles]
+    split: str, row: Mapping[str, Any], texts: Texts | tuple[str, None, None], beside: _Beside
 ) -> SourceRow | Failure:
-    folder, meta = beside
     question, chosen, rejected = texts
     pictures = row_pictures(row)
     if len(pictures) != 1:
         return Failure(reason="no_single_picture", message=f"{len(pictures)} pictures", dropped=True)
-    content = pictures[0].content or _beside(folder, pictures[0].name or "")
+    content = pictures[0].content or _file_beside(beside.folder, pictures[0].name or "")
     if not content:
         return Failure(reason="missing_picture", message=f"{pictures[0].name} is no file of the dataset")
-    labels = meta.of_row(row, question) | {name: row[name] for name in LABELS if row.get(name) not in (None, "", [])}
+    labels = beside.meta.of_row(row, question) | {
+        name: row[name] for name in LABELS if row.get(name) not in (None, "", [])
+    }
+    if licence := said_licence(labels.get("licence") or row.get("license"), beside.licence):
+        labels["licence"] = licence
     if kind := question_type(labels.get("question_type")):
         labels["question_type"] = str(kind)
     answers = (chosen, rejected) if chosen is not None and rejected is not None else None
@@ -148,6 +162,6 @@ def _row(
     return SourceRow(split, question, answers, content, labels, name)
 
 
-def _beside(folder: Path, name: str) -> bytes | None:
+def _file_beside(folder: Path, name: str) -> bytes | None:
     path = file_inside(folder / "images", name)
     return path.read_bytes() if path is not None else None

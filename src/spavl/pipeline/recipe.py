@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spavl.config import RlConfig, TrainConfig
-from spavl.dataset import find_split, meta_paths, read_pairs, sample_pairs, stored_pictures
+from spavl.dataset import data_licence, find_split, meta_paths, read_pairs, sample_pairs, stored_pictures
 from spavl.errors import UserError
 from spavl.method_config import MethodConfig
 from spavl.models import local_folder
@@ -144,6 +144,7 @@ def _read(recipe: RecipeConfig, run: RunDirectory, store: ImageStore) -> None:
     files = find_split(recipe.data)
     data = identity(recipe.data) | {"files": [hash_file(path) for path in files.files]}
     data["meta_files"] = [hash_file(path) for path in meta_paths(recipe.data.meta_files, files.folder)]
+    data["licence"] = data_licence(recipe.data, files)
     stage = run.stage(
         "pairs", {name: value for name, value in data.items() if name not in ("path", "revision", "images")}
     )
