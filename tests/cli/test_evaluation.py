@@ -9,7 +9,7 @@ import pytest
 import typer
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
-from spavl.cli.evaluation import Wishes, follow_evaluation
+from spavl.cli.evaluation import Wishes, end_unfinished, follow_evaluation
 from spavl.evaluation_config import EvaluationConfig
 from spavl.report.plain_table import ASCII
 
@@ -96,3 +96,11 @@ def test_any_number_of_models_stands_in_the_papers_table_row_for_row_as_on_the_p
     assert all(
         re.search(rf"^{re.escape(name)} +{re.escape(rate)}$", printed, re.MULTILINE) for name, rate in rates.items()
     )
+
+
+def test_whoever_was_of_no_use_is_named_and_ends_the_command_with_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    end_unfinished({})
+    with pytest.raises(typer.Exit) as ended:
+        end_unfinished({"public/verdicts_guard": "The server is gone."})
+    assert ended.value.exit_code == 1
+    assert "public/verdicts_guard: The server is gone. These failures are counted" in capsys.readouterr().err

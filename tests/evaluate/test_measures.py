@@ -149,7 +149,10 @@ class _Scored:
 
 
 def test_a_win_rate_comes_with_its_consistency() -> None:
-    """Two wins in both orders, one flip, one sample without its second order: (2 + 1/2) / 3, consistent in 2 of 3."""
+    """Two wins in both orders, one flip, one sample without its second order: (2 + 1/2) / 3, consistent in 2 of 3.
+
+    A quarter is unscored, which is too much to print the rate: it lies between 2.5 / 4 and 3.5 / 4.
+    """
     samples = [sample(number, expect="comply") for number in range(4)]
     orders = {0: ("second", "first"), 1: ("second", "first"), 2: ("first", "first"), 3: ("second",)}
     contests = [
@@ -170,6 +173,9 @@ def test_a_win_rate_comes_with_its_consistency() -> None:
     assert (found.wins.value, found.wins.n, found.wins.unscored) == (pytest.approx(2.5 / 3), 3, 1)
     assert found.consistency is not None and found.consistency.value == pytest.approx(2 / 3)
     assert found.at_equal_length is not None and found.at_equal_length.value == pytest.approx(2.5 / 3)
+    assert (found.lowest, found.highest, found.withheld) == (2.5 / 4, 3.5 / 4, True)
+    part, forced = Part(CARD, "refused", samples), RULES._replace(force=True)
+    assert not win_figures(part, "aligned", contests, readings, forced).withheld
 
 
 def test_the_box_of_errors_spans_all_measurements_of_the_card() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -90,8 +90,20 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
         "logs": [str(path) for path in logs],
     }
     say(result, lines, as_json)
-    if done.unfinished:
-        why = " ".join(f"{name}: {one}" for name, one in done.unfinished.items())
+    end_unfinished(done.unfinished)
+
+
+def end_unfinished(unfinished: Mapping[str, str]) -> None:
+    """Says whose failures are in the figures, if anybody's; what was made is written by then.
+
+    Args:
+        unfinished: Stage, or model within it, that was of no use -> why.
+
+    Raises:
+        Exit: With code 1, where there are some.
+    """
+    if unfinished:
+        why = " ".join(f"{name}: {one}" for name, one in unfinished.items())
         print(f"spavl: {why} These failures are counted in the figures.", file=sys.stderr)
         raise typer.Exit(NoUseError.exit_code)
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spavl.cli.evaluation import ForPeople, InspectLogs, InspectPictures, Rejudge, Wishes, follow_evaluation
+from spavl.cli.evaluation import (
+    ForPeople,
+    InspectLogs,
+    InspectPictures,
+    Rejudge,
+    Wishes,
+    end_unfinished,
+    follow_evaluation,
+)
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
 from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say, training_lines
@@ -126,13 +134,16 @@ def travel(
 ) -> None:
     """Opens the run, takes the parts of the road in order, and says what came out."""
     if "train" not in parts:
-        say(*_walk(config, parts, restart_from, replay), as_json)
+        result, lines = _walk(config, parts, restart_from, replay)
+        say(result, lines, as_json)
+        end_unfinished(result.get("unfinished", {}))
         return
     from spavl.train import walk_or_follow  # torch loads here: a build that asks servers does without
 
     said = walk_or_follow(lambda: _walk(config, parts, restart_from, replay))
     if said is not None:
         say(*said, as_json)
+        end_unfinished(said[0].get("unfinished", {}))
 
 
 def _walk(
@@ -141,6 +152,7 @@ def _walk(
     """Returns the result as JSON and as lines."""
     from spavl import pipeline  # the models' libraries load here, when a verb needs them, and not for `--help`
 
+    unfinished: dict[str, str] = {}
     with pipeline.open_road(config, replay) as road:
         if restart_from is not None:
             road.run.restart_from(restart_from, pipeline.ALL_STAGES)
@@ -157,7 +169,7 @@ def _walk(
             align(road)
         if "evaluate" in parts:
             asyncio.run(pipeline.evaluate(road))
-            _evaluate_public(config, again=restart_from is not None)
+            unfinished = _evaluate_public(config, again=restart_from is not None)
         manifests = road.run.manifests(pipeline.ALL_STAGES)
         result, lines = _counted(config, manifests)
         if "train" in parts:
@@ -169,7 +181,7 @@ def _walk(
             written = (write_report if "train" in manifests else write_dataset_report)(road.run, config)
             result |= {"report": str(written.page), "summary": written.summary}
             lines += ["", written.verdict, f"report: {written.page}", f"summary: {written.summary_file}"]
-    return result, lines
+    return (result | {"unfinished": unfinished} if unfinished else result), lines
 
 
 def _counted(config: RunConfig, manifests: "Mapping[str, Manifest]") -> tuple[dict[str, Any], list[str]]:
@@ -177,11 +189,14 @@ def _counted(config: RunConfig, manifests: "Mapping[str, Manifest]") -> tuple[di
     return {"run": str(config.run), "counts": counts}, [counts_line(name, one) for name, one in counts.items()]
 
 
-def _evaluate_public(config: RunConfig, *, again: bool) -> None:
-    """Measures the run's models on public benchmarks, where it asks for some."""
+def _evaluate_public(config: RunConfig, *, again: bool) -> dict[str, str]:
+    """Measures the run's models on public benchmarks, where it asks for some, and says who was of no use."""
     from spavl.pipeline.public import evaluate_public, public_recipe
     from spavl.report.evaluation import write_evaluation_report
 
     recipe = public_recipe(config)
-    if recipe is not None:
-        write_evaluation_report(evaluate_public(recipe, again=again), recipe)
+    if recipe is None:
+        return {}
+    done = evaluate_public(recipe, again=again)
+    write_evaluation_report(done, recipe)
+    return {f"public/{name}": why for name, why in done.unfinished.items()}

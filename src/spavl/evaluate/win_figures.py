@@ -21,6 +21,11 @@ class WinFigures(BaseModel):
     benchmark: str
     model: str
     wins: Wins
+    lowest: float
+    highest: float
+    """The win rate if all, or none, of the unscored samples were lost."""
+    withheld: bool
+    """Whether more than `max_failed` of the samples are unscored and nothing forces the rate to be printed."""
     consistency: Annotated[Rate, BY_NAME] | None
     """Share of samples whose two orders agree; None where nothing was compared."""
     at_equal_length: Annotated[Rate, BY_NAME] | None
@@ -41,10 +46,15 @@ def win_figures(
         consistency = wilson(len(both) - outcomes.count("inconsistent"), len(both), rules.confidence)
         units = [one.unit for one in both]
         at_equal_length = length_controlled_win_rate(outcomes, longer, units, rules.confidence)
+    wins = count_wins(part.samples, contests, rules.confidence)
+    won, samples = (wins.value or 0.0) * wins.n, wins.n + wins.unscored
     return WinFigures(
         benchmark=part.card.name,
         model=model,
-        wins=count_wins(part.samples, contests, rules.confidence),
+        wins=wins,
+        lowest=won / samples,
+        highest=(won + wins.unscored) / samples,
+        withheld=wins.value is not None and wins.unscored > rules.max_failed * samples and not rules.force,
         consistency=consistency,
         at_equal_length=at_equal_length,
     )

@@ -308,17 +308,23 @@ def wins_table(figures: EvaluationFigures) -> Table | None:
         (
             one.benchmark,
             one.model,
-            rate_text(one.wins, 1),
-            rate_text(one.at_equal_length, 1),
-            rate_text(one.consistency, 1),
+            *(
+                "withheld: incomplete" if one.withheld else rate_text(rate, 1)
+                for rate in (one.wins, one.at_equal_length, one.consistency)
+            ),
             one.wins.n,
             one.wins.unscored,
+            bounds_text(one.lowest, one.highest) if one.wins.unscored else "–",
         )
         for one in figures.wins
     ]
     caption = f"Against {figures.baseline} ({origin_text(figures, [one.benchmark for one in figures.wins])})"
-    headings = ("Benchmark", "Model", "Win rate", "At equal length", "Both orders agree", "n", "Unscored")
-    return Table(caption, headings, rows) if rows else None
+    headings = ("Benchmark", "Model", "Win rate", "At equal length", "Both orders agree", "n", "Unscored", "Bounds")
+    note = (
+        "Bounds: the win rate if all, or none, of the unscored samples were lost. Where more than `max_failed` are "
+        "unscored, the rate is withheld, unless `force` is set."
+    )
+    return Table(caption, headings, rows, note) if rows else None
 
 
 def agreement_table(figures: EvaluationFigures) -> Table | None:

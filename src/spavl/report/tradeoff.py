@@ -62,7 +62,7 @@ def _wins(figures: EvaluationFigures) -> list[Side]:
     return [
         Side(
             f"Wins against {figures.baseline}, {name} (%)",
-            {one.model: one.wins for one in figures.wins if one.benchmark == name},
+            {one.model: one.wins for one in figures.wins if one.benchmark == name and not one.withheld},
         )
         for name in names
     ]
