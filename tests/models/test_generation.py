@@ -96,6 +96,18 @@ def test_a_repetition_penalty_is_that_of_transformers(picture: Picture) -> None:
     assert answers != ask(vlm, picture, prompts, GREEDY)
 
 
+def passes(vlm: Any, picture: Picture, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+    """Writes four tokens a row, and returns rows x tokens of each pass through the language model."""
+    passed: list[tuple[int, ...]] = []
+    layer = vlm.model.model.language_model.layers[0]
+    layer.register_forward_pre_hook(
+        lambda module, inputs, options: passed.append((inputs[0] if inputs else options["hidden_states"]).shape[:2]),
+        with_kwargs=True,
+    )
+    ask(vlm, picture, prompts, GREEDY._replace(max_tokens=4, stop_ids=()))
+    return [tuple(shape) for shape in passed]
+
+
 def test_a_shared_beginning_passes_the_language_model_once(picture: Picture) -> None:
     """Two questions of one picture, one of them the other and 9 tokens more; a row keeps its last token to itself.
 
@@ -104,15 +116,28 @@ def test_a_shared_beginning_passes_the_language_model_once(picture: Picture) -> 
     """
     vlm = build("llava")
     red = tuple(prompt_ids(vlm, open_picture(picture("red"))))
-    passed: list[int] = []
-    layer = vlm.model.model.language_model.layers[0]
-    layer.register_forward_pre_hook(
-        lambda module, inputs, options: passed.append((inputs[0] if inputs else options["hidden_states"]).shape[:2]),
-        with_kwargs=True,
-    )
     prompts = [Prompt(red, "red"), Prompt((*red, *text_ids(9, 5)), "red")]
-    ask(vlm, picture, prompts, GREEDY._replace(max_tokens=4, stop_ids=()))
-    assert [tuple(shape) for shape in passed] == [(1, len(red) - 1), (2, 10), (2, 1), (2, 1), (2, 1)]
+    assert passes(vlm, picture, prompts) == [(1, len(red) - 1), (2, 10), (2, 1), (2, 1), (2, 1)]
+
+
+def test_a_prompt_that_is_asked_several_times_is_read_once(picture: Picture) -> None:
+    """As above, each prompt three times: the rests still pass as 2 x 10, and from there on there are six rows."""
+    vlm = build("llava")
+    red = tuple(prompt_ids(vlm, open_picture(picture("red"))))
+    prompts = [Prompt(red, "red"), Prompt((*red, *text_ids(9, 5)), "red")] * 3
+    assert passes(vlm, picture, prompts) == [(1, len(red) - 1), (2, 10), (6, 1), (6, 1), (6, 1)]
+    once, thrice = (ask(vlm, picture, some, GREEDY) for some in (prompts[:2], prompts))
+    assert thrice == once * 3
+
+
+def test_tokens_are_drawn_as_often_as_their_shares_say() -> None:
+    """Odds 1:3:4 beside one that is never written; of 8,000 draws 1,000, 3,000 and 4,000, give or take 5 deviations."""
+    logits = torch.tensor([1.0, 0.0, 3.0, 4.0, 0.0]).log().expand(8000, -1)
+    drawn = choose(logits, GREEDY._replace(temperature=1.0), torch.Generator().manual_seed(0))
+    counts = torch.bincount(drawn, minlength=5).tolist()
+    assert counts[1] == counts[4] == 0
+    for count, share in ((counts[0], 1 / 8), (counts[2], 3 / 8), (counts[3], 4 / 8)):
+        assert abs(count - 8000 * share) < 5 * (8000 * share * (1 - share)) ** 0.5
 
 
 def test_samples_of_one_prompt_differ_and_a_seed_repeats_them(picture: Picture) -> None:

@@ -123,8 +123,18 @@ def choose(logits: Tensor, decoding: Decoding, generator: torch.Generator | None
     """
     if decoding.temperature == 0:
         return logits.argmax(dim=-1)
-    shares, order = (logits / decoding.temperature).softmax(dim=-1).sort(dim=-1, descending=True)  # (B, V)
+    shares = (logits / decoding.temperature).softmax(dim=-1)  # (B, V)
+    if decoding.top_p == 1:
+        return _drawn(shares, generator)
+    shares, order = shares.sort(dim=-1, descending=True)
     before = shares.cumsum(dim=-1) - shares
-    shares = shares.masked_fill(before >= decoding.top_p, 0.0) if decoding.top_p < 1 else shares
-    drawn = torch.multinomial(shares, 1, generator=generator)
-    return order.gather(1, drawn)[:, 0]
+    return order.gather(1, _drawn(shares.masked_fill(before >= decoding.top_p, 0.0), generator)[:, None])[:, 0]
+
+
+def _drawn(shares: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Returns the column, (B,), that a number drawn for each row falls into, each as wide as its share; none of 0."""
+    ends = shares.cumsum(dim=-1)  # (B, V)
+    drawn = torch.rand((len(shares), 1), generator=generator, device=shares.device) * ends[:, -1:]
+    found = torch.searchsorted(ends, drawn, right=True)[:, 0]
+    last = shares.shape[-1] - 1 - (shares.flip(-1) > 0).int().argmax(dim=-1)  # where rounding makes `drawn` the whole
+    return torch.minimum(found, last)

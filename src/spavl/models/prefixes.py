@@ -107,7 +107,18 @@ def batches(model: Model, prompts: Sequence[Prompt], max_tokens: int) -> list[li
 
 
 def read(model: Model, prompts: Sequence[Prompt], shown: Shown) -> Read:
-    """Reads the prompts, what several begin with once."""
+    """Reads the prompts: what several begin with once, and one that stands there several times once."""
+    different = list(dict.fromkeys(prompts))
+    begun = _read(model, different, shown)
+    if len(different) == len(prompts):
+        return begun
+    place_of = {prompt: place for place, prompt in enumerate(different)}
+    copies = torch.tensor([place_of[prompt] for prompt in prompts], device=model.device)
+    begun.cache.batch_select_indices(copies)
+    return Read(begun.cache, begun.mask[copies], begun.position[copies], begun.logits[copies])
+
+
+def _read(model: Model, prompts: Sequence[Prompt], shown: Shown) -> Read:
     groups = _groups(model, prompts)
     begun = [_prefill(model, group, shown) for group in groups]
     group_of = {row: place for place, group in enumerate(groups) for row in group.rows}
