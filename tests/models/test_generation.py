@@ -8,7 +8,9 @@ import pytest
 import torch
 from tests.tiny_families import IMAGE_ID, build, make_pictures, model_inputs, pixel_inputs, prompt_ids, text_ids
 from transformers import GenerationConfig
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from spavl.models import prefixes
 from spavl.models.generation import Decoding, Generated, choose, generate
 from spavl.models.loading import Vlm
 from spavl.models.prefixes import SHARING, Prompt, why_not
@@ -128,6 +130,28 @@ def test_a_prompt_that_is_asked_several_times_is_read_once(picture: Picture) -> 
     assert passes(vlm, picture, prompts) == [(1, len(red) - 1), (2, 10), (6, 1), (6, 1), (6, 1)]
     once, thrice = (ask(vlm, picture, some, GREEDY) for some in (prompts[:2], prompts))
     assert thrice == once * 3
+
+
+@pytest.mark.parametrize("most", [4096, 0])
+def test_projected_pictures_pass_together_and_answers_stay_those_of_each_row_alone(
+    picture: Picture, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Rows of two pictures and a text, of three lengths, are one batch of 3, or three where no two may pass at once."""
+    monkeypatch.setattr(prefixes, "PASSED_AT_ONCE", most)
+    vlm = build("llava")
+    red, blue = (tuple(prompt_ids(vlm, open_picture(picture(name)))) for name in ("red", "blue"))
+    prompts = [Prompt((*red, *text_ids(9, 5)), "red"), Prompt(tuple(text_ids(11, 6))), Prompt(blue, "blue")]
+
+    def shown(name: str) -> Mapping[str, Any]:
+        pixels = pixel_inputs(vlm, open_picture(picture(name)))
+        features = list(vlm.model.get_image_features(**pixels, return_dict=True).pooler_output)
+        return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=features)}}
+
+    with torch.no_grad():
+        answers = generate(vlm.model, prompts, shown, GREEDY)
+    assert [answer.tokens for answer in answers] == [row_by_row(vlm, picture, prompt) for prompt in prompts]
+    rows = [len(begun) for begun in prefixes._together(vlm.model, prefixes._groups(vlm.model, prompts), shown)]
+    assert rows == ([3] if most else [1, 1, 1])
 
 
 def test_tokens_are_drawn_as_often_as_their_shares_say() -> None:

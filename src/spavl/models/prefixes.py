@@ -6,7 +6,7 @@ of transformers is used.
 Shapes: B rows, C position components, P tokens of a prefix, S of a rest, K of what the cache holds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import DynamicCache
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 SHARING = ("llava", "llava_next", "qwen2_5_vl", "qwen3_vl", "smolvlm", "idefics3", "internvl", "gemma3")
 """Model types whose answers are known to be those of `generate`, row by row."""
@@ -22,6 +23,10 @@ STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 """Rotary rules under which a token's angle depends on its own position alone, not on the longest sequence beside it."""
 COMPONENTS = 3
 """Of the positions of a model that counts a picture's patches: frame, row and column."""
+PROJECTED = "mm_encoder_outputs"
+"""The argument of a model's forward that takes pictures that have passed the tower and the projector."""
+PASSED_AT_ONCE = 4096
+"""Tokens of beginnings that pass together, padding included; one alone may be longer."""
 SHAPING = (
     "no_repeat_ngram_size",
     "encoder_no_repeat_ngram_size",
@@ -66,6 +71,13 @@ class Read(NamedTuple):
     mask: Tensor  # (B, K), 0 where a row is padded
     position: Tensor  # (B,), of the next token; the same in all components
     logits: Tensor  # (B, V), for the next token
+
+
+class _Begun(NamedTuple):
+    """A beginning, and what shows its picture."""
+
+    ids: tuple[int, ...]
+    seen: Mapping[str, Any]
 
 
 class _Group(NamedTuple):
@@ -120,14 +132,14 @@ def read(model: Model, prompts: Sequence[Prompt], shown: Shown) -> Read:
 
 def _read(model: Model, prompts: Sequence[Prompt], shown: Shown) -> Read:
     groups = _groups(model, prompts)
-    begun = [_prefill(model, group, shown) for group in groups]
+    begun = [_prefill(model, some) for some in _together(model, groups, shown)]
     group_of = {row: place for place, group in enumerate(groups) for row in group.rows}
     places = [group_of[row] for row in range(len(prompts))]
     rests = [prompt.ids[len(groups[place].ids) :] for prompt, place in zip(prompts, places, strict=True)]
     device = model.device
     ids, rest_mask = _padded(rests, device)  # (B, S)
     prefix_mask = _padded([groups[place].ids for place in places], device)[1]  # (B, P)
-    behind = torch.tensor([begun[place][1] for place in places], device=device)[:, None]  # (B, 1)
+    behind = torch.cat([behind for _, behind in begun])[places, None]  # (B, 1)
     positions = behind + rest_mask.cumsum(dim=1) - 1  # (B, S)
     mask = torch.cat([prefix_mask, rest_mask], dim=1)
     cache = _expanded([cache for cache, _ in begun], places)
@@ -175,16 +187,51 @@ def _common(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(column[0] for column in alike)
 
 
-def _prefill(model: Model, group: _Group, shown: Shown) -> tuple[DynamicCache, int]:
-    """Returns what the model holds of a beginning, and the position of the token behind it."""
-    ids = torch.tensor([group.ids], device=model.device)
-    seen = dict(shown(group.picture)) if group.picture else {}
-    positions = _positions(model, ids, seen)
+def _together(model: Model, groups: Sequence[_Group], shown: Shown) -> Iterator[list[_Begun]]:
+    """Yields beginnings that pass in one batch, in order: projected pictures where positions are just counted do."""
+    alike = not _counts_grid(model) and model.config.model_type != "gemma3"
+    held: list[_Begun] = []
+    for group in groups:
+        one = _Begun(group.ids, dict(shown(group.picture)) if group.picture else {})
+        longest = max(len(other.ids) for other in (*held, one))
+        joins = alike and _listed(one.seen)
+        if held and not (joins and (len(held) + 1) * longest <= PASSED_AT_ONCE):
+            yield held
+            held = []
+        held.append(one)
+        if not joins:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _listed(seen: Mapping[str, Any]) -> bool:
+    """Says whether there is no picture, or one of projected tokens alone, in a list that others can be added to."""
+    return not seen or (seen.keys() == {PROJECTED} and isinstance(seen[PROJECTED]["image"].pooler_output, list))
+
+
+def _prefill(model: Model, begun: Sequence[_Begun]) -> tuple[DynamicCache, Tensor]:
+    """Returns what the model holds of some beginnings, and the position of the token behind each, (G,)."""
+    ids, mask = _padded([one.ids for one in begun], model.device)  # (G, P)
+    seen = _shown_together([one.seen for one in begun])
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0) if len(begun) > 1 else _positions(model, ids, seen)
+    if len(begun) > 1:
+        seen["attention_mask"] = mask
     if model.config.model_type == "gemma3":  # a picture's tokens see each other in both directions
         seen["token_type_ids"] = (ids == model.config.image_token_id).int()
     cache = DynamicCache()
     model(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1, **seen)
-    return cache, int(positions.max()) + 1
+    behind = positions.amax(dim=1) if positions.dim() == 2 else positions.amax(dim=(0, 2))  # (G, P) or (C, G, P)
+    return cache, behind + 1
+
+
+def _shown_together(seen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what shows all pictures of a batch, from its first row to its last."""
+    if len(seen) == 1:
+        return dict(seen[0])
+    features = [one for part in seen if part for one in part[PROJECTED]["image"].pooler_output]
+    return {PROJECTED: {"image": BaseModelOutputWithPooling(pooler_output=features)}} if features else {}
 
 
 def _positions(model: Model, ids: Tensor, seen: Mapping[str, Any]) -> Tensor:
@@ -211,10 +258,10 @@ def _padded(rows: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tens
 
 
 def _expanded(caches: Sequence[DynamicCache], places: Sequence[int]) -> DynamicCache:
-    """Returns a cache of one row for each of `places`, which name the cache that it begins with."""
+    """Returns a cache of one row for each of `places`, which name the row, of all caches' rows, that it begins with."""
     longest = max(cache.get_seq_length() for cache in caches)
 
-    def rows(tensors: Sequence[Tensor]) -> Tensor:  # (1, heads, P, size) each
+    def rows(tensors: Sequence[Tensor]) -> Tensor:  # (G, heads, P, size) each
         wide = torch.cat([pad(one, (0, 0, longest - one.shape[-2], 0)) for one in tensors])
         return wide[torch.tensor(places, device=wide.device)]
 
