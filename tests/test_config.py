@@ -10,7 +10,11 @@ from spavl.errors import UserError
 
 MINIMAL = {
     "run": "runs/test",
-    "models": {"tiny": {"kind": "embedded"}, "server": {"kind": "openai", "base_url": "http://x/v1", "model": "m"}},
+    "models": {
+        "tiny": {"kind": "embedded"},
+        "twin": {"kind": "embedded"},
+        "server": {"kind": "openai", "base_url": "http://x/v1", "model": "m"},
+    },
     "questions": {"writer": "tiny"},
     "responses": {"responders": {"plain": {"model": "tiny"}, "careful": {"model": "server"}}},
     "train": {"model": "tiny"},
@@ -117,6 +121,9 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("preferences.judge={kind: rules}", "`preferences.judge.kind`: 'rules' is none of 'embedded', 'rubric'"),
         ("evaluate.judge={kind: llama_guard_3, model: tiny}", "'llama_guard_3' is none of 'embedded', 'rubric'"),
         ("train.model=server", "train.model: 'server' is behind a server; choose one of kind embedded or hf"),
+        ("sft.model=giant", "sft.model: there is no model 'giant'"),
+        ("sft={model: server}", "sft.model: 'server' is behind a server; choose one of kind embedded or hf"),
+        ("sft={model: twin}", "train.model: 'tiny', but it goes on from what sft made of 'twin'; name that one"),
         ("dataset={validation_fraction: 0.5, test_fraction: 0.5}", "keep their sum below 1"),
         (
             "responses.responders={only: {model: tiny}}",

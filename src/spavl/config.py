@@ -215,6 +215,9 @@ class RunConfig(Config):
     labels: LabelsConfig = LabelsConfig()
     preferences: PreferencesConfig = PreferencesConfig()
     dataset: DatasetConfig = DatasetConfig()
+    sft: TrainConfig | None = None
+    """A training by pairs before the others, in the run's folder `sft`, such as of the chosen answers alone (`loss:
+    [{kind: sft}]`): `reward` and `train` go on from the model that it makes. `null` for none."""
     reward: RewardModelConfig | None = None
     """A reward model made from the training pairs, in the run's folder `reward`, where a reward of kind `model` may
     find it; `null` for none."""
@@ -230,10 +233,15 @@ class RunConfig(Config):
         for field, name in self._model_names():
             if name not in self.models:
                 raise ValueError(f"{field}: there is no model '{name}'; `models` has {', '.join(sorted(self.models))}")
-        for field, trained in (("train", self.train), ("reward", self.reward)):
+        for field, trained in (("sft", self.sft), ("reward", self.reward), ("train", self.train)):
             if trained is not None and self.models[trained.model].kind == "openai":
                 raise ValueError(
                     f"{field}.model: '{trained.model}' is behind a server; choose one of kind embedded or hf"
+                )
+            if trained is not None and self.sft is not None and trained.model != self.sft.model:
+                raise ValueError(
+                    f"{field}.model: '{trained.model}', but it goes on from what sft made of '{self.sft.model}'; name "
+                    "that one"
                 )
         return self
 
@@ -241,8 +249,7 @@ class RunConfig(Config):
         named = [("questions.writer", self.questions.writer), ("train.model", self.train.model)]
         for name, responder in self.responses.responders.items():
             named.append((f"responses.responders.{name}.model", responder.model))
-        if self.reward is not None:
-            named.append(("reward.model", self.reward.model))
+        named += [(f"{field}.model", one.model) for field in ("sft", "reward") if (one := getattr(self, field))]
         if self.captions.writer is not None:
             named.append(("captions.writer", self.captions.writer))
         for field, check in (("relevance", self.checks.relevance), ("harmfulness", self.checks.harmfulness)):

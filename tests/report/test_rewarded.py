@@ -7,11 +7,12 @@ from typing import Any
 
 from tests.report.conftest import FinishedRun
 
-from spavl.config import RlConfig
+from spavl.config import RlConfig, TrainConfig
 from spavl.judge_config import EmbeddedJudgeConfig
+from spavl.loss_config import SftLossConfig
 from spavl.report.gather import ReportData, gather
 from spavl.report.page import render_page
-from spavl.report.rewarded import reward_lines, round_figures, round_lines, source_lines
+from spavl.report.rewarded import reward_lines, round_figures, round_lines, source_lines, start_lines
 from spavl.report.rounds import RewardModel, Round, read_rounds, reward_model
 from spavl.report.summary import summary
 from spavl.report.tables import beside_table
@@ -97,6 +98,12 @@ def test_what_was_rewarded_is_said_and_whether_the_same_judge_measures() -> None
     assert "preferred answers to all questions were imitated (weight 0.5)" in imitated
     assert same.startswith("The embedded judge gave rewards, and it also reads the answers on this page")
     assert len(source_lines(both, "rubric")) == 2
+
+
+def test_a_training_before_is_said_with_where_divergence_counts_from() -> None:
+    (said,) = start_lines(TrainConfig(model="m", loss=(SftLossConfig(),), epochs=2), 7)
+    assert said.startswith("First the model was trained on 7 pairs (loss sft, epochs 2).")
+    assert "KL divergence counts from there" in said
 
 
 def test_a_reward_model_is_said_beside_what_length_alone_would_do() -> None:

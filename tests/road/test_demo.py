@@ -29,6 +29,8 @@ def spavl(*arguments: str) -> subprocess.CompletedProcess:
 
 
 SMALL_PPO = (
+    "sft.lora.rank=2",
+    "sft.epochs=1",
     "reward.lora.rank=2",
     "reward.epochs=1",
     "train.rounds=2",
@@ -133,8 +135,11 @@ def test_the_demo_by_ppo_shares_the_calls_and_shows_the_other_method_beside(run:
     rounds = [json.loads(line) for line in (folder / "ppo" / "train" / "metrics.jsonl").read_text().splitlines()]
     assert [line["answers"] for line in rounds] == [4, 4]
     assert all(line["scores"].keys() == {"0_reward", "1_embedded"} for line in rounds)
+    for name in ("reward", "train"):  # what goes on from the model that sft made
+        begun = json.loads((folder / "ppo" / name / "train.json").read_text())["identity"]["weights"]
+        assert begun == json.loads((folder / "ppo" / "sft" / "train.json").read_text())["result"]["weights_sha256"]
     page = (folder / "ppo" / "report" / "index.html").read_text()
-    assert "2 rounds, 8 answers" in page and "Reward of an answer" in page
+    assert "(loss sft, epochs 1)" in page and "2 rounds, 8 answers" in page and "Reward of an answer" in page
     assert (folder / "ppo" / "dataset" / "results.jsonl").read_bytes() == (
         run / "dataset" / "results.jsonl"
     ).read_bytes()

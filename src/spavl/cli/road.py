@@ -160,7 +160,7 @@ def _walk(
             from spavl.train import check_ready
 
             check_ready(config.train)  # a dataset may be hours of work before the training
-            check_ready(config.reward or config.train)
+            check_ready(config.sft or config.reward or config.train)
         if "build" in parts:
             asyncio.run(pipeline.build(road))
         if "train" in parts:
@@ -173,7 +173,7 @@ def _walk(
         manifests = road.run.manifests(pipeline.ALL_STAGES)
         result, lines = _counted(config, manifests)
         if "train" in parts:
-            result["facts"] = {name: manifests[name].facts for name in ("reward", "train") if name in manifests}
+            result["facts"] = {name: manifests[name].facts for name in pipeline.TRAININGS if name in manifests}
             lines += [line for facts in result["facts"].values() for line in training_lines(facts)]
         if "report" in parts:
             from spavl.report import write_dataset_report, write_report

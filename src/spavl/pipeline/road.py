@@ -36,9 +36,10 @@ STAGES = (*BUILD_STAGES, "train", "samples", "answers", "verdicts", "contests")
 OPINIONS = "opinions"
 """A stage of building that is there only where `labels.others` are asked. Nothing is made from it: it is made again
 alone."""
-REWARD = "reward"
-"""A stage that is there only where the run makes a reward model."""
-ALL_STAGES = (*BUILD_STAGES, REWARD, *STAGES[len(BUILD_STAGES) :], OPINIONS)
+SFT, REWARD = "sft", "reward"
+"""Trainings that are there only where the run asks for them: one that the others go on from, and a reward model."""
+TRAININGS = (SFT, REWARD, "train")
+ALL_STAGES = (*BUILD_STAGES, SFT, REWARD, *STAGES[len(BUILD_STAGES) :], OPINIONS)
 NOT_IDENTITY = {
     "concurrency": "how many requests are in flight changes when an answer comes, not what it says",
     "per_host": "the same",

@@ -20,7 +20,7 @@ from spavl.dataset import DatasetRow, Material, write_files
 from spavl.dataset.clean import clean_place, forget_pictures
 from spavl.errors import UserError
 from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_picture_list
-from spavl.pipeline.road import ALL_STAGES, JOURNAL, REWARD, Road, open_road
+from spavl.pipeline.road import ALL_STAGES, JOURNAL, TRAININGS, Road, open_road
 from spavl.records import PreferencePair, QuestionCheck
 from spavl.store.files import disk_errors_named, write_atomically
 from spavl.store.manifest import hash_file
@@ -147,7 +147,7 @@ def _rewrite_dataset(road: Road, found: Trace) -> int:
 
 def _forget_training(run: Path, found: Trace) -> None:
     """A finished training notes what was removed since; an unfinished one begins anew."""
-    for name in (REWARD, "train"):
+    for name in TRAININGS:
         if name in found.hashes:
             manifest = json.loads((run / name / "manifest.json").read_bytes())
             since = {*manifest["facts"].get("pictures_removed_since", ()), *found.items.values()}

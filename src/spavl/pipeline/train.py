@@ -11,7 +11,7 @@ from spavl.dataset import DatasetRow
 from spavl.method_config import MethodConfig
 from spavl.models import local_folder
 from spavl.models.ask import outcome
-from spavl.pipeline.road import Road, identity
+from spavl.pipeline.road import REWARD, SFT, Road, identity
 from spavl.records import PreferencePair, QuestionType, Record
 from spavl.store import Manifest, StageDirectory
 from spavl.train import TrainResult, train_dpo
@@ -37,11 +37,13 @@ class Checkpoint(Record):
 
 
 def train(road: Road) -> None:
-    """Runs the training stages that are not finished: the reward model where there is to be one, then the model."""
-    if road.config.reward is not None:
-        _train(road, "reward", road.config.reward, ("images", "dataset"))
-    made = ("images", "dataset", *(["reward"] if road.config.reward else []))
-    _train(road, "train", road.config.train, made)
+    """Runs the training stages that are not finished, each on from what `sft` made, where there is to be one."""
+    config = road.config
+    made = ["images", "dataset"]
+    for name, settings in ((SFT, config.sft), (REWARD, config.reward), ("train", config.train)):
+        if settings is not None:
+            _train(road, name, settings, made)
+            made.append(name)
 
 
 def _train(road: Road, name: str, config: MethodConfig, upstream: Sequence[str]) -> None:
@@ -49,7 +51,8 @@ def _train(road: Road, name: str, config: MethodConfig, upstream: Sequence[str])
     stage = road.stage(name, settings, *upstream)
     if is_trained(stage):
         return
-    show, folder = road.shower(), local_folder(road.config.models[config.model])
+    show = road.shower()
+    folder = road.run.path / SFT / "model" if SFT in upstream else local_folder(road.config.models[config.model])
     material = TrainingMaterial(offered_pairs(road), lambda image_id: show(image_id).path, validation_pairs(road))
     run_training(stage, config, material, folder, road.config.seed, Sources(road.models, show))
 

@@ -18,7 +18,7 @@ from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.judges.base import JudgeCard
 from spavl.pipeline.public import lacking, public_recipe, public_results
-from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES, OPINIONS, REWARD, STAGES
+from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES, OPINIONS, REWARD, SFT, STAGES, TRAININGS
 from spavl.preferences import safety_groups
 from spavl.questions import Leakage, kept_questions
 from spavl.records import (
@@ -164,7 +164,8 @@ def gather(run: RunDirectory, config: RunConfig) -> ReportData:
     Raises:
         UserError: A station is not finished.
     """
-    extra = [name for name, there in ((OPINIONS, config.labels.others), (REWARD, config.reward)) if there]
+    asked = ((OPINIONS, config.labels.others), (SFT, config.sft), (REWARD, config.reward))
+    extra = [name for name, there in asked if there]
     manifests = _manifests(run, (*STAGES, *extra))
     taxonomy = load_taxonomy(config.taxonomy)
     images = run.shelf("images", ImageRecord)
@@ -287,9 +288,7 @@ def _manifests(run: RunDirectory, stations: Collection[str]) -> dict[str, Manife
 def _manifest(run: RunDirectory, station: str) -> Manifest:
     path = run.path / station / "manifest.json"
     if not path.exists():
-        verb = (
-            "build" if station in (*BUILD_STAGES, OPINIONS) else "train" if station in ("train", REWARD) else "evaluate"
-        )
+        verb = "build" if station in (*BUILD_STAGES, OPINIONS) else "train" if station in TRAININGS else "evaluate"
         raise UserError(
             f"The report needs every station, and `{station}` of {run.path} is not finished. "
             f"Run `spavl {verb} CONFIG` with the run's configuration first."

@@ -13,12 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from spavl.config import RlConfig, TrainConfig
+from spavl.pipeline.road import SFT
 from spavl.report import dataset_tables, evaluation_tables, tables
 from spavl.report.assets import asset
 from spavl.report.examples import Example
 from spavl.report.figures import draw_figures
 from spavl.report.gather import ReportData
-from spavl.report.rewarded import reward_lines, round_lines, source_lines
+from spavl.report.rewarded import reward_lines, round_lines, source_lines, start_lines
 from spavl.report.summary import commits, versions
 from spavl.report.thumbnails import thumbnail
 from spavl.report.tradeoff import tradeoff_planes
@@ -89,10 +90,11 @@ def render_page(data: ReportData) -> str:
 
 
 def _rewarded(data: ReportData) -> list[str]:
-    """Returns what there is to say of a training by rewards; nothing of another."""
+    """Returns what there is to say of a training by rewards, and of one before; nothing of another."""
     train, judge = data.config.train, data.config.evaluate.judge.kind
     sources = source_lines(train, judge) if isinstance(train, RlConfig) else []
-    return [*sources, *reward_lines(data.reward_model), *round_lines(data.rounds)]
+    before = start_lines(data.config.sft, data.manifests[SFT].facts["pairs"]) if data.config.sft else []
+    return [*before, *sources, *reward_lines(data.reward_model), *round_lines(data.rounds)]
 
 
 def _unbroken(text: str) -> str:

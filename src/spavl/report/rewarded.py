@@ -9,6 +9,7 @@ from spavl.report.rounds import Held, RewardModel, Round
 from spavl.report.svg import COLOURS, Axes, draw, whole_ticks
 from spavl.report.wording import percent
 from spavl.rl_config import JudgeRewardConfig, ModelRewardConfig, RewardConfig, RlSettings
+from spavl.train_config import TrainConfig
 
 LAST = 5
 """Rounds that the last figures are means over."""
@@ -37,6 +38,20 @@ def round_lines(rounds: Sequence[Round]) -> list[str]:
     raised = {name: sum(name in one.alarms for one in rounds) for one in rounds for name in one.alarms}
     alarms = ", ".join(f"{name} in {count} rounds" for name, count in sorted(raised.items()))
     return [*lines, f"Alarms: {alarms or 'none'}."]
+
+
+def start_lines(config: TrainConfig, pairs: int) -> list[str]:
+    """Returns a sentence on the training that the others went on from.
+
+    Args:
+        config: Its settings.
+        pairs: What it was trained on.
+    """
+    losses = " + ".join(loss.kind for loss in config.loss)
+    return [
+        f"First the model was trained on {pairs} pairs (loss {losses}, epochs {config.epochs}). What follows went on "
+        "from there, and KL divergence counts from there; before and after on this page hold both trainings together."
+    ]
 
 
 def source_lines(config: RlSettings, judge: str) -> list[str]:
