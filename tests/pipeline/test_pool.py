@@ -85,6 +85,10 @@ def conditions(config: RunConfig) -> set[str]:
     return {one.model for one in config.responses.responders.values()}
 
 
+def test_the_recipe_fits_its_own_budgets() -> None:
+    assert forecast_build(load_config(RECIPE)).short == ()
+
+
 def test_the_pool_has_spa_vls_responders_and_passes_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOSTED_API_KEY", "placeholder")
     config = load_config(RECIPE, [f"images.source.path={pictures(tmp_path / 'pictures')}"])
