@@ -181,9 +181,12 @@ def test_what_is_no_dataset_of_captioned_pictures_is_refused(tmp_path: Path) -> 
     assert "caption_column: " in complaint(named) and "an imagefolder has no columns" in complaint(named)
 
 
-def test_a_check_sees_that_the_column_of_captions_holds_none(tmp_path: Path) -> None:
+def test_a_check_and_a_collection_see_that_the_column_of_captions_holds_none(tmp_path: Path) -> None:
     source = write(tmp_path / "a", {"image": [b"x"] * 2, "caption": [None, " "]})
-    with pytest.raises(UserError, match=r"caption_column: none of the first 2 rows of .* has text in column 'caption'"):
+    said = r"caption_column: none of the 2 rows of .* has text in column 'caption'"
+    with pytest.raises(UserError, match=said):
+        list(open_dataset(source).listed())
+    with pytest.raises(UserError, match=said):
         check_source(ImagesConfig(source=source))
 
 

@@ -194,7 +194,7 @@ def test_what_nobody_sees_in_a_caption_or_a_licence_is_not_kept(tmp_path: Path, 
     [
         ({"url": ["a.png", "ftp://h/b.png", None], "caption": ["a"] * 3}, "url_column: none of the first 3 rows of"),
         ({"url": [1, 2], "caption": ["a"] * 2}, "has an address in column 'url'. Name the column"),
-        ({"url": ["http://h/a.png"], "caption": [7]}, "caption_column: none of the first 1 rows of"),
+        ({"url": ["http://h/a.png"], "caption": [7]}, "caption_column: none of the 1 rows of"),
         ({"url": ["http://h/a.png"] * 2, "caption": [" ", None]}, "has text in column 'caption'. Name the column"),
     ],
 )
@@ -204,6 +204,21 @@ def test_columns_that_hold_something_else_are_named_before_anything_is_spent(
     with pytest.raises(UserError) as caught:
         check_table(table(tmp_path / "t.parquet", columns))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_a_check_and_a_collection_agree_on_tables_with_few_captions_and_with_none(tmp_path: Path, suffix: str) -> None:
+    """Of 1,200 rows the last alone has a caption, which is enough for both; without it both refuse the file."""
+    addresses = [f"http://h/{number}.png" for number in range(1200)]
+    few = table(tmp_path / f"few.{suffix}", {"url": addresses, "caption": [*[None] * 1199, "a bell"]})
+    check_table(few)
+    assert len(listed(few)) == 1200
+    none = table(tmp_path / f"none.{suffix}", {"url": addresses, "caption": [""] * 1200})
+    for read in (listed, check_table):
+        with pytest.raises(
+            UserError, match=r"caption_column: none of the 1200 rows of .* has text in column 'caption'"
+        ):
+            read(none)
 
 
 def test_a_check_passes_what_a_collection_would_read(tmp_path: Path) -> None:

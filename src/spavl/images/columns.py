@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,17 +104,26 @@ def describe(row: Mapping[str, Any], columns: Columns, config: ColumnNames) -> D
     )
 
 
-def check_captions(path: Path, column: str, rows: Sequence[Described]) -> None:
-    """Checks that captions stand in the column that is taken for them.
+def check_captions(path: Path | str, column: str, rows: Iterable[Described]) -> None:
+    """Checks that captions stand in the column that is taken for them; rows are read up to the first that has one.
 
     Raises:
         UserError: There are rows, and none has one.
     """
-    if rows and not any(row.caption for row in rows):
-        raise UserError(
-            f"images.source.caption_column: none of the first {len(rows)} rows of {path} has text in column "
-            f"'{column}'. Name the column that holds captions."
-        )
+    number = 0
+    for number, row in enumerate(rows, 1):  # noqa: B007  # how many there are is said
+        if row.caption:
+            return
+    if number:
+        raise without_captions(path, column, number)
+
+
+def without_captions(path: Path | str, column: str, rows: int) -> UserError:
+    """Returns what is said of a file whose rows have no captions."""
+    return UserError(
+        f"images.source.caption_column: none of the {rows} rows of {path} has text in column '{column}'. Name the "
+        "column that holds captions."
+    )
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -8,7 +8,6 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,6 @@ from spavl.errors import UserError
 from spavl.image_config import DatasetSource, FolderSource
 from spavl.images.candidates import Candidate, clean
 from spavl.images.columns import (
-    LOOKED_AT,
     Columns,
     check_captions,
     damage_named,
@@ -27,6 +25,7 @@ from spavl.images.columns import (
     find_column,
     find_columns,
     needed,
+    without_captions,
 )
 from spavl.images.folder import OpenFiles, folder_candidates
 from spavl.records import Failure
@@ -66,11 +65,17 @@ class OpenDataset:
             raise _empty(config)
 
     def listed(self) -> Iterator[Candidate]:
-        """Yields the rows."""
+        """Yields the rows.
+
+        Raises:
+            UserError: None has a caption.
+        """
         config = self._config
         collection = clean(config.path if not Path(config.path).is_dir() else Path(config.path).resolve().name)
+        captions = 0
         for number, (place, row) in enumerate(_rows(self._files, self._columns)):
             described = describe(row, self._columns, config)
+            captions += bool(described.caption)
             yield Candidate(
                 path=place.path,
                 caption=described.caption or "picture",
@@ -81,6 +86,8 @@ class OpenDataset:
                 columns=described.columns,
                 at=(place.row_group, place.row),
             )
+        if not captions:
+            raise without_captions(config.path, self._columns.caption or "", self._files.rows)
 
     def expect(self, candidates: Iterable[Candidate]) -> None:
         """Needs no warning."""
@@ -147,14 +154,15 @@ def check_dataset(config: DatasetSource) -> None:
 
 
 def _check_rows(config: DatasetSource, files: SplitFiles) -> None:
-    """Looks at the first rows, and at the place of the first picture."""
+    """Looks for the first caption, and at the place of the first picture."""
     image, columns = dataset_columns(config, files)
-    rows = list(islice(_rows(files, columns), LOOKED_AT))
-    if not rows:
+    first = next(_rows(files, columns), None)
+    if first is None:
         raise _empty(config)
-    first, _ = rows[0]
-    check_captions(first.path, columns.caption or "", [describe(row, columns, config) for _, row in rows])
-    _cell(first, image)
+    place, _ = first
+    described = (describe(row, columns, config) for _, row in _rows(files, columns))
+    check_captions(config.path, columns.caption or "", described)
+    _cell(place, image)
 
 
 def _empty(config: DatasetSource) -> UserError:

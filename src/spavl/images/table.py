@@ -24,6 +24,7 @@ from spavl.images.columns import (
     find_column,
     find_columns,
     needed,
+    without_captions,
 )
 from spavl.images.download import Downloader
 from spavl.images.downloads import DownloadFolder
@@ -89,23 +90,27 @@ def table_candidates(config: TableSource) -> Iterator[Candidate]:
     """Yields the rows of the table in order; of addresses that stand several times, later ones have their row's name.
 
     Raises:
-        UserError: The table is missing, damaged or empty, or a column is.
+        UserError: The table is missing, damaged or empty, or a column is; or a file's rows have no captions.
     """
     known = Places()
     collection = clean(config.path.resolve().stem) or "table"
     for path in table_files(config):
         columns = _columns(_column_names(path), config)
+        number = captions = 0
         for number, row in enumerate(_rows(path, columns.all), 1):
-            url = _address(row, columns)
+            url, described = _address(row, columns), _described(row, columns, config)
             name = url if url and url not in known else f"{url} (row {number} of {path.name})".strip()
             known.put(name, number)
-            yield _candidate(path, collection, name, url, _described(row, columns, config))
+            captions += bool(described.caption)
+            yield _candidate(path, collection, name, url, described)
+        if number and not captions and columns.caption != columns.url:
+            raise without_captions(path, columns.caption, number)
     if not known:
         raise _empty(config)
 
 
 def check_table(config: TableSource) -> None:
-    """Checks what can be checked without a download: the files, their columns, and the first rows of each.
+    """Checks what can be checked without a download: the files, their columns, and rows of each.
 
     Raises:
         UserError: The table is missing, damaged or empty, or a column is, or holds something else.
@@ -144,7 +149,8 @@ def _check_file(path: Path, config: TableSource) -> int:
             f"'{columns.url}'. Name the column whose values begin with http:// or https://."
         )
     if columns.caption != columns.url:
-        check_captions(path, columns.caption, [describe(row, columns.described, config) for row in rows])
+        all_rows = _rows(path, columns.all)
+        check_captions(path, columns.caption, (describe(row, columns.described, config) for row in all_rows))
     return len(rows)
 
 
