@@ -4,8 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.evaluate.test_measures import RULES
+from tests.report.test_tradeoff import MANY, MODELS, material
 
+from spavl.evaluate.figures import evaluation_figures
+from spavl.evaluation_config import EvaluationConfig
+from spavl.pipeline.evaluation import Evaluated
 from spavl.report import ReportPaths
+from spavl.report.evaluation import write_evaluation_report
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -163,3 +169,36 @@ def test_text_stands_out_from_the_paper(browser: "playwright.Browser", report: R
     )
     assert min(contrasts) >= 4.5
     visit.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def evaluation_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten benchmarks, eight of them in one table were it not cut, and four models, of which one is dead."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    found = material("xstest", "helpful", *MANY)
+    config = EvaluationConfig.model_validate(
+        {
+            "run": folder / "run",
+            "judges": {"j": {"kind": "rules"}},
+            "models": {name: {"kind": "embedded"} for name in MODELS},
+            "benchmarks": [{"name": "xstest", "path": "nowhere"}],
+        }
+    )
+    figures = evaluation_figures(found, MODELS, RULES)
+    return write_evaluation_report(Evaluated(figures, {}, folder / "results.json", found, (), {}), config)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_an_evaluations_tables_and_planes_stay_within_its_column(
+    browser: "playwright.Browser", evaluation_page: Path, width: int
+) -> None:
+    visited = Visit(browser, evaluation_page, width, "light")
+    right = "element => element.getBoundingClientRect().right"
+    edge = visited.page.locator("main").evaluate(right)
+    visited.page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true })")
+    drawn = visited.page.locator("table, .plot")
+    assert drawn.count() > 20
+    assert drawn.evaluate_all(f"all => Math.max(...all.map({right}))") <= edge + 1
+    assert visited.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not visited.complaints and len(visited.requests) == 1
+    visited.page.context.close()

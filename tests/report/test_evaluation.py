@@ -106,7 +106,7 @@ def test_safety_and_over_refusal_are_drawn_together(page: str) -> None:
 def test_the_page_says_how_its_answers_were_made_and_of_how_many_a_rate_is(page: str) -> None:
     """Of ten answers after alignment one is missing, so the rate is of nine; it would be 1 of 10 at most."""
     assert "base is the embedded model; aligned is the embedded model. One answer to each question, greedy" in page
-    assert "0.0\u00a0% (0.0–29.9), n\u00a09, 1\u00a0missing: bounds\u00a00.0–10.0\u00a0% [incomplete]" in page
+    assert "0.0\u00a0% (0.0–29.9), n\u00a09, 1\u00a0missing: bounds 0.0–10.0\u00a0% [incomplete]" in page
     assert "incomplete: more than `max_failed` of the answers are missing or unjudged" in page
     assert "paul-rottger/exaggerated-safety" in page
 

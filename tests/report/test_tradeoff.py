@@ -13,9 +13,11 @@ from spavl.report.tradeoff import tradeoff_planes
 MODELS = ("base", "aligned", "third", "dead")
 KINDS = {"xstest": XSTEST.card, "helpful": XSTEST.card._replace(name="helpful", kind="helpfulness")}
 KINDS |= {name: ADVBENCH.card._replace(name=name) for name in ("advbench", "figstep")}
+MANY = tuple(f"benchmark_of_long_name_{number}" for number in range(8))
+KINDS |= {name: ADVBENCH.card._replace(name=name) for name in MANY}
 
 
-def figures(*names: str) -> EvaluationFigures:
+def material(*names: str) -> Material:
     """Two questions of each benchmark; nothing of `dead` is scored. `aligned` wins all contests with the baseline."""
     harmful = {name: KINDS[name].kind == "harmlessness" for name in names}
     samples = [
@@ -39,7 +41,7 @@ def figures(*names: str) -> EvaluationFigures:
     ]
     size = len(samples)
     coverage = Coverage(listed=2, asked=2, samples=2, pictures=0, skipped={}, fixture=True)
-    material = Material(
+    return Material(
         cards={name: KINDS[name] for name in names},
         samples=samples,
         coverage=dict.fromkeys(names, coverage),
@@ -59,7 +61,10 @@ def figures(*names: str) -> EvaluationFigures:
         imported=(),
         related=(),
     )
-    return evaluation_figures(material, MODELS, RULES)
+
+
+def figures(*names: str) -> EvaluationFigures:
+    return evaluation_figures(material(*names), MODELS, RULES)
 
 
 def test_every_pair_of_benchmarks_has_its_plane_with_every_model() -> None:

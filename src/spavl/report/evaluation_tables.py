@@ -125,7 +125,7 @@ def _figure(figure: ModelFigure) -> str:
         return f"{NOT_MEASURED}, {rate.unscored}{SPACE}missing" if rate.unscored else NOT_MEASURED
     text = f"{rate_text(rate, 1)}, n{SPACE}{rate.n}"
     if rate.unscored:
-        text += f", {rate.unscored}{SPACE}missing: bounds{SPACE}{bounds_text(rate.lowest, rate.highest)}"
+        text += f", {rate.unscored}{SPACE}missing: bounds {bounds_text(rate.lowest, rate.highest)}"
     return f"{text} [{', '.join(figure.flags)}]" if figure.flags else text
 
 
