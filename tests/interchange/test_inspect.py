@@ -103,6 +103,19 @@ def test_pictures_are_in_the_log_only_if_asked_for_and_an_answer_that_failed_is_
         assert log.results is not None and log.results.completed_samples == 2
 
 
+def test_the_log_of_a_model_that_died_is_one_of_an_error(
+    server: PlantedServer, benchmark: Path, tmp_path: Path
+) -> None:
+    server.rule = lambda asked: Told("", status=500) if asked.model == "dead" else says(asked)
+    config = recipe(server, benchmark)
+    models = {**config.models, "dead": config.models["base"].model_copy(update={"model": "dead"})}
+    config = config.model_copy(update={"models": models, "compare": ("base", "dead")})
+    written = write_inspect_logs(evaluated(config), config, tmp_path / "logs", pictures=False)
+    logs = [read_eval_log(str(path)) for path in written]
+    assert [(log.eval.model, log.status) for log in logs] == [("base", "success"), ("dead", "error")]
+    assert logs[1].error is not None and "out of reach for 3 of 3" in logs[1].error.message
+
+
 def test_a_logs_pictures_are_those_that_its_model_saw(server: PlantedServer, benchmark: Path, tmp_path: Path) -> None:
     """Three questions about three pictures: each its own, one white one for all, none, each another's."""
     config = recipe(server, benchmark, ablations=["none", "blank", "shuffled"])

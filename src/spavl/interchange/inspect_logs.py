@@ -219,7 +219,12 @@ def _log(wanted: _Wanted, samples: list[EvalSample], done: Evaluated, config: Ev
         scores=[_eval_score(name, figure) for name, figure in wanted.figures.items()],
     )
     stats = EvalStats(started_at=now, completed_at=now)
-    return EvalLog(status="success", eval=spec, results=results, stats=stats, samples=samples)
+    log = EvalLog(status="success", eval=spec, results=results, stats=stats, samples=samples)
+    why = done.figures.silent.get(wanted.asked.partition("/")[0])
+    if why is None:
+        return log
+    trouble = EvalError(message=why, traceback="", traceback_ansi="")
+    return log.model_copy(update={"status": "error", "error": trouble})
 
 
 def _eval_score(name: str, figure: ModelFigure) -> EvalScore:
