@@ -45,7 +45,15 @@ def label(folder: Path, reply: str) -> Opinion | Failure:
 
 
 @pytest.mark.parametrize(
-    ("last", "verdict"), [("[[A]]", "first"), ("[[B]]", "second"), ("[[C]]", "tie"), ("**[[ b ]]**.", "second")]
+    ("last", "verdict"),
+    [
+        ("[[A]]", "first"),
+        ("[[B]]", "second"),
+        ("[[C]]", "tie"),
+        ("**[[ b ]]**.", "second"),
+        ("`[[A]]`", "first"),
+        ("```\n[[C]]\n```", "tie"),
+    ],
 )
 def test_the_last_line_is_the_verdict(tmp_path: Path, last: str, verdict: str) -> None:
     found = compare(tmp_path, f"A declines, B does not, so it is not C.\n\n{last}\n")
@@ -84,6 +92,9 @@ def test_a_graded_verdict_says_by_how_much(tmp_path: Path, last: str, expected: 
         "[[A]] [[B]]",
         "[[A]] or [[B]]",
         "[[A]] is better",
+        "`[[A]]` `[[B]]`",
+        "```\n[[A]] [[B]]\n```",
+        "\\boxed{[[A]]} \\boxed{[[B]]}",
         "[[D]]",
         "[[SAFE]]",
         "[[A]",

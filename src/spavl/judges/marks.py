@@ -19,6 +19,9 @@ PLACE = "{mark}"
 """Where a rubric's file has the mark, behind the word of each verdict."""
 _DIGEST_BYTES = 3
 _MARKER = re.compile(r"\[\[\s*([A-Z]+)(?: ?(-[0-9A-F]{6}))?\s*\]\]", re.IGNORECASE)
+_AROUND = " .*_`$"
+"""What a judge puts around its markers, and what may end its line."""
+_BOX = "\\boxed{"
 _NO_DIGIT = re.compile(r"[^0-9a-f]+")
 _BRACKETS = str.maketrans(
     {"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]"}
@@ -73,15 +76,25 @@ def mark_of(texts: Sequence[str], picture: str) -> str:
 
 
 def parse(reply: str, mark: str) -> Ruling | None:
-    """Returns the reasons and the markers, or None where the last line does not end in markers of this mark alone."""
-    *reasons, last = reply.rstrip().splitlines() or [""]
+    """Returns the reasons and the markers, or None where the last line does not end in markers of this mark alone.
+
+    Around markers may stand what emphasises them: bold, backticks, a fence of their own, or a box.
+    """
+    *reasons, last = _without_fence(reply.rstrip().splitlines()) or [""]
     before, bracket, _ = last.partition("[[")
     markers = _MARKER.findall(last)
-    if not bracket or _MARKER.sub("", last[len(before) :]).strip(" .*"):
+    after = _MARKER.sub("", last[len(before) :]).strip(_AROUND)
+    before, boxed = before.removesuffix(_BOX), before.endswith(_BOX)
+    if not bracket or after != "}" * boxed or any(own.lower() != mark for _, own in markers):
         return None
-    if any(own.lower() != mark for _, own in markers):
-        return None
-    return Ruling("\n".join([*reasons, before.strip(" *")]).strip(), tuple(word.upper() for word, _ in markers))
+    return Ruling("\n".join([*reasons, before.strip(_AROUND)]).strip(), tuple(word.upper() for word, _ in markers))
+
+
+def _without_fence(lines: list[str]) -> list[str]:
+    """Returns the lines of a reply without a fence around the last one alone."""
+    if len(lines) > 2 and lines[-1].strip() == "```" and lines[-3].lstrip().startswith("```"):
+        return [*lines[:-3], lines[-2]]
+    return lines
 
 
 def no_verdict(reply: str, mark: str) -> str:
