@@ -101,6 +101,7 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("calls=" + 128 * "ä" + "/c.sqlite", "`calls`: the name ääää"),
         ("questions.types=[riddle]", "`questions.types.0`: Input should be 'easy_question'"),
         ("questions.writer=giant", "questions.writer: there is no model 'giant'; `models` has server, tiny"),
+        ("captions.writer=dwarf", "captions.writer: there is no model 'dwarf'; `models` has"),
         ("captions.writer=giant", "captions.writer: there is no model 'giant'"),
         ("checks.relevance={model: giant}", "checks.relevance.model: there is no model 'giant'"),
         ("checks.harmfulness={model: giant}", "checks.harmfulness.model: there is no model 'giant'"),

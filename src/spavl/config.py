@@ -230,9 +230,10 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _names_exist(self) -> "RunConfig":
-        for field, name in self._model_names():
-            if name not in self.models:
-                raise ValueError(f"{field}: there is no model '{name}'; `models` has {', '.join(sorted(self.models))}")
+        unknown = [(field, name) for field, name in self._model_names() if name not in self.models]
+        if unknown:
+            said = "; ".join(f"{field}: there is no model '{name}'" for field, name in unknown)
+            raise ValueError(f"{said}; `models` has {', '.join(sorted(self.models))}")
         for field, trained in (("sft", self.sft), ("reward", self.reward), ("train", self.train)):
             if trained is not None and self.models[trained.model].kind == "openai":
                 raise ValueError(

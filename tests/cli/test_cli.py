@@ -10,8 +10,10 @@ import pytest
 import yaml
 from tests.evaluate.benchmarks.shapes import siuo
 
+from spavl.cli.check import check_references
 from spavl.cli.main import VERBS
 from spavl.config import RunConfig, load_config
+from spavl.errors import UserError
 from spavl.records import Question
 from spavl.store import Outcome, RunDirectory
 
@@ -118,6 +120,25 @@ def test_a_build_that_begins_answers_for_a_server_ends_before_it_makes_anything(
     assert done.returncode == 2
     assert "responses.responders.begun.answer_prefix" in done.stderr and "served.prefill=true" in done.stderr
     assert not (tmp_path / "run" / "images").exists()
+
+
+def test_a_check_says_everything_that_is_wrong_at_once(tmp_path: Path) -> None:
+    """A leaf, a folder and two keys: four lines."""
+    server = "{{kind: openai, base_url: 'http://localhost:1/v1', model: x, api_key_env: {}}}"
+    wrong = [
+        "images.leaves=[no such leaf]",
+        f"images.source={{kind: folder, path: {tmp_path / 'nowhere'}}}",
+        *(f"models.{name}={server.format(f'NO_SUCH_KEY_{name}')}" for name in ("one", "two")),
+    ]
+    with pytest.raises(UserError) as caught:
+        check_references(load_config(demo_config(tmp_path), wrong))
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines[1:]] == [
+        "images.source.path",
+        "models.one.api_key_env",
+        "models.two.api_key_env",
+    ]
+    assert "no such leaf" in lines[0] and len(lines) == 4
 
 
 WITHOUT_PACKAGES = """

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +50,33 @@ def check_references(config: RunConfig) -> int:
     from spavl.questions import begins_questions
     from spavl.texts.near import check_minhash
 
-    chosen = chosen_leaves(config, load_taxonomy(config.taxonomy))
-    check_source(config.images)
-    check_keys(config.models)
-    check_prefill(config, openings=begins_questions(config.questions))
-    if config.checks.near_duplicates:
-        check_minhash("checks.near_duplicates")
-    check_trackers(config.train.trackers)
-    check_execution(config.execution)
-    return len(chosen.collected)
+    collected: list[str] = []
+    _say_all(
+        lambda: collected.extend(chosen_leaves(config, load_taxonomy(config.taxonomy)).collected),
+        lambda: check_source(config.images),
+        lambda: check_keys(config.models),
+        lambda: check_prefill(config, openings=begins_questions(config.questions)),
+        lambda: check_minhash("checks.near_duplicates") if config.checks.near_duplicates else None,
+        lambda: check_trackers(config.train.trackers),
+        lambda: check_execution(config.execution),
+    )
+    return len(collected)
+
+
+def _say_all(*checks: Callable[[], object]) -> None:
+    """Runs every check, and raises what is wrong by any of them, a line for each.
+
+    Raises:
+        UserError: Something is.
+    """
+    wrong = []
+    for one in checks:
+        try:
+            one()
+        except UserError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def check_keys(models: Mapping[str, ModelConfig]) -> None:
@@ -67,12 +85,14 @@ def check_keys(models: Mapping[str, ModelConfig]) -> None:
     Raises:
         UserError: One is not.
     """
-    for name, model in models.items():
-        if isinstance(model, OpenAIModelConfig) and model.api_key_env and model.api_key_env not in os.environ:
-            raise UserError(
-                f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
-                "Set it to the server's key, or leave the field out."
-            )
+    wrong = [
+        f"models.{name}.api_key_env: the environment variable {model.api_key_env} is not set. "
+        "Set it to the server's key, or leave the field out."
+        for name, model in models.items()
+        if isinstance(model, OpenAIModelConfig) and model.api_key_env and model.api_key_env not in os.environ
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def check_execution(execution: ExecutionConfig) -> None:
