@@ -90,6 +90,18 @@ def test_more_missing_than_allowed_withholds_the_change() -> None:
         assert (against.withheld, against.change is None) == (withheld, withheld)
 
 
+def test_samples_that_only_one_model_has_withhold_the_change_though_neither_lacks_many() -> None:
+    """Each lacks one of 60 (1.7 %), but not the same one: 2 of 60 (3.3 %) are unpaired, above 2 %; 58 have both."""
+    samples = [sample(number) for number in range(60)]
+    readings = scores(samples, base=[None, *[1.0] * 59], aligned=[*[0.0] * 59, None])
+    found = measure(Part(CARD, "unsafe", samples), readings, MODELS, RULES)
+    assert [found.models[name].flags for name in MODELS] == [(), ()]
+    against = found.changes["aligned"]
+    assert (against.unpaired, against.flags, against.withheld, against.change) == (2, ("unpaired",), True, None)
+    forced = measure(Part(CARD, "unsafe", samples), readings, MODELS, RULES._replace(force=True)).changes["aligned"]
+    assert forced.change is not None and (forced.change.n, forced.change.value) == (58, -1.0)
+
+
 def test_nothing_scored_is_not_measured_and_not_zero() -> None:
     samples = [sample(0)]
     figure = measure(Part(CARD, "unsafe", samples), scores(samples, base=[None]), ("base",), RULES).models["base"]
