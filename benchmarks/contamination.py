@@ -6,7 +6,7 @@ or cut by a tenth of width and height at a random place; what is found beside th
 alike before anything is edited. Vectors: the same by the packaged encoder, and with a quarter cut off. Texts: prompts
 of random words, some with one word changed. As many threads as cores.
 
-    python -m benchmarks.contamination [--quick] [--json PATH]
+    python -m benchmarks.contamination [--quick] [--photographs] [--json PATH]
 """
 
 import argparse
@@ -17,6 +17,7 @@ import platform
 import random
 import time
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from spavl.dataset.contamination import CheckLimits
 from spavl.dataset.fingerprints import PARTS, find_lookalikes, fingerprint
 from spavl.embedded.pictures import packaged_pictures
 from spavl.models.picture_vectors import picture_encoder
+from spavl.stats.rates import wilson
 from spavl.store.near import Hashes
 from spavl.store.near_vectors import near_vectors
 from spavl.texts.near import TextLimits, find_same_texts
@@ -35,6 +37,18 @@ BITS = 8
 COSINE = CheckLimits().image_cosine
 EDITS = ("scaled to half", "JPEG quality 30", "mirrored", "cut by a tenth", "cut, mirrored, JPEG 50")
 QUARTER = "cut by a quarter"
+PHOTOGRAPHS = (
+    "skimage/data astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png ihc.png "
+    "hubble_deep_field.jpg moon.png motorcycle_left.png retina.jpg rocket.jpg",
+    "sklearn/datasets/images china.jpg flower.jpg",
+)
+"""Photographs in installed packages, by their folder."""
+MARGINS = {
+    "5 % off each side": (0.05, 0.05, 0.05, 0.05),
+    "5 % off the left side": (0.05, 0.0, 0.0, 0.0),
+    "2 % off each side": (0.02, 0.02, 0.02, 0.02),
+}
+"""Name -> what is cut off left, top, right and bottom."""
 
 
 def measure_scale(ours: int, theirs: int, planted: int) -> dict[str, Any]:
@@ -85,6 +99,33 @@ def measure_looks(count: int) -> dict[str, Any]:
             }
         )
     return {"pictures": len(pictures), "ms_a_picture": round(1000 * each, 1), "edits": rows}
+
+
+def measure_photographs() -> dict[str, Any]:
+    """Compares photographs with edited copies of them, by looks and by vectors."""
+    pictures, encode = [_opened(path) for path in _photographs()], picture_encoder("packaged")
+    contents = [_encoded(picture, "JPEG") for picture in pictures]
+    originals, vectors = np.stack([fingerprint(content) for content in contents]), encode(contents)
+    rows = []
+    for edit in ("the same", *EDITS, QUARTER, *MARGINS):
+        copies = [_edited(picture, edit, number) for number, picture in enumerate(pictures)]
+        found = _pairs(originals, np.stack([fingerprint(content) for content in copies]))
+        near = near_vectors(vectors, encode(copies), COSINE)
+        own = sum((number, number) in found for number in range(len(pictures)))
+        rate = wilson(own, len(pictures))
+        rows.append({"edit": edit, "found": own, "low": rate.low, "high": rate.high, "others_found": len(found) - own,
+                     "found_by_vectors": int((near.left == near.right).sum()),
+                     "others_found_by_vectors": int((near.left != near.right).sum())})  # fmt: skip
+    return {"photographs": len(pictures), "edits": rows}
+
+
+def _photographs() -> list[Path]:
+    paths = []
+    for line in PHOTOGRAPHS:
+        folder, *names = line.split()
+        package, _, inside = folder.partition("/")
+        paths += [Path(str(files(package))) / inside / name for name in names]
+    return paths
 
 
 def measure_vectors(count: int) -> dict[str, Any]:
@@ -165,7 +206,13 @@ def _edited(picture: Image.Image, edit: str, seed: int) -> bytes:
     cut = picture.crop((round(left), round(top), round(left + 0.9 * width), round(top + 0.9 * height)))
     corner = round(2.5 * left), round(2.5 * top)
     quarter = picture.crop((*corner, corner[0] + 3 * width // 4, corner[1] + 3 * height // 4))
+    margins = {
+        name: picture.crop((round(a * width), round(b * height), round((1 - c) * width), round((1 - d) * height)))
+        for name, (a, b, c, d) in MARGINS.items()
+    }
     made = {
+        **{name: (margin, "JPEG", 90) for name, margin in margins.items()},
+        "the same": (picture, "JPEG", 90),
         QUARTER: (quarter, "PNG", 0),
         "scaled to half": (picture.resize((width // 2, height // 2), Image.Resampling.LANCZOS), "PNG", 0),
         "JPEG quality 30": (picture, "JPEG", 30),
@@ -200,12 +247,27 @@ def say(scale: dict[str, Any], looks: dict[str, Any], vectors: dict[str, Any], t
     )
 
 
+def say_photographs(found: dict[str, Any]) -> None:
+    """Prints the figures of photographs."""
+    count = found["photographs"]
+    for row in found["edits"]:
+        print(f"{row['edit']}: {row['found']} of {count} found (95 % {row['low']:.0%} to {row['high']:.0%}), "
+              f"{row['others_found']} of {count * (count - 1)} other pairs; by vectors {row['found_by_vectors']} and "
+              f"{row['others_found_by_vectors']}")  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures, and writes them as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="fewer pictures, to see that it runs")
     parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument(
+        "--photographs", action="store_true", help="only photographs and edited copies of them: seconds"
+    )
     given = parser.parse_args(arguments)
+    if given.photographs:
+        say_photographs(measure_photographs())
+        return
     if given.quick:
         results = measure_scale(10_000, 1_000, 100), measure_looks(40), measure_vectors(20), measure_texts(1_000, 200)
     else:
