@@ -49,6 +49,12 @@ def test_calls_follow_from_the_configuration(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_check_of_the_questions_has_a_line_of_its_own(tmp_path: Path) -> None:
+    forecast = lines(config(tmp_path, checks={name: {"model": "cheap"} for name in ("harmfulness", "relevance")}))
+    found = {name: line.calls for name, line in forecast.items() if name.startswith("checked_questions")}
+    assert found == {"checked_questions harmfulness": 60, "checked_questions relevance": 60}
+
+
 def test_tokens_and_money_are_upper_estimates(tmp_path: Path) -> None:
     """A response reads a picture (1,500) and a question of at most 30 tokens, and writes 100: at 2 and 8 a million."""
     line = lines(config(tmp_path))["responses a"]

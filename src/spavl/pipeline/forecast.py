@@ -43,7 +43,7 @@ class Line(NamedTuple):
     stage: str
     model: str
     responder: str
-    """Whose answers they are; empty where the station has no responders."""
+    """Whose answers they are, or which check asks; empty where the station has neither."""
     calls: int
     exact: bool
     """Whether the inputs are known; otherwise `calls` is the most there can be."""
@@ -147,15 +147,15 @@ def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[st
     """Yields the checks' calls, at most: a question that one check leaves out is not read by the next."""
     questions = known.written or _placeholder_questions(config)
     number = most if known.written is None else len(questions)
-    checks: list[tuple[QuestionRubric[Any], JudgedCheckConfig | None]] = [
-        (HARMFULNESS, config.checks.harmfulness),
-        (RELEVANCE, config.checks.relevance),
+    checks: list[tuple[str, QuestionRubric[Any], JudgedCheckConfig | None]] = [
+        ("harmfulness", HARMFULNESS, config.checks.harmfulness),
+        ("relevance", RELEVANCE, config.checks.relevance),
     ]
-    for rubric, check in checks:
+    for name, rubric, check in checks:
         if check is not None:
             asked = (Asked(one.text, one.leaf, show(one.image_id)) for one in islice(questions.values(), SAMPLES))
             requests = [check_request(rubric, one, Manner(check.max_tokens, check.marks)) for one in asked]
-            yield _Calls("checked_questions", check.model, "", number, False, requests)
+            yield _Calls("checked_questions", check.model, name, number, False, requests)
 
 
 def _judge_calls(
