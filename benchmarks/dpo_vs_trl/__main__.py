@@ -9,6 +9,7 @@ padding; with `--spread` their lengths vary about that mean.
 
     python -m benchmarks.dpo_vs_trl                        three shapes on the CPU; about an hour
     python -m benchmarks.dpo_vs_trl --quick --json PATH    a small LLaVA; at most five minutes on two cores
+    python -m benchmarks.dpo_vs_trl --dtype bfloat16       the same, computed as GPUs do; the proof stays in float32
     python -m benchmarks.dpo_vs_trl --device cuda          LLaVA-1.5-7B with random weights in bfloat16
 
 It says nothing about what is learned: words are random.
@@ -91,9 +92,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--flex", action="store_true", help="our attention by FlexAttention; with --device cuda")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="by default float32 on the CPU alone")
     options = parser.parse_args()
     on_cpu = options.device == "cpu"
-    options.dtype = "float32" if on_cpu else "bfloat16"
+    options.dtype = options.dtype or ("float32" if on_cpu else "bfloat16")
     if options.shapes is None:
         options.shapes = (
             (["llava15"] if options.quick else ["llava15", "smolvlm", "qwen25vl"]) if on_cpu else ["llava15_7b"]
@@ -130,7 +132,7 @@ def _job(shape: str, folder: Path, options: argparse.Namespace) -> Job:
 def _measure(base: Job, repeats: int, options: argparse.Namespace) -> dict[str, Measured]:
     """Returns each system's runs, after the proof that their losses are equal."""
     counting = base._replace(count_flops=True)
-    if options.device == "cpu":
+    if options.dtype == "float32":
         counted = {system: _run(counting, system) for system in SYSTEMS}
         _prove(base, counted)
     else:  # bfloat16 proves nothing: two layers in float32 do
