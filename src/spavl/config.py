@@ -273,7 +273,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     body = read_body(path, overrides)
     if "data" in body:
-        raise UserError(f"{path}: `data` is a key of training recipes; only `spavl train` takes such a file.")
+        raise UserError(
+            f"{path}: `data` is a key of training recipes; only `spavl train` takes such a file, and with `--plan` "
+            "checks it."
+        )
     if "benchmarks" in body:
         raise UserError(
             f"{path}: `benchmarks` is a key of evaluation recipes; `spavl evaluate` and `spavl check` take such a file."

@@ -26,9 +26,9 @@ def chosen_leaves(config: RunConfig, taxonomy: Taxonomy) -> ChosenLeaves:
     Raises:
         UserError: A leaf is unknown, or is held out, or has a quota, without being collected for.
     """
-    named = tuple(taxonomy.leaf(name) for name in config.images.leaves)
-    collected = tuple(leaf.path for leaf in named or taxonomy.leaves)
-    held_out = tuple(taxonomy.leaf(name).path for name in config.dataset.held_out_leaves)
+    named = tuple(_path(taxonomy, name, "images.leaves") for name in config.images.leaves)
+    collected = named or tuple(leaf.path for leaf in taxonomy.leaves)
+    held_out = tuple(_path(taxonomy, name, "dataset.held_out_leaves") for name in config.dataset.held_out_leaves)
     for name, path in zip(config.dataset.held_out_leaves, held_out, strict=True):
         if path not in collected:
             raise UserError(
@@ -46,11 +46,15 @@ def leaf_quotas(config: ImagesConfig, taxonomy: Taxonomy, collected: Sequence[st
     """
     own: dict[str, int] = {}
     for name, number in config.quotas.items():
-        try:
-            path = taxonomy.leaf(name).path
-        except UserError as error:
-            raise UserError(f"images.quotas: {error}") from error
+        path = _path(taxonomy, name, "images.quotas")
         if path not in collected:
             raise UserError(f"images.quotas: '{name}' is not among images.leaves. Add it there, or take it out here.")
         own[path] = number
     return {path: own.get(path, config.per_leaf) for path in collected}
+
+
+def _path(taxonomy: Taxonomy, name: str, field: str) -> str:
+    try:
+        return taxonomy.leaf(name).path
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from error
