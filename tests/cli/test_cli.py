@@ -280,7 +280,7 @@ def test_a_run_has_no_rejudging_and_a_recipe_is_no_run(tmp_path: Path) -> None:
 
 
 def test_the_demo_by_ppo_has_the_same_data_and_a_reward_model_of_its_own_run() -> None:
-    """All but `run`, `sft`, `train`, `reward` and `beside` is the demo's; the reward lies in the run, wherever it is."""
+    """All but the five keys in `own` is the demo's; the reward lies in the run, wherever that is."""
     plain = yaml.safe_load(spavl("demo", "--print-config").stdout)
     rewarded = yaml.safe_load(spavl("demo", "--method", "ppo", "--print-config", "run=elsewhere").stdout)
     config = RunConfig.model_validate(rewarded)
