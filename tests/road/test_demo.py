@@ -34,7 +34,8 @@ SMALL_PPO = (
     "reward.lora.rank=2",
     "reward.epochs=1",
     "train.rounds=2",
-    "train.prompts_per_round=4",
+    "train.prompts_per_round=2",
+    "train.answers_per_prompt=2",
     "train.max_tokens=12",
     "train.no_end_rounds=3",
 )
@@ -127,7 +128,7 @@ def test_a_setting_changed_in_a_finished_run_is_refused_with_two_ways_out(run: P
 
 @pytest.mark.slow
 def test_the_demo_by_ppo_shares_the_calls_and_shows_the_other_method_beside(run: Path) -> None:
-    """Both rewards, a model's and a judge's, score every answer of two rounds of four."""
+    """Both rewards, a model's and a judge's, score the answers of two rounds of 2 x 2; both begin from what sft made."""
     folder = run.parent
     places = (f"run={folder / 'ppo'}", f"calls={folder / 'calls.sqlite'}", f"beside={run}")
     done = spavl("demo", "--method", "ppo", *places, *SMALL, *SMALL_PPO)
