@@ -128,7 +128,7 @@ def test_a_setting_changed_in_a_finished_run_is_refused_with_two_ways_out(run: P
 
 @pytest.mark.slow
 def test_the_demo_by_ppo_shares_the_calls_and_shows_the_other_method_beside(run: Path) -> None:
-    """Both rewards, a model's and a judge's, score the answers of two rounds of 2 x 2; both begin from what sft made."""
+    """Two rounds of 2 x 2 answers, each scored by a model and a judge; both trainings begin from what sft made."""
     folder = run.parent
     places = (f"run={folder / 'ppo'}", f"calls={folder / 'calls.sqlite'}", f"beside={run}")
     done = spavl("demo", "--method", "ppo", *places, *SMALL, *SMALL_PPO)
