@@ -237,17 +237,15 @@ def _end_tokens(vlm: Vlm) -> set[int]:
     return {token for token in (*listed, vlm.processor.tokenizer.eos_token_id) if token is not None}
 
 
-def _read(vlm: Vlm, request: Request, tokens: Sequence[int], prompt_tokens: int) -> Reply:
+def _read(vlm: Vlm, request: Request, tokens: Sequence[int], prompt_tokens: int) -> Completion:
     """Reads one row from its prompt's last token on: a tokenizer may write a first token without its leading space."""
     decode = functools.partial(vlm.processor.tokenizer.decode, skip_special_tokens=True)
     last, generated = tokens[0], tokens[1:]
     ends = _end_tokens(vlm)
     end = next((place for place, token in enumerate(generated) if token in ends), None)
     text = decode([last, *generated[:end]]).removeprefix(decode([last]))
-    if not text.strip():
-        return Failure(reason="empty", message="The model gave an empty answer.")
     return Completion(
-        text=(request.answer_prefix + text).strip(),
+        text=(request.answer_prefix + text).strip() if text.strip() else "",
         finish="length" if end is None else "stop",
         prompt_tokens=prompt_tokens,
         completion_tokens=len(generated) if end is None else end + 1,
