@@ -12,9 +12,14 @@ from tests.train.material import make_pairs, settings
 from tests.train.rl.material import PROMPTS, rl_settings
 
 from spavl.config import LoraSettings
-from spavl.errors import UserError
+from spavl.errors import RunError, UserError
+from spavl.models.loading import Vlm
 from spavl.rl_config import CostConfig, CriticConfig, ModelRewardConfig, RlConfig
+from spavl.train.families import family_of
+from spavl.train.policy import open_policy
+from spavl.train.reward_model import read_reward_model
 from spavl.train.reward_station import RewardPairs, train_reward
+from spavl.train.rl.roles import add_adapter
 from spavl.train.rl.sources import Sources
 from spavl.train.rl.station import Asked, RlResult, train_rl
 from spavl.train_config import CostSettings, RewardModelConfig
@@ -65,6 +70,30 @@ def test_a_reward_model_is_one_more_adapter_and_says_what_its_merged_model_says(
     one, other = ([line["scores"] for line in lines_of(result)] for result in (shared, apart))
     assert one[0].keys() == {"0_reward", "cost"}
     assert one[0] == pytest.approx(other[0], abs=1e-4)
+
+
+@pytest.mark.parametrize("targets", [("q_proj",), ("up_proj",)], ids=["some of its layers", "none of its layers"])
+def test_a_reward_model_with_layers_that_the_policy_has_not_stays_whole(
+    targets: tuple[str, ...], judge: Path, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """Its adapters at q_proj and v_proj do not fit over the policy's: it and the critic are models of their own."""
+    alone = Path(shutil.copytree(judge, tmp_path / "alone"))
+    shutil.rmtree(alone / "adapter")
+    lora = LoraSettings(rank=4, alpha=8, targets=targets)
+    one, other = (
+        lines_of(learn(path, tiny, picture, tmp_path / name, rounds=1, lora=lora))[0]
+        for name, path in (("judge", judge), ("apart", alone))
+    )
+    for figure in ("scores", "explained_variance"):
+        assert one[figure] == other[figure]
+
+
+def test_an_adapter_that_does_not_fit_is_never_cut(judge: Path, vlm: Vlm) -> None:
+    config = rl_settings(lora=LoraSettings(rank=4, alpha=8, targets=("q_proj",)))
+    policy, saved = open_policy(vlm, family_of(vlm.model), config, seed=0), read_reward_model(judge, "x")
+    assert saved.card.lora is not None
+    with pytest.raises(RunError, match=r"changes \S*v_proj, where the policy has none"):
+        add_adapter(policy, "reward0", saved.card.lora, saved.adapter)
 
 
 def test_the_critic_begins_as_the_reward_model(judge: Path, tiny: Path, picture: Picture, tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from torch.nn import Parameter
 
+from spavl.errors import RunError
 from spavl.models.loading import Vlm, load_vlm
 from spavl.rl_config import RlConfig
 from spavl.train.engine import Engine
+from spavl.train.export import LORA_A
 from spavl.train.families import Encoded, Family, family_of
 from spavl.train.policy import Policy, open_policy
 from spavl.train.rl.reading import Body, adapter_active
@@ -131,6 +133,10 @@ class Beside:
         """Returns an adapter over the base as a body; None for the base alone, which is the reference."""
         return Body(self._engine, partial(self._active, name))
 
+    def holds(self, adapter: Mapping[str, Tensor]) -> bool:
+        """Returns whether every layer that an adapter changes is one that the policy's own adapter changes."""
+        return adapter.keys() <= {name for name, _ in self.policy.model.named_parameters()}
+
     @contextmanager
     def _active(self, name: str | None) -> Iterator[None]:
         """Lets what is trained between pixels and language model be what it was, for as long as the body is asked."""
@@ -168,10 +174,15 @@ def add_adapter(
         name: What the new one is called.
         settings: Its shape.
         start: Live name, as if it were the policy's -> first weights; None for an adapter that changes nothing yet.
+
+    Raises:
+        RunError: The policy has no adapter at one of the layers of `start`.
     """
     model = policy.model
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=_layers(policy, settings), bias="none")
+    lora = LoraConfig(
+        r=settings.rank, lora_alpha=settings.alpha, target_modules=_layers(policy, settings, start), bias="none"
+    )
     policy.peft.add_adapter(name, lora)
     added = {live: parameter for live, parameter in model.named_parameters() if f".{name}." in live}
     for parameter in model.parameters():
@@ -186,9 +197,14 @@ def add_adapter(
     return added
 
 
-def _layers(policy: Policy, settings: LoraSettings) -> list[str]:
-    """Returns the layers that get a further adapter: the policy's own, or those of them that are named."""
+def _layers(policy: Policy, settings: LoraSettings, start: Mapping[str, Tensor] | None) -> list[str]:
+    """Returns the layers that get a further adapter: those of `start`, or else those of the policy's that are named."""
     layers = [name for name, module in policy.model.named_modules() if isinstance(module, LoraLayer)]
+    if start is not None:
+        left = {name.partition(".lora_")[0] for name in start} - set(layers)
+        if left:
+            raise RunError(f"An adapter changes {sorted(left)[0]}, where the policy has none. This is a bug.")
+        return [layer for layer in layers if layer + LORA_A in start]
     if settings.targets == "all_linear":
         return layers
     return [layer for layer in layers if f".{layer}".endswith(tuple(f".{target}" for target in settings.targets))]
@@ -213,8 +229,9 @@ def _own_critic(
     base: Base, config: RlConfig, beside: Beside | None, start: Start | None
 ) -> tuple[Body, dict[str, Parameter]]:
     lora = (start.lora if start else None) or config.critic.lora or config.lora
-    if beside is not None and lora is not None and (start is None or start.adapter is not None):
-        weights = add_adapter(beside.policy, CRITIC, lora, start.adapter if start else None)
+    first = start.adapter if start else None
+    if beside is not None and lora is not None and (start is None or (first is not None and beside.holds(first))):
+        weights = add_adapter(beside.policy, CRITIC, lora, first)
         for parameter in weights.values():
             parameter.requires_grad_(True)
         return beside.body(CRITIC), weights

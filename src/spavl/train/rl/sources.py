@@ -115,13 +115,13 @@ class Opened(NamedTuple):
 
     def _body(self, saved: SavedRewardModel, roles: Roles, place: int) -> Body:
         """Returns a reward model's weights: one more adapter over the policy's base, or a model of its own."""
-        lora = saved.card.lora
-        if roles.beside is None or lora is None or not self._shares(saved):
+        lora, beside, adapter = saved.card.lora, roles.beside, saved.adapter
+        if beside is None or lora is None or adapter is None or not self._shares(saved) or not beside.holds(adapter):
             return frozen_body(self.base, saved.model, self.config)
         name = f"reward{place}"
-        for parameter in add_adapter(roles.policy, name, lora, saved.adapter).values():
+        for parameter in add_adapter(roles.policy, name, lora, adapter).values():
             parameter.requires_grad_(False)
-        return roles.beside.body(name)
+        return beside.body(name)
 
     def _shares(self, saved: SavedRewardModel) -> bool:
         return saved.adapter is not None and saved.card.base_sha256 == self.base_sha256
