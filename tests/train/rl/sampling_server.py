@@ -24,6 +24,8 @@ class SamplingServer:
 
     def __init__(self, folder: Path, template_mark: str = "") -> None:
         self._folder, self._mark = folder, template_mark
+        self.asks_before_fault: int | None = None
+        """Requests for answers that are still served before all are refused; None for any number."""
         self._models: dict[str, Any] = {}
         self.asked: list[dict[str, Any]] = []
         self.calls: list[str] = []
@@ -62,6 +64,8 @@ class SamplingServer:
         if self.down:
             self.down -= 1
             return 503, {"error": {"message": "placeholder trouble"}}
+        if path.endswith("load_lora_adapter") and (refusal := self._refusal(path, body["lora_name"])):
+            return refusal
         if path == "load_lora_adapter":
             vlm = load_vlm(self._folder)
             vlm.model.eval()
@@ -72,10 +76,20 @@ class SamplingServer:
             self.calls.append(f"unload {body['lora_name']}")
         elif body["model"] not in self._models:
             return 404, {"error": {"message": f"there is no model {body['model']}"}}
+        elif self.asks_before_fault == len(self.asked):
+            return 400, {"error": {"message": "placeholder refusal"}}
         else:
             self.asked.append(body)
             return 200, self._sample(body)
         return 200, {}
+
+    def _refusal(self, path: str, name: str) -> tuple[int, Any] | None:
+        """Returns what vLLM says to a second load of a name, and to an unload of one that it does not know."""
+        if path == "load_lora_adapter" and name in self._models:
+            return 400, {"error": {"message": f"The lora adapter '{name}' has already been loaded."}}
+        if path == "unload_lora_adapter" and name not in self._models:
+            return 404, {"error": {"message": f"The lora adapter '{name}' cannot be found."}}
+        return None
 
     def _sample(self, body: dict[str, Any]) -> dict[str, Any]:
         _, vlm = self._models[body["model"]]

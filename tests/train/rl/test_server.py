@@ -1,5 +1,6 @@
 """Rollouts by a server that is given the policy's adapter each round; the stand-in answers from the real tiny model."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,35 @@ def test_a_server_that_is_away_stops_and_the_same_command_goes_on(tiny: Path, pi
             learn(tiny, picture, tmp_path, **served(url, rounds=1))
         server.down = 0
         assert learn(tiny, picture, tmp_path, **served(url, rounds=1)).rounds == 1
+
+
+def test_a_training_that_stopped_inside_a_round_goes_on(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """The second round's second request is refused: its adapter is loaded anew, and the answers there are stay."""
+    server = SamplingServer(tiny)
+    server.asks_before_fault = 3
+    with server.running() as url:
+        settings = {"rollouts": ServerConfig(kind="server", base_url=url, concurrency=1), "save_every": 1}
+        with pytest.raises(RunError, match=r"chat/completions failed \(400: .*placeholder refusal"):
+            learn(tiny, picture, tmp_path, **settings)
+        server.asks_before_fault, server.calls = None, []
+        assert learn(tiny, picture, tmp_path, **settings).rounds == 2
+    assert len(server.asked) == 4
+    assert server.calls == ["unload spavl-policy-2", "load spavl-policy-2"]
+
+
+def test_what_a_stopped_attempt_left_loaded_is_taken_away(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Folders of rounds 8 and 9 are left; the server knows 9 still, and 8 no more."""
+    server = SamplingServer(tiny)
+    with server.running() as url:
+        learn(tiny, picture, tmp_path / "first", **served(url, rounds=1))
+        made, left = tmp_path / "first" / "served" / "round-00001", tmp_path / "out" / "served"
+        for name in ("round-00008", "round-00009"):
+            shutil.copytree(made, left / name)
+        server.answer("load_lora_adapter", {"lora_name": "spavl-policy-9", "lora_path": str(left / "round-00009")})
+        server.calls = []
+        learn(tiny, picture, tmp_path / "out", **served(url, rounds=1))
+    assert server.calls == ["unload spavl-policy-1", "load spavl-policy-1", "unload spavl-policy-9"]
+    assert [path.name for path in left.iterdir()] == ["round-00001"]
 
 
 def test_another_template_at_the_server_is_noticed(tiny: Path, picture: Picture, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,10 @@ from spavl.train.render import Row
 
 TRIES = 4
 FIRST_WAIT_S = 0.5
+
+
+class _Refused(RunError):
+    """The server answered, and does not do what it was asked."""
 
 
 class _Choice(BaseModel):
@@ -76,18 +81,20 @@ class ServerSampler:
         self._name = ""
 
     def follow(self, number: int) -> None:
-        """Gives the server the policy as it is before a round, and takes the one before away.
+        """Gives the server the policy as it is before a round, and takes those away that were written before.
+
+        Folders say which those are, so that a training that goes on takes away what one that stopped had loaded.
 
         Raises:
             RunError: The server cannot be reached or refuses the adapter, or the disk is full.
         """
-        name, folder = f"{self._server.adapter_name}-{number}", self._served.folder / f"round-{number:05}"
+        folder = self._served.folder / f"round-{number:05}"
         self._served.write_adapter(folder)
-        asyncio.run(self._exchange(name, folder))
-        for old in self._served.folder.glob("round-*"):
-            if old != folder:
-                shutil.rmtree(old)
-        self._name = name
+        before = [old for old in self._served.folder.glob("round-*") if old != folder]
+        self._name = self._called(folder)
+        asyncio.run(self._exchange(folder, [self._called(old) for old in before]))
+        for old in before:
+            shutil.rmtree(old)
 
     def sample(self, asked: Sequence[Row], seed: int) -> list[Generated]:
         """Returns an answer to each row's prompt, in order; equal prompts that follow each other are one request.
@@ -97,12 +104,23 @@ class ServerSampler:
         """
         return asyncio.run(self._sample(asked, seed))
 
-    async def _exchange(self, name: str, folder: Path) -> None:
+    def _called(self, folder: Path) -> str:
+        return f"{self._server.adapter_name}-{int(folder.name.removeprefix('round-'))}"
+
+    async def _exchange(self, folder: Path, before: Sequence[str]) -> None:
+        body = orjson.dumps({"lora_name": self._name, "lora_path": str(folder.resolve())})
         async with self._session() as session:
-            body = {"lora_name": name, "lora_path": str(folder.resolve())}
-            await self._post(session, "load_lora_adapter", orjson.dumps(body))
-            if self._name:
-                await self._post(session, "unload_lora_adapter", orjson.dumps({"lora_name": self._name}))
+            try:
+                await self._post(session, "load_lora_adapter", body)
+            except _Refused:  # a name that is loaded already, by an attempt that stopped, is not loaded twice
+                await self._unload(session, self._name)
+                await self._post(session, "load_lora_adapter", body)
+            for name in before:
+                await self._unload(session, name)
+
+    async def _unload(self, session: aiohttp.ClientSession, name: str) -> None:
+        with suppress(_Refused):  # it is not there
+            await self._post(session, "unload_lora_adapter", orjson.dumps({"lora_name": name}))
 
     async def _sample(self, asked: Sequence[Row], seed: int) -> list[Generated]:
         runs = [(row, len(list(same))) for row, same in groupby(asked)]
@@ -179,7 +197,7 @@ class ServerSampler:
         return Generated(tokens, ended)
 
     async def _post(self, session: aiohttp.ClientSession, path: str, body: bytes) -> bytes:
-        said = ""
+        said, kind = "", RunError
         for tries in range(1, TRIES + 1):
             try:
                 async with session.post(f"{self._url}/{path}", data=body, allow_redirects=False) as response:
@@ -188,12 +206,13 @@ class ServerSampler:
                     return content
                 said = f"{response.status}: {' '.join(content[:300].decode(errors='replace').split())}"
                 if response.status < 500 and response.status != 429:
+                    kind = _Refused
                     break
             except (aiohttp.ClientError, TimeoutError) as error:
                 said = str(error) or type(error).__name__
             if tries < TRIES:
                 await asyncio.sleep(backoff_s(tries, FIRST_WAIT_S))
-        raise RunError(
+        raise kind(
             f"rollouts.base_url: {self._url}/{path} failed ({said}). What was done is kept: mend the server and run "
             "the same command again."
         )
