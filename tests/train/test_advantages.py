@@ -104,6 +104,23 @@ def test_a_group_is_measured_in_its_own_spread_and_equal_answers_tell_nothing() 
     torch.testing.assert_close(group_relative(scores), expected)
 
 
+@pytest.mark.parametrize("score", [0.3, -0.1, 1e6 / 3])
+def test_equal_answers_tell_nothing_whatever_their_number(score: float) -> None:
+    """Eight times one number, and the same with one of them a unit in the last place further: no answer is better.
+
+    In float32 the mean of eight times 0.3 is not 0.3, and what is left is as large as the epsilon.
+    """
+    scores = torch.full((2, 8), score)
+    scores[1, 3] = torch.nextafter(scores[1, 3], torch.tensor(10 * score))
+    assert group_relative(scores).tolist() == [[0.0] * 8] * 2
+
+
+def test_a_small_spread_that_is_no_rounding_counts() -> None:
+    """0.001 and 0.002: mean 0.0015, standard deviation 0.0005 √2."""
+    expected = torch.tensor([[-1.0, 1.0]]) / 2**0.5
+    torch.testing.assert_close(group_relative(torch.tensor([[0.001, 0.002]])), expected, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("relative", [leave_one_out, group_relative])
 def test_one_answer_a_prompt_has_nobody_to_be_set_against(relative: object) -> None:
     with pytest.raises(ValueError, match="two answers a prompt"):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 WHITEN_EPSILON = 1e-8
+ROUNDING_UNITS = 4
+"""Units in the last place by which scores may differ and still be the same."""
 
 
 class Advantages(NamedTuple):
@@ -114,7 +116,8 @@ def leave_one_out(scores: Tensor) -> Tensor:
 def group_relative(scores: Tensor) -> Tensor:
     """Returns each answer's advantage in its group's standard deviations (GRPO, arXiv 2402.03300, section 4.1.2).
 
-    A group whose answers are all worth the same has nothing to tell: its advantages are 0.
+    A group whose answers are all worth the same has nothing to tell: its advantages are 0. The same are scores whose
+    spread is no more than the last bits of their own numbers.
 
     Args:
         scores: (P, k).
@@ -123,8 +126,11 @@ def group_relative(scores: Tensor) -> Tensor:
         ValueError: There is one answer a prompt only.
     """
     _several(scores)
-    spread = scores.std(dim=1, keepdim=True)
-    return torch.where(spread > 0, (scores - scores.mean(dim=1, keepdim=True)) / (spread + WHITEN_EPSILON), 0.0)
+    exact = scores.double()
+    spread = exact.std(dim=1, keepdim=True)
+    rounding = ROUNDING_UNITS * torch.finfo(scores.dtype).eps * exact.abs().amax(dim=1, keepdim=True)
+    relative = (exact - exact.mean(dim=1, keepdim=True)) / (spread + WHITEN_EPSILON)
+    return torch.where(spread > rounding, relative, 0.0).to(scores.dtype)
 
 
 def _several(scores: Tensor) -> None:
