@@ -50,6 +50,19 @@ def test_one_score_or_equal_scores_change_no_score() -> None:
     assert RunningScale().after([]) == RunningScale()
 
 
+@pytest.mark.parametrize("score", [0.1, -1 / 3, 0.0, 1e9 / 7])
+def test_equal_scores_have_no_deviation_whatever_their_number(score: float) -> None:
+    """Three times 0.1 add up to 0.30000000000000004, so their squares are not 0; 0.1 must stay 0.1, not the limit."""
+    scale = RunningScale().after([score] * 3).after([score] * 5)
+    assert scale.deviation == 1
+    assert RunningScale().after([0.1] * 3).scaled(0.1, limit=10.0) == 0.1
+
+
+def test_a_small_deviation_beside_a_large_mean_counts() -> None:
+    """999.99 and 1000.01: deviation 0.01 √2, a part of 1.4e-5 of the mean."""
+    assert RunningScale().after([999.99, 1000.01]).deviation == pytest.approx(0.01 * math.sqrt(2))
+
+
 def test_harm_gets_dearer_while_there_is_too_much_of_it() -> None:
     """λ 1; cost .5 above the threshold at rate .1 multiplies by e^.05; it stops at the most."""
     price = CostMultiplier(0.0, rate=0.1, threshold=-0.5, most=2.0)

@@ -7,6 +7,9 @@ goes on with the same numbers.
 import math
 from typing import NamedTuple
 
+ROUNDING = 2.0**-22
+"""Part of a mean below which a deviation from it is rounding: two units in the last place of a float32."""
+
 
 class FixedKl(NamedTuple):
     """A price of divergence that stays."""
@@ -77,8 +80,12 @@ class RunningScale(NamedTuple):
 
     @property
     def deviation(self) -> float:
-        """Standard deviation of the scores; 1 while it cannot be told, so that dividing by it changes nothing."""
-        return math.sqrt(self.squares / (self.seen - 1)) if self.seen > 1 and self.squares > 0 else 1.0
+        """Standard deviation of the scores; 1 while it cannot be told, so that dividing by it changes nothing.
+
+        It cannot be told of one score, nor of scores that are equal but for the rounding of float32.
+        """
+        found = math.sqrt(self.squares / (self.seen - 1)) if self.seen > 1 else 0.0
+        return found if found > ROUNDING * abs(self.mean) else 1.0
 
     def scaled(self, score: float, limit: float) -> float:
         """Returns a score in standard deviations, at most `limit` from 0; its mean is left, a score of 0 stays 0."""
