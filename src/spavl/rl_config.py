@@ -180,8 +180,8 @@ class RlSettings(WeightSettings):
     minibatch_size: int = Field(8, ge=1)
     """Answers of one optimiser step."""
     max_update_kl: float | None = Field(None, gt=0)
-    """Nats a token (k3) by which a minibatch's policy may have moved since the rollout; beyond it the round's update
-    ends. `null` never ends it."""
+    """Nats a token by which a minibatch's policy may have moved since the rollout, as k3 of KL(then || now); beyond it
+    the round's update ends. `null` never ends it."""
     clip: float = Field(0.2, gt=0, lt=1)
     """ε of the ratio."""
     discount: float = Field(1.0, ge=0, le=1)

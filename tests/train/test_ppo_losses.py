@@ -43,7 +43,26 @@ def test_the_objective_is_clipped_on_the_side_that_would_pay(
     assert now.grad is not None
     assert now.grad.item() == pytest.approx(-slope)
     assert found.clipped.item() == (abs(ratio - 1) > 0.2)
-    assert found.kl.item() == pytest.approx(1 / ratio - 1 + math.log(ratio), abs=1e-6)
+    assert found.kl.item() == pytest.approx(ratio - 1 - math.log(ratio), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "divergence"),
+    [((5, 5), (0.9, 0.1), 0.5108), ((9, 1), (0.5, 0.5), 0.3681)],
+)
+def test_the_tokens_that_were_drawn_say_how_far_the_policy_is_from_who_drew_them(
+    then: tuple[int, int], now: tuple[float, float], divergence: float
+) -> None:
+    """Ten tokens in the proportion of the policy that drew them give KL(then || now), not KL(now || then).
+
+    .5 ln(.5 / .9) + .5 ln(.5 / .1) = -.2939 + .8047 = .5108;  .9 ln(.9 / .5) + .1 ln(.1 / .5) = .5290 - .1609 = .3681.
+    """
+    tokens = [0] * then[0] + [1] * then[1]
+    old = torch.tensor([[math.log(then[token] / 10) for token in tokens]])
+    new = torch.tensor([[math.log(now[token]) for token in tokens]])
+    real = torch.ones(1, 10, dtype=torch.bool)
+    found = policy_loss(new, old, torch.zeros(1, 10), real, clip=0.2, total=10)
+    assert found.kl.item() == pytest.approx(divergence, abs=1e-4)
 
 
 def test_passes_of_a_minibatch_add_up_to_the_whole() -> None:

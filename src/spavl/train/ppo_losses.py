@@ -18,7 +18,10 @@ class PolicyLoss(NamedTuple):
     clipped: Tensor
     """Share of tokens whose ratio was clipped, as a part of the minibatch's."""
     kl: Tensor
-    """k3 estimate of the divergence from the policy that answered, in nats a token, as a part of the minibatch's."""
+    """k3 estimate of KL(then || now), in nats a token, as a part of the minibatch's.
+
+    The tokens were drawn from the policy as it was then: with r = log π_now - log π_then it is the mean of e^r - 1 - r.
+    """
 
 
 def policy_loss(now: Tensor, then: Tensor, advantages: Tensor, real: Tensor, clip: float, total: int) -> PolicyLoss:
@@ -40,7 +43,7 @@ def policy_loss(now: Tensor, then: Tensor, advantages: Tensor, real: Tensor, cli
     objective = torch.minimum(ratio * advantages, kept * advantages)
     with torch.no_grad():
         clipped = ((ratio - kept).abs() > 0)[real].sum() / total
-        kl = (torch.expm1(-moved) + moved)[real].sum() / total
+        kl = (torch.expm1(moved) - moved)[real].sum() / total
     return PolicyLoss(-objective[real].sum() / total, clipped, kl)
 
 
