@@ -5,7 +5,6 @@ other, an odd one the other way round: who does not look at the picture gets 1/2
 """
 
 import json
-import random
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +33,7 @@ def looks(rollout: Rollout) -> Score:
     return float(rollout.tokens[0] % 2 == PICTURES.index(rollout.image_id))
 
 
-def final_reward(
-    tiny: Path, picture: Picture, output: Path, seed: int, rule: Callable[[Rollout], Score] = looks, **changes: Any
-) -> float:
+def final_reward(tiny: Path, picture: Picture, output: Path, seed: int, **changes: Any) -> float:
     """Trains for 24 rounds, and returns the mean reward of the last ones' sampled answers."""
     task: dict[str, Any] = {
         "cache": output / "cache",
@@ -54,7 +51,7 @@ def final_reward(
     }
     asked = Asked([Prompt(name, "?", harmful=True) for name in PICTURES], picture)
     config = rl_settings(**{**task, **changes})
-    found = train_rl(config, asked, Sources(rules={"even": RuleReward(rule)}), tiny, output, seed)
+    found = train_rl(config, asked, Sources(rules={"even": RuleReward(looks)}), tiny, output, seed)
     lines = [json.loads(line) for line in found.metrics.read_text().splitlines()]
     return statistics.fmean(line["reward"] for line in lines[-LAST:])
 
@@ -70,14 +67,14 @@ def test_rloo_solves_it(seed: int, tiny: Path, picture: Picture, tmp_path: Path)
 
 
 @pytest.mark.parametrize("method", ["ppo", "rloo"])
-def test_it_fails_where_the_picture_is_shuffled(method: str, tiny: Path, picture: Picture, tmp_path: Path) -> None:
-    """The reward goes by a picture that is drawn anew for every answer, not by the one that was shown: 1/2 is left.
+def test_it_fails_where_one_picture_is_shown_for_both(
+    method: str, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """The reward goes by each prompt's own picture, and the policy is shown the first one for either: 1/2 is left.
 
-    Of 384 answers about which nothing can be known the mean lies within 0.5 ± 0.13 but once in 10^6 times.
+    A policy that learns from anything but the picture which prompt it answers gets up to 1, as above. One that cannot
+    answers both alike, P(even) and 1 - P(even) of them right: of 384 answers the mean lies within 0.5 ± 0.13 but once
+    in 10^6 times.
     """
-    drawn = random.Random(0)
-
-    def shuffled(rollout: Rollout) -> Score:
-        return float(rollout.tokens[0] % 2 == drawn.randrange(2))
-
-    assert final_reward(tiny, picture, tmp_path, 0, shuffled, method=method) < 0.63
+    found = final_reward(tiny, lambda _: picture(PICTURES[0]), tmp_path, 0, method=method)
+    assert abs(found - 0.5) < 0.13
