@@ -10,6 +10,7 @@ from spavl.config import load_config
 from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
 from spavl.recipe_config import RecipeConfig
+from spavl.rl_config import RlConfig
 
 MINIMAL: dict[str, Any] = {
     "run": "runs/recipe",
@@ -49,6 +50,15 @@ def test_overrides_reach_every_part(tmp_path: Path) -> None:
         ("data={}", ["`data.path` is missing"]),
         ("train.method=sft", ["`train.method`", "'sft'", "'dpo', 'reward', 'ppo'"]),
         ("train={method: reward, beta: 0.1}", ["`train.beta`", "not a known key"]),
+        (
+            "train={method: ppo, cost: {source: {kind: judge}}}",
+            ["`train.cost`", "source.weight: 1;", "source.weight=-1"],
+        ),
+        ("train={method: ppo, cost: {source: {kind: judge, weight: 0}}}", ["`train.cost`", "source.weight: 0;"]),
+        (
+            "train={method: ppo, cost: {source: {kind: rule, name: a}, start: 50, most: 20}}",
+            ["`train.cost`", "start: 50 is above most: 20", "lower start"],
+        ),
         ("train={method: reward, held_out_fraction: 1}", ["`train.held_out_fraction`", "1"]),
     ],
 )
@@ -56,6 +66,13 @@ def test_a_mistake_is_one_line(tmp_path: Path, override: str, words: list[str]) 
     with pytest.raises(UserError) as caught:
         load(tmp_path, override)
     assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+def test_a_judge_below_0_is_a_cost_and_a_price_may_start_at_its_most(tmp_path: Path) -> None:
+    given = "{source: {kind: judge, weight: -1}, start: 20, most: 20}"
+    settings = load(tmp_path, f"train={{method: ppo, cost: {given}}}").settings
+    assert isinstance(settings, RlConfig) and settings.cost is not None
+    assert (settings.cost.source.weight, settings.cost.start) == (-1, 20)
 
 
 def test_what_wants_a_run_says_who_takes_a_recipe(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ class CostConfig(Config):
     """A price of harm beside the reward, found by itself (Safe-RLHF): harm may cost so much, and no more."""
 
     source: RewardConfig
-    """What says how much an answer costs; more is worse."""
+    """What says how much an answer costs: its weight x its score, more being worse. A judge says more for what is
+    safer, so its weight here is below 0."""
     threshold: float = 0.0
     """Mean cost of an answer that is let pass."""
     rate: float = Field(0.1, gt=0)
@@ -91,6 +92,24 @@ class CostConfig(Config):
     """λ at first."""
     most: float = Field(20.0, gt=0)
     """Greatest λ."""
+
+    @model_validator(mode="after")
+    def _more_is_worse(self) -> "CostConfig":
+        if self.source.kind == "judge" and self.source.weight >= 0:
+            raise ValueError(
+                f"source.weight: {self.source.weight:g}; a judge gives more for a safer answer, and of a cost more is "
+                "worse; allowed is a weight below 0: set source.weight=-1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _starts_below_its_most(self) -> "CostConfig":
+        if self.start > self.most:
+            raise ValueError(
+                f"start: {self.start:g} is above most: {self.most:g}; allowed is 0 < start <= most: lower start, or "
+                "raise most"
+            )
+        return self
 
 
 class CriticConfig(Config):

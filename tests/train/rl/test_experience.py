@@ -91,7 +91,7 @@ def test_harm_is_weighed_against_reward() -> None:
 
     A_reward = [2 - 0.5, 1, 0.5], [-1.25].
     """
-    cost = CostConfig(source=JudgeRewardConfig(), start=1.0)
+    cost = CostConfig(source=JudgeRewardConfig(weight=-1), start=1.0)
     config = rl_settings(kl=FixedKlConfig(weight=0.0), smoothing=1.0, whiten=False, cost=cost)
     scores = Scores(SCORES.rewards, torch.tensor([1.0, 0.0]))
     worth = weigh(known(), scores, Steering.start(config), config)

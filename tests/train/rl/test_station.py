@@ -1,6 +1,7 @@
 """The whole of reinforcement learning on the tiny model: it learns, goes on where it stopped, and exports."""
 
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -194,6 +195,16 @@ def test_answers_that_cannot_be_scored_are_left_out_and_counted(tiny: Path, pict
     learn(tiny, picture, tmp_path, rule=rule, rounds=1, prompts_per_round=6)
     (line,) = lines_of(tmp_path)
     assert line["answers"] == 18 and line["unscored"]["0_even"] == 9 and line["steps"] == 6
+
+
+def test_what_harm_costs_is_weight_times_score(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    """Weight -2: where the scores' mean is s, an answer costs -2 s; λ goes from 1 to e^(0.1 (-2 s - 0.2))."""
+    source = RuleRewardConfig(kind="rule", name="even", weight=-2.0)
+    learn(tiny, picture, tmp_path, cost=CostConfig(source=source, rate=0.1, threshold=0.2))
+    first, second = lines_of(tmp_path)
+    assert first["scores"]["cost"] > 0 and first["cost_weight"] == 1
+    assert first["cost"] == pytest.approx(-2 * first["scores"]["cost"])
+    assert second["cost_weight"] == pytest.approx(math.exp(0.1 * (-2 * first["scores"]["cost"] - 0.2)))
 
 
 def test_preferred_answers_are_imitated_beside_the_reward(tiny: Path, picture: Picture, tmp_path: Path) -> None:

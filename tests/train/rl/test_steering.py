@@ -11,7 +11,7 @@ from spavl.train.rl.steering import Steering
 
 CONFIG = rl_settings(
     kl=AdaptiveKlConfig(kind="adaptive", weight=0.1, target=6.0, horizon=100),
-    cost=CostConfig(source=JudgeRewardConfig(), start=1.0, rate=0.1, threshold=0.0),
+    cost=CostConfig(source=JudgeRewardConfig(weight=-1), start=1.0, rate=0.1, threshold=0.0),
     no_end_penalty=0.5,
     no_end_rounds=2,
 )

@@ -26,7 +26,7 @@ from spavl.train.render import Row
 from spavl.train.rl.experience import Scores, know, weigh
 from spavl.train.rl.metrics import RlLog, answer_figures, learning_figures, shown_figures
 from spavl.train.rl.prompts import Prompt, count_rounds, round_prompts
-from spavl.train.rl.rewards import COST, Scored, WeightedReward, score_all, weighted_sum
+from spavl.train.rl.rewards import Scored, WeightedReward, score_all, weighted_sum
 from spavl.train.rl.roles import Roles
 from spavl.train.rl.rollouts import Answering, Rollout, RolloutFiles, Score
 from spavl.train.rl.sampling import Sampler
@@ -130,7 +130,7 @@ def _round(
     line |= {"learning_rate": config.learning_rate * at.factor}
     steering = steering.ended(config, sum(one.ended for one in rollouts))
     worth = weighted_sum(material.rewards, scores)
-    costs = scores.get(COST)
+    costs = weighted_sum([material.cost], scores) if material.cost else None
     kept = [place for place, one in enumerate(worth) if _known(one) and (costs is None or _known(costs[place]))]
     _check_some(kept, len(worth))
     steering = steering.seen(config, [_number(worth[place]) for place in kept])
@@ -146,8 +146,9 @@ def _round(
     done = update(learner.roles, learner.state, work, config, at.factor)
     clock.lap("update")
     line |= learning_figures(known, weighed, rewards, done)
-    line |= {"cost_weight": steering.cost.weight if steering.cost else None, "seconds_by_phase": clock.laps}
     mean_cost = None if harm is None else float(harm.mean())
+    line |= {"cost": mean_cost, "cost_weight": steering.cost.weight if steering.cost else None}
+    line |= {"seconds_by_phase": clock.laps}
     return steering.after(line["kl"], len(rows), mean_cost), line
 
 
