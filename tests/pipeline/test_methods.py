@@ -1,10 +1,12 @@
 """Every way of training by a recipe: a reward model, and the model that is aligned by it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests.dataset.preference_rows import spa_vl_row, write_rows
 
 from spavl.cli.options import training_lines
@@ -88,7 +90,39 @@ def test_a_model_is_aligned_by_the_reward_model(rewarding: RecipeConfig, tmp_pat
     rounds = [json.loads(line) for line in (tmp_path / "run" / "train" / "metrics.jsonl").read_text().splitlines()]
     assert [line["scores"].keys() for line in rounds] == [{"0_reward"}] * 2
     assert (tmp_path / "run" / "train" / "model" / "model.safetensors").is_file()
-    assert "2 rounds on 9 prompts; alarms: " in training_lines(facts)[0]
+    assert "2 rounds on 9 prompts, 0 dropped; alarms: " in training_lines(facts)[0]
+
+
+def test_prompts_that_were_left_out_are_said(rewarding: RecipeConfig, tmp_path: Path) -> None:
+    """One of three questions is long; it alone leaves no room for four tokens within the others' length and four."""
+    train_recipe(rewarding)
+    rows = [spa_vl_row(number) for number in range(3)]
+    rows[1]["question"] = "placeholder question " + "x" * 50
+    data = write_rows(tmp_path / "data", rows)
+    reward = [{"kind": "model", "path": rewarding.run / "train"}]
+    settings = {"method": "grpo", "reward": reward, "rounds": 1, "prompts_per_round": 1, "answers_per_prompt": 2}
+    settings |= {"max_tokens": 4, "too_long": "drop", "max_length": 90, "no_end_rounds": 9}
+    facts = train_recipe(recipe(tmp_path, Path(rewarding.model.path), data, **settings))["train"].facts
+    assert facts["prompts"] == 2 and facts["dropped"] == {"too_long": 1}
+    assert "1 rounds on 2 prompts, 1 dropped (too_long 1); alarms: " in training_lines(facts)[0]
+
+
+def test_another_reward_model_at_the_same_path_is_another_training(rewarding: RecipeConfig, tmp_path: Path) -> None:
+    train_recipe(rewarding)
+    judge = Path(shutil.copytree(rewarding.run / "train", tmp_path / "judge"))
+    settings = {"method": "grpo", "reward": [{"kind": "model", "path": judge}], "rounds": 1, "prompts_per_round": 1}
+    settings |= {"max_tokens": 4, "answers_per_prompt": 2, "no_end_rounds": 9}
+    aligning = recipe(tmp_path, Path(rewarding.model.path), Path(rewarding.data.path), **settings)
+    made = train_recipe(aligning)["train"]
+    assert train_recipe(aligning)["train"] == made
+    heads = load_file(judge / "model" / "scalar_heads.safetensors")
+    save_file({name: -head for name, head in heads.items()}, judge / "model" / "scalar_heads.safetensors")
+    with pytest.raises(UserError, match="--restart-from train"):
+        train_recipe(aligning)
+    assert train_recipe(aligning, restart_from="train")["train"].facts["rounds"] == 1
+    shutil.rmtree(judge)
+    with pytest.raises(UserError, match=r"^train\.reward\.0\.path: .* is no reward model"):
+        train_recipe(aligning)
 
 
 def test_what_cannot_be_planned_or_has_no_labels_is_one_line(

@@ -20,14 +20,13 @@ def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
 
 def training_lines(facts: Mapping[str, Any]) -> list[str]:
     """Returns for a person what a training stage's facts say, whatever was trained."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["dropped"].items() if count)
+    dropped = f"{sum(facts['dropped'].values())} dropped{f' ({reasons})' if reasons else ''}"
     if "rounds" in facts:
         alarms = ", ".join(f"{name} {count}" for name, count in facts["alarms"].items() if count) or "none"
-        return [f"{'':<12}{facts['rounds']:>6} rounds on {facts['prompts']} prompts; alarms: {alarms}"]
-    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["dropped"].items() if count)
-    line = (
-        f"{'':<12}{facts['pairs']:>6} pairs trained on, {sum(facts['dropped'].values())} dropped"
-        f"{f' ({reasons})' if reasons else ''}, {facts['benign_pairs_left_out']} benign ones left out; "
-    )
+        return [f"{'':<12}{facts['rounds']:>6} rounds on {facts['prompts']} prompts, {dropped}; alarms: {alarms}"]
+    left_out = f"{facts['benign_pairs_left_out']} benign ones left out"
+    line = f"{'':<12}{facts['pairs']:>6} pairs trained on, {dropped}, {left_out}; "
     marks = f"{facts['questions_with_broken_marks']} questions with broken marks"
     if "held_out" in facts:
         return [line + marks, f"{'':<12}{_held_out(facts['held_out'])}"]

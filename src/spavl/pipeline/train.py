@@ -98,10 +98,17 @@ def run_training(  # a training is these
 
 
 def training_identity(config: MethodConfig, model: object, seed: int) -> dict[str, Any]:
-    """Returns what makes a training the same training: of the model not its name, but what `model` says of it."""
+    """Returns what makes a training the same training: of the model not its name, but what `model` says of it.
+
+    Rewards count as what they are, too: another reward model at the same path makes another training.
+
+    Raises:
+        UserError: There is no such reward model.
+    """
     settings = identity(config)
     del settings["model"]
-    return {"train": settings, "model": identity(model), "seed": seed}
+    rewards = {"rewards": Sources().fingerprints(config)} if isinstance(config, RlConfig) else {}
+    return {"train": settings, "model": identity(model), "seed": seed, **rewards}
 
 
 def is_trained(stage: StageDirectory) -> bool:
@@ -200,7 +207,13 @@ def reinforce(  # as above
     imitated = benign if config.ptx is not None and config.ptx.only_benign else material.pairs
     result = train_rl(config, Asked(prompts, material.picture, imitated), sources, folder, stage.path, seed)
     stage.append([outcome(config.method, _checkpoint(config, result, len(material.pairs)))])
-    facts = {"pairs": len(material.pairs), "prompts": len(prompts), "rounds": result.rounds, "alarms": result.alarms}
+    facts = {
+        "pairs": len(material.pairs),
+        "prompts": len(prompts) - result.dropped["too_long"],
+        "dropped": dict(result.dropped),
+        "rounds": result.rounds,
+        "alarms": result.alarms,
+    }
     return stage.finish([config.method], facts)
 
 

@@ -20,6 +20,7 @@ from transformers import AutoModelForImageTextToText
 from spavl.errors import RunError, UserError
 from spavl.records import Failure
 from spavl.rl_config import AdaptiveKlConfig, CostConfig, CriticConfig, PtxConfig, RuleRewardConfig
+from spavl.train.rl.rewards import RuleReward
 from spavl.train.rl.rollouts import Rollout, Score
 from spavl.train.rl.sources import Sources
 from spavl.train.rl.station import Asked, RlResult, train_rl
@@ -213,6 +214,25 @@ def test_preferred_answers_are_imitated_beside_the_reward(tiny: Path, picture: P
     sources = Sources(rules={"even": lambda scored: [even_share(one) for one in scored.rollouts]})
     train_rl(config, Asked(PROMPTS, picture, make_pairs(3)), sources, tiny, tmp_path, 3)
     assert all(line["imitation_loss"] > 0 for line in lines_of(tmp_path))
+
+
+def test_an_answer_to_imitate_that_is_too_long_is_named_before_anything_is_generated_or_left_out(
+    tiny: Path, picture: Picture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs' prompts have 54 tokens: an answer of one letter and the end token fit into 60, and one of 80 does not."""
+    pairs = [pair.model_copy(update={"chosen": "x"}) for pair in make_pairs(3)]
+    pairs[1] = pairs[1].model_copy(update={"chosen": "y" * 80})
+    sources = Sources(rules={"even": RuleReward(even_share)})
+
+    def run(ptx: PtxConfig, rule: str) -> RlResult:
+        config = rl_settings(ptx=ptx, too_long=rule, tokens_per_forward=60, rounds=1, cache=tmp_path / "cache")
+        return train_rl(config, Asked(PROMPTS, picture, pairs), sources, tiny, tmp_path / rule, 3)
+
+    ptx = PtxConfig(weight=0.5, batch_size=2, only_benign=False)
+    assert run(ptx, "drop").dropped == {"too_long": 0, "imitated_too_long": 1}
+    monkeypatch.setattr("spavl.train.rl.sampling.generate", lambda *_: pytest.fail("generated"))
+    with pytest.raises(UserError, match=r"train.ptx: 1 of 3 answers to imitate .* train.tokens_per_forward=60; .*drop"):
+        run(ptx, "error")
 
 
 def nan(rollout: Rollout) -> Score:

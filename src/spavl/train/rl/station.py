@@ -65,7 +65,7 @@ class RlResult(NamedTuple):
     weights_sha256: str
     """SHA-256 over the merged model's folder."""
     dropped: dict[str, int]
-    """Reason -> prompts that a rule left out."""
+    """Reason -> prompts that a rule left out, or answers to imitate."""
 
 
 class _Finished(BaseModel):
@@ -135,6 +135,7 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     ends = stop_ids(vlm.model)
     renderer = Renderer(vlm.processor, ends, config.cache / "placeholders")
     prompts, rows = _rendered(renderer, asked, config)
+    imitated = _imitated(renderer, asked, config)
     base = Base(vlm, family, place.model_folder, asked.picture)
     opened = sources.open(base, config, renderer.end_id)
     roles = open_roles(base, config, place.seed, opened.start())
@@ -148,7 +149,7 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
         rows=rows,
         rewards=rewards,
         cost=cost,
-        imitated=_imitated(renderer, asked, config),
+        imitated=imitated,
         decode=lambda tokens: tokenizer.decode(list(tokens), skip_special_tokens=True).strip(),
     )
     state = TrainingState(roles.trainable(), optimizer)
@@ -159,6 +160,8 @@ def _align(config: RlConfig, asked: Asked, sources: Sources, place: _Place) -> t
     counts = roles.policy.count_trainable() | ({"critic": critic} if critic else {})
     names = list(roles.policy.trainable())
     dropped = {"too_long": len(asked.prompts) - len(prompts)}
+    if config.ptx is not None:
+        dropped["imitated_too_long"] = len(asked.imitated) - len(imitated)
     return {"rounds": result.rounds, "alarms": result.alarms, "trainable": counts, "dropped": dropped}, names
 
 
@@ -193,18 +196,18 @@ def _rendered(renderer: Renderer, asked: Asked, config: RlConfig) -> tuple[list[
     Raises:
         UserError: A prompt is too long and shall not be left out, or none fits.
     """
-    limit = min(config.max_length, config.tokens_per_forward) - config.max_tokens
+    name, limit = _limit(config)
     rows = []
     for prompt in asked.prompts:
         ids = renderer.prompt_at(prompt.question, asked.picture(prompt.image_id))
         rows.append(Row(prompt.id, prompt.image_id, ids, ()))
-    fitting = [both for both in zip(asked.prompts, rows, strict=True) if len(both[1].prompt) <= limit]
+    room = limit - config.max_tokens
+    fitting = [both for both in zip(asked.prompts, rows, strict=True) if len(both[1].prompt) <= room]
     if len(fitting) < len(rows) and (config.too_long == "error" or not fitting):
         longest = max(rows, key=lambda row: len(row.prompt))
-        name = "max_length" if config.max_length <= config.tokens_per_forward else "tokens_per_forward"
         raise UserError(
             f"{len(rows) - len(fitting)} of {len(rows)} prompts leave no room for an answer of train.max_tokens="
-            f"{config.max_tokens} within train.{name}={getattr(config, name)}; the longest, {longest.id}, has "
+            f"{config.max_tokens} within train.{name}={limit}; the longest, {longest.id}, has "
             f"{len(longest.prompt)} tokens. Set train.{name}={len(longest.prompt) + config.max_tokens} or more, a "
             "smaller train.max_tokens, or leave them out with train.too_long=drop; prompts and answers are never cut."
         )
@@ -212,10 +215,30 @@ def _rendered(renderer: Renderer, asked: Asked, config: RlConfig) -> tuple[list[
 
 
 def _imitated(renderer: Renderer, asked: Asked, config: RlConfig) -> list[Row]:
+    """Renders the answers to imitate; what is too long is named, or left out, as with prompts.
+
+    Raises:
+        UserError: One is too long and shall not be left out, or none fits.
+    """
     if config.ptx is None:
         return []
-    rows = renderer.rows(asked.imitated, asked.picture)
-    return [row._replace(answers=(row.chosen,)) for row in rows]
+    name, limit = _limit(config)
+    rows = [row._replace(answers=(row.chosen,)) for row in renderer.rows(asked.imitated, asked.picture)]
+    fitting = [row for row in rows if row.length <= limit]
+    if len(fitting) < len(rows) and (config.too_long == "error" or not fitting):
+        longest = max(rows, key=lambda row: row.length)
+        raise UserError(
+            f"train.ptx: {len(rows) - len(fitting)} of {len(rows)} answers to imitate do not fit within train.{name}="
+            f"{limit}; the longest, {longest.id}, has {longest.length} tokens with its prompt. Set train.{name}="
+            f"{longest.length} or more, or leave them out with train.too_long=drop; they are never cut."
+        )
+    return fitting
+
+
+def _limit(config: RlConfig) -> tuple[str, int]:
+    """Returns which setting bounds a prompt with its answer, and to how many tokens."""
+    name = "max_length" if config.max_length <= config.tokens_per_forward else "tokens_per_forward"
+    return name, getattr(config, name)
 
 
 def _check_some(config: RlConfig, asked: Asked) -> None:
