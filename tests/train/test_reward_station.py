@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from tests.tiny_families import build, make_pictures
 from tests.train.material import make_pair, make_pairs, open_engine, settings, write_pictures
+from tests.train.test_placeholders import PROCESSORS, START, make_processor
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from spavl.config import LoraSettings
 from spavl.errors import RunError, UserError
-from spavl.models.loading import load_vlm
+from spavl.models.loading import Vlm, load_vlm
 from spavl.records import PreferencePair
 from spavl.train.export import LORA_A
 from spavl.train.families import family_of
@@ -158,6 +162,47 @@ def test_the_documented_lines_and_the_engine_are_equal_in_float64(trained: Rewar
     for row, pair in enumerate(SPLIT.held_out):
         for side, answer in enumerate((pair.chosen, pair.rejected)):
             assert score(picture(pair.image_id), pair.question, answer) == pytest.approx(scores[row][side], abs=1e-10)
+
+
+@pytest.mark.parametrize("begins", ["", START], ids=["tokenizer says the first mark", "template says it"])
+@pytest.mark.parametrize("model_type", PROCESSORS)
+def test_the_documented_lines_read_every_family_as_the_engine_does(
+    model_type: str, begins: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokenizer puts a mark first; token types say what is picture; an answer holds the picture's own mark."""
+    processor, picture = make_processor(model_type, monkeypatch), make_pictures(tmp_path)
+    processor.chat_template = begins + processor.chat_template
+    speaking(build(model_type).model, processor).save_pretrained(tmp_path / "model")
+    head = ScalarHead(32).double()
+    save_file({"reward": head.weight.detach()}, tmp_path / "model" / "scalar_heads.safetensors")
+    renderer = Renderer(processor, ())
+    (tmp_path / "model" / "reward_model.json").write_text(json.dumps({"end_id": renderer.end_id}))
+    monkeypatch.setattr(AutoProcessor, "from_pretrained", lambda *_: processor)
+    score = documented(tmp_path / "model", "float64")
+    answers = ("A plain one.", f"With {processor.image_token} in it.")
+    pair = make_pair(0).model_copy(update={"image_id": "red", "chosen": answers[0], "rejected": answers[1]})
+    kept = AutoModelForImageTextToText.from_pretrained(tmp_path / "model", dtype=torch.float64).eval()
+    engine = open_engine(Vlm(kept, processor), picture, 5000)
+    (packed,) = engine.pack(renderer.rows([pair], picture), [0])
+    with torch.no_grad():
+        (expected,) = packed.by_row(engine.scores(packed, head).tolist()).values()
+    found = [score(picture("red"), pair.question, answer) for answer in answers]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def speaking(model: Any, processor: Any) -> Any:
+    """Gives a family's tiny model the vocabulary of a processor."""
+    tokenizer, config = processor.tokenizer, model.config
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(1)
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        torch.nn.init.normal_(model.get_input_embeddings().weight)
+    config.image_token_id = tokenizer.convert_tokens_to_ids(getattr(tokenizer, "image_token", processor.image_token))
+    if "qwen" in config.model_type:
+        for name in ("vision_start", "vision_end"):
+            setattr(config, f"{name}_token_id", tokenizer.convert_tokens_to_ids(f"<|{name}|>"))
+        config.video_token_id = processor.video_token_id
+    return model
 
 
 def test_adapters_and_heads_over_the_base_are_the_whole_model(
