@@ -212,6 +212,16 @@ def test_a_server_that_moved_is_paid_nothing_where_its_identity_stayed(built: Ru
         assert len(moved.asked) > 50
 
 
+def test_a_finished_build_says_that_it_does_not_look_at_its_source_again(
+    built: RunConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_build(built)
+    assert (
+        "images: collected earlier; the source is not looked at again (`--restart-from images`"
+        in capsys.readouterr().err
+    )
+
+
 def test_a_built_dataset_can_be_published_with_what_is_known_of_its_pictures(built: RunConfig) -> None:
     upload = prepare(built.run)
     assert "meta_files/image_info/meta.json" in upload.files

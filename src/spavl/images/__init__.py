@@ -3,7 +3,7 @@
 from spavl.images.affinity import Encode
 from spavl.images.candidates import Candidate
 from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption_request, write_captions
-from spavl.images.collect import collect
+from spavl.images.collect import collect, say_collected
 from spavl.images.downloads import DOWNLOADS, DownloadFolder
 from spavl.images.removal import add_to_list, is_entry, own_list, read_picture_list
 from spavl.images.review import NEEDS_REVIEW, ExplicitGate
@@ -26,5 +26,6 @@ __all__ = [
     "open_source",
     "own_list",
     "read_picture_list",
+    "say_collected",
     "write_captions",
 ]

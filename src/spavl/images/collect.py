@@ -62,7 +62,7 @@ async def collect(
     """
     finished = stage.manifest()
     if finished is not None:
-        _say(f"collected earlier; the source is not looked at again (`--restart-from {stage.name}` collects anew)")
+        say_collected(stage)
         return finished
     leaves = _chosen_leaves(taxonomy, config.leaves)
     quotas = leaf_quotas(config, taxonomy, [leaf.path for leaf in leaves])
@@ -239,6 +239,11 @@ def _facts(
             for source, count in sorted(offered.items())
         },
     }
+
+
+def say_collected(stage: StageDirectory) -> None:
+    """Says that a collection is finished, so that whoever added pictures to its source learns what to do."""
+    _say(f"collected earlier; the source is not looked at again (`--restart-from {stage.name}` collects anew)")
 
 
 def _say_who_waits(waiting: WaitingList, stage: StageDirectory) -> None:

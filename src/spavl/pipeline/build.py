@@ -6,7 +6,7 @@ from typing import NamedTuple
 from spavl.dataset import Material, build_dataset
 from spavl.embedded.sentences import encoder_apart
 from spavl.execution import LazyItems
-from spavl.images import CaptionOutcomes, caption_prompt_digest, collect, write_captions
+from spavl.images import CaptionOutcomes, caption_prompt_digest, collect, say_collected, write_captions
 from spavl.judges import open_judge, open_safety_judge
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE
 from spavl.models import ImageInput, picture_models_fingerprint
@@ -61,6 +61,8 @@ async def _collect(road: Road) -> Shelf[ImageRecord]:
         with encoder_apart() as encode:
             return await collect(road.config.images, road.taxonomy, stage, road.pictures, encode, road.replay)
 
+    if stage.manifest() is not None:
+        say_collected(stage)
     await once(stage, station)
     return road.images()
 
