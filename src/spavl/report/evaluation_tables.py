@@ -204,7 +204,11 @@ def sources_table(figures: EvaluationFigures, cards: Mapping[str, BenchmarkCard]
         for name, one in cards.items()
     ]
     caption = f"The benchmarks ({origin_text(figures, list(cards))})"
-    return Table(caption, ("Benchmark", "Source and revision", "Whole size", "Licence", "Metric"), rows)
+    note = (
+        "Source, revision, size and licence are the publisher's. Rows of a folder of your own are not compared with "
+        "them; the coverage says how many there are."
+    )
+    return Table(caption, ("Benchmark", "Source and revision", "Whole size", "Licence", "Metric"), rows, note)
 
 
 def yes_no_table(figures: EvaluationFigures) -> Table | None:
