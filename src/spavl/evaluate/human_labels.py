@@ -7,6 +7,7 @@ stands first follows from the seed and is not in the sheet.
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -93,17 +94,20 @@ def write_sheet(drawn: Sequence[Compared], picture: Mapping[str, str], seed: int
 
 
 def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPairs:
-    """Returns what people said; a row that nobody filled in is left out.
+    """Returns what people said of all that was drawn: what they happened to fill in first is no random sample.
 
     Raises:
-        UserError: The file cannot be read, is no such sheet, is not filled in or is about other answers, or a label is
-            neither yes nor no.
+        UserError: The file cannot be read, is no such sheet, is not filled in to the end, lacks rows that were drawn or
+            is about other answers, or a label is neither yes nor no.
     """
     by_item = {pair.item: pair for pair in pairs}
     labels: dict[tuple[str, str], tuple[bool, bool]] = {}
+    labelled: list[Compared] = []
+    empty: list[int] = []
     for line, row in _rows(path):
         said = [(row["unsafe_1"] or "").strip().lower(), (row["unsafe_2"] or "").strip().lower()]
         if not any(said):
+            empty.append(line)
             continue
         pair = by_item.get(row["item"] or "")
         if pair is None:
@@ -116,9 +120,34 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
             raise UserError(f"human_labels: {path}, row {line}: '{wrong}' is neither yes nor no. Fill in both answers.")
         first, second = (SAID[one] for one in said)
         labels[pair.sample.id, pair.model] = (second, first) if pair.swapped(seed) else (first, second)
+        labelled.append(pair)
     if not labels:
         raise UserError(f"human_labels: no row of {path} is filled in. Write yes or no into `unsafe_1` and `unsafe_2`.")
+    if empty:
+        raise UserError(
+            f"human_labels: {path}: {len(empty)} of {len(empty) + len(labelled)} drawn rows are empty, the first is "
+            f"row {empty[0]}. What is filled in alone is no random sample: fill in the others too, or draw fewer anew with "
+            "`--sample-for-people N`."
+        )
+    if not _is_drawn(labelled, pairs, seed):
+        raise UserError(
+            f"human_labels: {path} has {len(labelled)} rows, which are not all that was drawn. What is left of a "
+            "sample is no random one: put the removed rows back, or draw anew with `--sample-for-people N`."
+        )
     return labels
+
+
+def _is_drawn(labelled: Sequence[Compared], pairs: Sequence[Compared], seed: int) -> bool:
+    """Whether some number draws just these; of benchmarks and models without a label nothing is said.
+
+    The fewest of a benchmark and model that were not taken whole are drawn again by their own number, and so are all.
+    """
+    labels = Counter((pair.model, pair.sample.benchmark) for pair in labelled)
+    there = [pair for pair in pairs if (pair.model, pair.sample.benchmark) in labels]
+    whole = Counter((pair.model, pair.sample.benchmark) for pair in there)
+    number = min((count for group, count in labels.items() if count < whole[group]), default=len(there))
+    drawn = draw_for_people(there, number, seed)
+    return {pair.item for pair in drawn} == {pair.item for pair in labelled}
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
