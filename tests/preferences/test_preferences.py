@@ -83,6 +83,25 @@ def test_a_questions_draw_does_not_depend_on_other_questions() -> None:
     assert len(alone) == 4
 
 
+def test_one_more_responder_changes_no_pair_but_for_its_own() -> None:
+    """Of 10 pairs two are drawn; with a sixth responder a pair gives way only to one of the sixth's."""
+    answers = [response(name, f"answer {name}", f"que-{place}") for place in range(40) for name in "abcdef"]
+    groups = {name: place for place, name in enumerate("abcdef")}
+    responder = {one.id: one.responder for one in answers}
+
+    def drawn(names: str) -> set[tuple[str, frozenset[str]]]:
+        pool = {name: groups[name] for name in names}
+        some = [one for one in answers if one.responder in pool]
+        return {
+            (one.question_id, frozenset((responder[one.first_id], responder[one.second_id])))
+            for one in draw_comparisons(some, pool, 2, seed=7).values()
+        }
+
+    five, six = drawn("abcde"), drawn("abcdef")
+    assert len(five) == len(six) == 80
+    assert six - five == {one for one in six if "f" in one[1]} and 0 < len(six - five) < 80
+
+
 def test_a_drawn_comparison_is_found_by_its_id_and_beside_its_other_order() -> None:
     answers = [response(name, f"answer {name}", question) for name in "ab" for question in ("que-1", "que-2")]
     drawn = draw_comparisons(answers, {"a": 0, "b": 1}, 1, seed=0)

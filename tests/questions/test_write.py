@@ -90,6 +90,15 @@ def test_no_two_questions_share_an_everyday_topic_while_there_are_enough() -> No
     assert max(again.count(topic) for topic in again) == 2
 
 
+@pytest.mark.parametrize("number", [200, 1000])
+def test_one_more_question_moves_few_others_to_another_topic(number: int) -> None:
+    """A deal by rank moved 92 of 200 and 672 of 1,000; here none moves but by a chain of full topics."""
+    items = [f"img-{place}" for place in range(number)]
+    before = deal_topics(items)
+    moved = [sum(deal_topics([*items, f"new-{one}"])(item) != before(item) for item in items) for one in range(20)]
+    assert sum(moved) / 20 < 0.05 * number
+
+
 def test_everyday_topics_are_many_and_none_is_a_leaf() -> None:
     topics = everyday_topics()
     assert len(set(topics)) == len(topics) > 180

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import random
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
@@ -70,7 +69,8 @@ def draw_comparisons(
 ) -> Comparisons:
     """Returns the comparisons of every question, each drawn pair in both orders.
 
-    The draw of a question depends on the seed and the question alone. Two responses with the same text are not
+    The draw of a question depends on the seed and the question alone, and each pair's rank in it on its responders: one
+    more responder, or one in another group, changes no pair but for its own. Two responses with the same text are not
     compared, nor are responders without a group (none of their responses could be labelled).
 
     Args:
@@ -79,19 +79,24 @@ def draw_comparisons(
         per_question: Most pairs of one question.
         seed: The run's seed.
     """
-    group = [groups[name] for name in sorted(groups)]
+    names = sorted(groups)
+    group = [groups[name] for name in names]
     questions: list[str] = []
     drawn = array("Q")
-    for question_id, answers in _by_question(responses, sorted(groups)):
+    for question_id, answers in _by_question(responses, names):
         pairs = [
-            (first.id, second.id)
+            (_rank(seed, question_id, names[first.responder], names[second.responder]), first.id, second.id)
             for first, second in itertools.combinations(answers, 2)
             if group[first.responder] != group[second.responder] and first.text != second.text
         ]
-        for pair in random.Random(f"{seed}/{question_id}").sample(pairs, min(per_question, len(pairs))):
+        for _, first_id, second_id in sorted(pairs)[:per_question]:
             questions.append(question_id)
-            drawn.extend(pair)
+            drawn.extend((first_id, second_id))
     return Comparisons(questions, drawn)
+
+
+def _rank(seed: int, question_id: str, *responders: str) -> bytes:
+    return hashlib.blake2b("\n".join((str(seed), question_id, *responders)).encode(), digest_size=8).digest()
 
 
 def _by_question(responses: Iterable[Response], responders: list[str]) -> Iterator[tuple[str, list[_Answer[int]]]]:

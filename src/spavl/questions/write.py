@@ -159,10 +159,26 @@ def plan_tasks(config: QuestionsConfig, subjects: Mapping[str, Subject]) -> Mapp
 
 
 def deal_topics(items: Sequence[str]) -> Callable[[str], str]:
-    """Returns which everyday topic a benign question has; none is given twice before all have been given once."""
+    """Returns which everyday topic a benign question has; none is given twice before all have been given once.
+
+    Every question has a topic of its own choice, and takes the next one that has room where that is full; who comes
+    first is decided by name. So one more question moves few others: those that it takes the room of, and those that
+    these do (linear probing; where all topics become full and each gets room for one more, some move back).
+    """
     topics = everyday_topics()
     order = np.sort(np.fromiter(map(_place, items), np.uint64, len(items)))
-    return lambda item: topics[int(np.searchsorted(order, np.uint64(_place(item)))) % len(topics)]
+    left = [-(-len(order) // len(topics))] * len(topics)  # ceil: as often as each topic is needed
+    following = list(range(len(topics)))  # a full topic -> a later one
+    dealt = np.empty(len(order), np.uint16)
+    for at, place in enumerate(order.tolist()):
+        topic = place % len(topics)
+        while following[topic] != topic:
+            following[topic] = topic = following[following[topic]]
+        dealt[at] = topic
+        left[topic] -= 1
+        if left[topic] == 0:
+            following[topic] = (topic + 1) % len(topics)
+    return lambda item: topics[dealt[np.searchsorted(order, np.uint64(_place(item)))]]
 
 
 def opening(task: Task, prompt: QuestionPrompt) -> str:
