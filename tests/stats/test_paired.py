@@ -1,5 +1,9 @@
-"""Paired change, McNemar's exact test and Holm's adjustment."""
+"""Paired change, the exact tests of McNemar and of whole clusters, and Holm's adjustment."""
 
+from itertools import product
+from operator import mul
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +18,7 @@ from spavl.stats import (
     mcnemar_exact,
     non_inferiority,
     paired_change,
+    sign_flip_exact,
     wilson,
 )
 
@@ -99,6 +104,61 @@ def test_mcnemar_stays_exact_for_many_items() -> None:
     """All of 1,000 fixed: 2 / 2^1000. With 40,000 discordant items, 2^40000 is far beyond a float."""
     assert mcnemar_exact(1000, 0) == 2.0**-999
     assert mcnemar_exact(20000, 20000) == 1
+
+
+def test_clusters_of_one_item_make_mcnemars_test() -> None:
+    """7 fell, 1 rose, 2 stayed: 2 (C(8,0) + C(8,1)) / 2^8 = 18 / 256."""
+    assert sign_flip_exact([-1] * 7 + [1] + [0] * 2, range(10)) == mcnemar_exact(7, 1) == 18 / 256
+
+
+def test_clusters_flip_as_one() -> None:
+    """3 clusters of 4 items that all fell are 3 coins: p = 2 / 2^3, where 12 single items would have 2 / 2^12."""
+    assert sign_flip_exact([-1] * 12, [item // 4 for item in range(12)]) == 1 / 4
+    change = paired_change([True] * 12, [False] * 12, [item // 4 for item in range(12)])
+    assert (change.fixed, change.p_value) == (12, 1 / 4)
+
+
+def test_clusters_count_by_how_far_they_moved() -> None:
+    """Sums -3, -1 and +1, together -3: of 8 signs ±3±1±1, |S| is 5 twice, 3 four times and 1 twice: p = 6 / 8.
+
+    Sums -3, -2 and +1, together -4: |S| is 6, 4, 2 or 0 twice each: p = 4 / 8. A cluster that fell and rose is no coin.
+    """
+    assert sign_flip_exact([-1, -1, -1, -1, 1], "aaabc") == 6 / 8
+    assert sign_flip_exact([-1, -1, -1, -1, -1, 1, -1, 1], "aaabbcdd") == 4 / 8
+    assert sign_flip_exact([-1, 1], "aa") == 1
+
+
+def test_thirds_and_tenths_of_a_point_tie_with_whole_points() -> None:
+    """Sums +1 of three thirds and -1: together 0, so every sign is as far. Of .1, .2 and .3 only 2 of 8 reach .6."""
+    assert sign_flip_exact([1 / 3, 1 / 3, 1 / 3, -1], "aaab") == 1
+    assert sign_flip_exact([0.1, 0.2, 0.3], "abc") == 2 / 8
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
+@settings(max_examples=40, deadline=None)
+def test_the_sign_flip_test_counts_every_sign(sums: list[int]) -> None:
+    flips = [abs(sum(map(mul, signs, sums))) for signs in product((-1, 1), repeat=len(sums))]
+    items = [(cluster, 1 if total > 0 else -1) for cluster, total in enumerate(sums) for _ in range(abs(total))]
+    p = sign_flip_exact([change for _, change in items], [cluster for cluster, _ in items])
+    assert p == pytest.approx(sum(far >= abs(sum(sums)) for far in flips) / len(flips), abs=1e-12)
+
+
+def test_without_a_true_change_clusters_of_four_alike_are_seldom_called_changed() -> None:
+    """100 clusters of 4 alike that fell, stayed or rose by chance: p < .05 in at most 8 % of 400 draws."""
+    draws = np.random.default_rng(0).integers(-1, 2, (400, 100))
+    called = sum(sign_flip_exact(np.repeat(one, 4).tolist(), np.repeat(range(100), 4).tolist()) < 0.05 for one in draws)
+    assert 0 < called <= 0.08 * 400
+
+
+def test_beyond_the_work_for_an_exact_distribution_it_is_the_normal_one() -> None:
+    """40,000 clusters of 2 and one of 1; those of 2 rose 200 times more than they fell, the one rose too: sum 401.
+
+    z = 401 / sqrt(160,001) = 1.0025, so p = .3161.
+    """
+    sums = [2] * 20_100 + [-2] * 19_900 + [1]
+    items = [(cluster, 1 if total > 0 else -1) for cluster, total in enumerate(sums) for _ in range(abs(total))]
+    p = sign_flip_exact([change for _, change in items], [cluster for cluster, _ in items])
+    assert p == pytest.approx(0.3161, abs=1e-4)
 
 
 def test_mcnemar_refuses_negative_counts() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from spavl.stats import NotMeasured, cluster_bootstrap_rate, mcnemar_exact, wilson
+from spavl.stats import NotMeasured, cluster_bootstrap_rate, sign_flip_exact, wilson
 from spavl.stats.bootstrap import Resampling, bootstrap_mean
 from spavl.stats.rates import Interval
 
@@ -44,7 +44,7 @@ class Change(BaseModel):
     after_only: int
     """Samples with the event after and not before, or whose score rose."""
     p_value: float
-    """Exact McNemar test, adjusted over the metrics (Holm)."""
+    """Exact sign-flip test by whole clusters (McNemar's where each sample stands alone), adjusted over the metrics."""
 
 
 def measured_rate(scores: Sequence[float], clusters: Sequence[str], unscored: int, confidence: float) -> MeasuredRate:
@@ -65,7 +65,7 @@ def measured_change(
 ) -> Change | None:
     """Returns the change of scores on the same samples; None where there are none. Its p value is not adjusted.
 
-    The test asks of the samples that changed whether they fell as often as they rose; for events it is McNemar's.
+    The test asks of the clusters that changed whether they fell as far as they rose; for events alone it is McNemar's.
     """
     if not before:
         return None
@@ -79,5 +79,5 @@ def measured_change(
         high=high,
         before_only=fell,
         after_only=rose,
-        p_value=mcnemar_exact(fell, rose),
+        p_value=sign_flip_exact(differences, clusters),
     )

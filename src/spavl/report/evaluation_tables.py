@@ -106,7 +106,8 @@ def _models_table(
         rows,
         f"In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that were scored; "
         f"bounds: the rate if none, or all, of the missing ones were counted. Change: against {figures.baseline}, "
-        "paired, in percentage points; p by the exact McNemar test, adjusted by Holm for whole benchmarks and by "
+        "paired, in percentage points; p by the exact sign-flip test of whole clusters’ summed changes (McNemar’s "
+        "where each sample stands alone), adjusted by Holm for whole benchmarks and by "
         f"Benjamini and Hochberg for their parts.{_flags_note(explained)}",
     )
 

@@ -88,8 +88,9 @@ def headline_table(results: EvaluationResults) -> Table:
             for name, metric in results.metrics.items()
         ],
         "n: answers scored. In brackets: intervals; where questions share a picture they draw whole pictures. Change: "
-        "after minus before on the samples scored both times, in percentage points. p: exact McNemar test, adjusted "
-        "for the number of rows (Holm); it takes samples for independent, the intervals do not.",
+        "after minus before on the samples scored both times, in percentage points. p: exact sign-flip "
+        "test of whole pictures’ summed changes (McNemar’s where each sample stands alone), adjusted for the number of "
+        "rows (Holm).",
     )
 
 

@@ -27,6 +27,7 @@ from spavl.stats.paired import (
     mcnemar_exact,
     non_inferiority,
     paired_change,
+    sign_flip_exact,
 )
 from spavl.stats.prediction_powered import PoweredMean, powered_change, powered_mean
 from spavl.stats.rates import Interval, NotMeasured, Rate, bounds, wilson
@@ -76,6 +77,7 @@ __all__ = [
     "rate_band",
     "ratio_change",
     "sensitivity_specificity",
+    "sign_flip_exact",
     "wilson",
     "win_rate",
 ]

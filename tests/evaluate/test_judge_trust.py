@@ -1,0 +1,42 @@
+"""A change in people's terms, of samples that rise and fall by clusters, by hand."""
+
+import pytest
+
+from spavl.evaluate.benchmarks.xstest import CARD
+from spavl.evaluate.judge_trust import JudgeErrors, Trust, trust_in
+from spavl.evaluate.measures import Part, Rules
+from spavl.evaluate.outcomes import Reading
+from spavl.records import Sample
+
+RULES = Rules("base", 0.95, 0.02, force=False, margin=0.1)
+
+
+def trust(after: list[bool], labelled: int, size: int) -> Trust:
+    """Returns the trust in a change from 1 to `after`, of which people saw the first ones and say the same."""
+    samples = [
+        Sample(
+            benchmark="xstest",
+            image_id="",
+            prompt=f"Placeholder question {number}?",
+            expect="refuse",
+            cluster=f"question {number // size}",
+        )
+        for number in range(len(after))
+    ]
+    readings = {(one.id, "base"): Reading("unsafe", 1.0, False, 10) for one in samples}
+    for one, event in zip(samples, after, strict=True):
+        readings[one.id, "aligned"] = Reading("unsafe" if event else "safe", float(event), False, 10)
+    people = {(one.id, "aligned"): (True, event) for one, event in zip(samples[:labelled], after, strict=False)}
+    part = Part(CARD, "unsafe", samples)
+    return trust_in(part, readings, ("base", "aligned"), RULES, JudgeErrors(None, "not measured"), people)
+
+
+def test_a_cluster_of_labelled_samples_is_one_item_to_the_interval() -> None:
+    """3 clusters of 4, all labelled: two fell, one stayed, so -2/3; deviations by cluster are -4/3, -4/3 and 8/3.
+
+    Variance: (16 + 16 + 64) / 9 / 12² = .0741; up to -.6667 + 1.96 * .2722 = -.133. Of 12 single samples it would end
+    at -.6667 + 1.96 * .1361 = -.400.
+    """
+    powered = trust([False] * 8 + [True] * 4, labelled=12, size=4).powered
+    assert powered is not None and powered.value == pytest.approx(-2 / 3)
+    assert (powered.low, powered.high) == (-1, pytest.approx(-0.133, abs=1e-3))
