@@ -155,7 +155,7 @@ def _walk(
     unfinished: dict[str, str] = {}
     with pipeline.open_road(config, replay) as road:
         if restart_from is not None:
-            road.run.restart_from(restart_from, pipeline.ALL_STAGES)
+            road.restart_from(restart_from)
         if "train" in parts and "train" not in road.run.manifests(pipeline.ALL_STAGES):
             from spavl.train import check_ready
 

@@ -126,8 +126,8 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
     if empty:
         raise UserError(
             f"human_labels: {path}: {len(empty)} of {len(empty) + len(labelled)} drawn rows are empty, the first is "
-            f"row {empty[0]}. What is filled in alone is no random sample: fill in the others too, or draw fewer anew with "
-            "`--sample-for-people N`."
+            f"row {empty[0]}. What is filled in alone is no random sample: fill in the others too, or draw fewer anew "
+            "with `--sample-for-people N`."
         )
     if not _is_drawn(labelled, pairs, seed):
         raise UserError(

@@ -77,10 +77,11 @@ class GuardJudge:
         asked = [exchange for exchange, wrong in zip(exchanges, unfit, strict=True) if wrong is None]
         requests = [one for exchange in asked for one in guard_requests(self._form, exchange, self._max_tokens)]
         replies = iter(await self._model.generate(requests))
-        return [
-            self._opinion(exchange, replies) if wrong is None else wrong
-            for exchange, wrong in zip(exchanges, unfit, strict=True)
-        ]
+        opinions = [self._opinion(exchange, replies) for exchange in asked]
+        each = [opinion for opinion in opinions for _ in range(self._form.calls)]
+        self._model.note_unread(zip(requests, each, strict=True))
+        heard = iter(opinions)
+        return [next(heard) if wrong is None else wrong for wrong in unfit]
 
     def _unfit(self, exchange: Exchange) -> Failure | None:
         if self._form.card.sees_answer and not exchange.answer.strip():

@@ -65,8 +65,11 @@ async def judge_questions(
     rubric: QuestionRubric[V], model: StoredModel, manner: Manner, asked: Sequence[Asked]
 ) -> list[Ruled[V] | Failure]:
     """Judges questions, in order; what is no verdict is a failure."""
-    replies = await model.generate([check_request(rubric, one, manner) for one in asked])
-    return [_read(reply, rubric, one, _mark(one, manner)) for reply, one in zip(replies, asked, strict=True)]
+    requests = [check_request(rubric, one, manner) for one in asked]
+    replies = await model.generate(requests)
+    results = [_read(reply, rubric, one, _mark(one, manner)) for reply, one in zip(replies, asked, strict=True)]
+    model.note_unread(zip(requests, results, strict=True))
+    return results
 
 
 def check_request(rubric: QuestionRubric[V], asked: Asked, manner: Manner) -> Request:

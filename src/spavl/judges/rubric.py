@@ -112,11 +112,14 @@ class RubricJudge:
         self, cases: Sequence[Case], understand: Callable[[Ruling], T | None], words: Sequence[str]
     ) -> list[T | Failure]:
         """Asks, and reads verdicts of these words."""
-        replies = await self._model.generate([case.request for case in cases])
-        return [
+        requests = [case.request for case in cases]
+        replies = await self._model.generate(requests)
+        results = [
             _read(reply, case, understand) if case.mark or not holds_verdict(case.texts, words) else PLANTED
             for reply, case in zip(replies, cases, strict=True)
         ]
+        self._model.note_unread(zip(requests, results, strict=True))
+        return results
 
 
 def label_case(exchange: Exchange, manner: Manner) -> Case:

@@ -41,12 +41,14 @@ async def ask(
     """
 
     async def work(group: Sequence[tuple[str, T]]) -> tuple[list[Outcome], Usage]:
-        replies = await model.generate([request(item) for _, item in group])
-        outcomes = []
-        for (name, item), reply in zip(group, replies, strict=True):
-            result = reply if isinstance(reply, Failure) else read(item, reply)
-            outcomes.append(outcome(name, result))
-        return outcomes, model.take_usage()
+        requests = [request(item) for _, item in group]
+        replies = await model.generate(requests)
+        results = [
+            reply if isinstance(reply, Failure) else read(item, reply)
+            for (_, item), reply in zip(group, replies, strict=True)
+        ]
+        model.note_unread(zip(requests, results, strict=True))
+        return [outcome(name, result) for (name, _), result in zip(group, results, strict=True)], model.take_usage()
 
     await map_items(stage, items, work, label=label, group_size=model.group_size, concurrency=model.concurrency)
 
@@ -114,7 +116,7 @@ def commonest(failures: Iterable[Failure]) -> str:
 
 
 def check_answered(stage: StageDirectory, items: int, among: Collection[str] | None = None) -> None:
-    """Refuses to finish a stage in which items failed and none has a record; the same command asks again.
+    """Refuses to finish a stage in which items failed and none has a record; made anew, it asks again.
 
     A judge that cannot tell, and what a rule left out, are no sign of a model that does not work.
 
@@ -131,7 +133,7 @@ def check_answered(stage: StageDirectory, items: int, among: Collection[str] | N
         raise NoUseError(
             f"Stage {stage.name}: none of {items} items has a result, and {sum(1 for _ in broken())} failed; the "
             f"commonest reason is {commonest(broken())}. Mend the server or its settings in `models`, and run the same "
-            "command again: they are asked again."
+            f"command again with `--restart-from {stage.name}`: what failed or could not be read is asked again."
         )
 
 

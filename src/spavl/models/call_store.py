@@ -2,7 +2,8 @@
 
 One SQLite file in WAL mode. The key is the model's fingerprint and the request's fields, so changing one prompt, one
 model or one row re-pays exactly the calls that changed. The answers of a group are committed together, so a killed
-local batch leaves nothing and is formed again as it was. Failures are not stored: they may be retried. Beside the calls
+local batch leaves nothing and is formed again as it was. Failures are not stored: they may be retried. A reply that
+its reader could not read is kept and noted, and forgotten when somebody has a stage made again. Beside the calls
 stands what each run has spent on each model, written with the answers that cost it, so that a budget survives a kill.
 """
 
@@ -25,6 +26,7 @@ from spavl.store.files import disk_errors_named
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, request BLOB NOT NULL, completion BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS unread (key TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS spent (
     run TEXT, model TEXT, calls INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER, seconds REAL,
     PRIMARY KEY (run, model)
@@ -37,7 +39,8 @@ INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, model) DO UPDATE S
     completion_tokens = completion_tokens + excluded.completion_tokens,
     seconds = seconds + excluded.seconds
 """
-
+UNREAD = ("unparsed", "empty")
+"""Reasons of a failure by which a reply came and could not be read."""
 
 Calls = Sequence[tuple[str, dict[str, Any], Completion]]
 """(key, identity, completion) of several calls."""
@@ -168,6 +171,25 @@ class CallStore:
             self._connection.executemany("INSERT OR IGNORE INTO calls VALUES (?, ?, ?)", rows)
             self._connection.executemany(ADD_SPENT, [(self._run, model, *more) for model, more in spent.items()])
 
+    def note_unread(self, keys: Iterable[str]) -> None:
+        """Notes that the replies to these calls could not be read; they stay until `forget_unread`.
+
+        Raises:
+            RunError: The disk is full, or another process holds the file for very long.
+        """
+        with self._errors_named(), self._connection:
+            self._connection.executemany("INSERT OR IGNORE INTO unread VALUES (?)", [(key,) for key in keys])
+
+    def forget_unread(self) -> None:
+        """Removes the calls whose replies could not be read, so that they are asked again.
+
+        Raises:
+            RunError: The disk is full, or another process holds the file for very long.
+        """
+        with self._errors_named(), self._connection:
+            self._connection.execute("DELETE FROM calls WHERE key IN (SELECT key FROM unread)")
+            self._connection.execute("DELETE FROM unread")
+
     def forget_pictures(self, digests: Collection[str]) -> int:
         """Removes the calls that showed one of these pictures, in a way that leaves nothing of them in the file.
 
@@ -269,6 +291,17 @@ class StoredModel:
         for others in asked:
             known |= await others
         return [known[key] for key in keys]
+
+    def note_unread(self, read: Iterable[tuple[Request, object]]) -> None:
+        """Notes of requests and what their replies were read as which could not be read.
+
+        Raises:
+            RunError: The disk is full, or another process holds the store for very long.
+        """
+        unread = [one for one, result in read if isinstance(result, Failure) and result.reason in UNREAD]
+        if unread:
+            fingerprint = self.fingerprint
+            self._store.note_unread(call_key(fingerprint, request) for request in unread)
 
     async def _ask_for_all(self, missing: dict[str, Request]) -> dict[str, Reply]:
         """Asks, while others who want the same wait for it."""

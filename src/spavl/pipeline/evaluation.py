@@ -62,6 +62,8 @@ class Evaluated(NamedTuple):
 def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None:
     """Removes a stage and those after it; to judge again is to keep the answers and remove what follows them.
 
+    Stored replies that could not be read are forgotten, so they are asked again; what could be read is not.
+
     Raises:
         UserError: There is no stage of that name.
     """
@@ -70,6 +72,8 @@ def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None
         evaluation.run.restart_from(stages[2], stages)
     if stage is not None:
         evaluation.run.restart_from(stage, stages)
+    if rejudge or stage is not None:
+        evaluation.models.store.forget_unread()
 
 
 async def evaluate_models(evaluation: Evaluation) -> Evaluated:

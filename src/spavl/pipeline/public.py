@@ -8,8 +8,8 @@ from spavl.config import RunConfig, judges_model
 from spavl.evaluate.benchmarks.packaged import PACKAGED, packaged_folder
 from spavl.evaluation_config import BenchmarkConfig, EvaluationConfig
 from spavl.pipeline.evaluate import aligned
-from spavl.pipeline.evaluation import Evaluated, evaluate_models, restart
-from spavl.pipeline.evaluation_run import open_evaluation
+from spavl.pipeline.evaluation import Evaluated, evaluate_models
+from spavl.pipeline.evaluation_run import evaluation_stages, open_evaluation
 
 PUBLIC = "public"
 """Where the evaluation lies in the run's directory."""
@@ -63,7 +63,8 @@ def evaluate_public(recipe: EvaluationConfig, *, again: bool) -> Evaluated:
         RunError: A model or a judge was out of reach too often, or the disk is full.
     """
     with open_evaluation(recipe) as opened:
-        restart(opened, "samples" if again else None, rejudge=False)
+        if again:  # replies that could not be read were forgotten with the run's own stages
+            opened.run.restart_from("samples", evaluation_stages(recipe))
         return asyncio.run(evaluate_models(opened))
 
 

@@ -79,6 +79,17 @@ class Road(NamedTuple):
         """Opens a stage; its identity is `settings` and the results of the stages upstream."""
         return self.run.stage(name, identity(settings), upstream)
 
+    def restart_from(self, name: str) -> None:
+        """Removes a stage and those after it, and unless nobody is to be asked the replies that could not be read.
+
+        Raises:
+            UserError: There is no stage of that name.
+            RunError: The store of calls cannot be written.
+        """
+        self.run.restart_from(name, ALL_STAGES)
+        if self.replay is None:
+            self.models.store.forget_unread()
+
     def records(self, stage: str, kind: type[R]) -> list[R]:
         """Returns the records of a finished stage."""
         return self.run.records(stage, kind)
