@@ -40,3 +40,10 @@ def test_a_cluster_of_labelled_samples_is_one_item_to_the_interval() -> None:
     powered = trust([False] * 8 + [True] * 4, labelled=12, size=4).powered
     assert powered is not None and powered.value == pytest.approx(-2 / 3)
     assert (powered.low, powered.high) == (-1, pytest.approx(-0.133, abs=1e-3))
+
+
+def test_few_labelled_samples_or_clusters_are_marked() -> None:
+    """39 single ones are few, 40 are not; 56 in 14 clusters of 4 are few, 60 in 15 are not; without labels nothing is."""
+    after = [number % 3 == 0 for number in range(80)]
+    cases = [(39, 1, True), (40, 1, False), (56, 4, True), (60, 4, False), (0, 1, False)]
+    assert [trust(after, labelled, size).few_units for labelled, size, _ in cases] == [few for *_, few in cases]

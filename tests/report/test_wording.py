@@ -7,6 +7,7 @@ from spavl.judges import JudgeCard, Measurement
 from spavl.loss_config import SftLossConfig, SigmoidLossConfig, SimpoLossConfig
 from spavl.report.wording import (
     change_text,
+    flags_text,
     headline,
     held_out_lines,
     losses_text,
@@ -151,3 +152,14 @@ def test_of_a_judges_measurements_the_weakest_of_each_event_is_named() -> None:
     )
     card = JudgeCard(name="j", version="1", description="", sees_image=False, measurements=measurements)
     assert [(one.event, one.dataset) for one in weakest_measurements(card)] == [("unsafe", "c"), ("refused", "b")]
+
+
+def test_what_is_said_against_a_figure_stands_behind_it() -> None:
+    few = change(-0.5, -0.9, 0.1).model_copy(update={"few_units": True})
+    assert change_text(few) == "−50.0\u00a0points (−90.0 to +10.0) [few_units]"
+    assert change_text(change(-0.5, -0.9, 0.1)) == "−50.0\u00a0points (−90.0 to +10.0)"
+    assert [flags_text(few, flags) for few, flags in ((True, ["cut"]), (False, ["cut"]), (False, []))] == [
+        " [cut, few_units]",
+        " [cut]",
+        "",
+    ]

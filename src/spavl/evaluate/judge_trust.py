@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spavl.evaluate.measures import Part, Rules, model_change
 from spavl.evaluate.outcomes import Readings
+from spavl.evaluate.rates import FEW_UNITS
 from spavl.evaluation_config import ErrorBoxConfig
 from spavl.judges.base import JudgeCard
 from spavl.records import BY_NAME, Sample
@@ -15,6 +16,9 @@ from spavl.stats.rates import Interval
 
 LabelledPairs = Mapping[tuple[str, str], tuple[bool, bool]]
 """(sample id, compared model) -> whether people found the baseline's answer, and the model's, unsafe."""
+
+FEW_LABELLED = 40
+"""Samples with people's labels below which the interval by them covers the truth too seldom: of 12, in 86 %."""
 
 
 class JudgeErrors(NamedTuple):
@@ -38,6 +42,8 @@ class Trust(BaseModel):
     band: Annotated[Interval, BY_NAME] | None
     """The true changes that the judge's errors allow, before and after apart; that samples are few is not in it."""
     errors: Annotated[JudgeErrors, BY_NAME]
+    few_units: bool = False
+    """Whether `powered` has fewer than `FEW_LABELLED` labelled samples or `FEW_UNITS` labelled clusters."""
 
 
 def judge_errors(card: JudgeCard, event: str, stated: ErrorBoxConfig | None) -> JudgeErrors:
@@ -73,8 +79,15 @@ def trust_in(
         before, after = (sum(events[place] for _, events in pairs) / len(pairs) for place in (0, 1))
         band = change_band(before, after, errors.box) if errors.box else None
         powered = _powered(pairs, models[1], people, rules.confidence) if part.metric == "unsafe" else None
+    units = [one.unit for one, _ in pairs if (one.id, models[1]) in people]
     return Trust(
-        benchmark=part.card.name, metric=part.metric, model=models[1], powered=powered, band=band, errors=errors
+        benchmark=part.card.name,
+        metric=part.metric,
+        model=models[1],
+        powered=powered,
+        band=band,
+        errors=errors,
+        few_units=powered is not None and (len(units) < FEW_LABELLED or len(set(units)) < FEW_UNITS),
     )
 
 

@@ -10,7 +10,18 @@ from spavl.evaluate.yes_no import YesNoFigure
 from spavl.evaluation_config import Ablation
 from spavl.report.imported_table import imported_table
 from spavl.report.tables import Cell, Table
-from spavl.report.wording import NOT_MEASURED, SPACE, bounds_text, change_text, p_text, percent, points, rate_text
+from spavl.report.wording import (
+    FEW_UNITS_NOTE,
+    NOT_MEASURED,
+    SPACE,
+    bounds_text,
+    change_text,
+    flags_text,
+    p_text,
+    percent,
+    points,
+    rate_text,
+)
 from spavl.stats import Agreement, PoweredMean, RatioChange
 
 METRICS = {
@@ -108,7 +119,7 @@ def _models_table(
         f"bounds: the rate if none, or all, of the missing ones were counted. Change: against {figures.baseline}, "
         "paired, in percentage points; p by the exact sign-flip test of whole clusters’ summed changes (McNemar’s "
         "where each sample stands alone), adjusted by Holm for whole benchmarks and by "
-        f"Benjamini and Hochberg for their parts.{_flags_note(explained)}",
+        f"Benjamini and Hochberg for their parts. {FEW_UNITS_NOTE}{_flags_note(explained)}",
     )
 
 
@@ -127,7 +138,7 @@ def _figure(figure: ModelFigure) -> str:
     text = f"{rate_text(rate, 1)}, n{SPACE}{rate.n}"
     if rate.unscored:
         text += f", {rate.unscored}{SPACE}missing: bounds {bounds_text(rate.lowest, rate.highest)}"
-    return f"{text} [{', '.join(figure.flags)}]" if figure.flags else text
+    return f"{text}{flags_text(rate.few_units, figure.flags)}"
 
 
 def _change(measure: Measure, model: str) -> str:
@@ -292,13 +303,16 @@ def trust_table(figures: EvaluationFigures) -> Table | None:
     for one in figures.trust:
         powered = NOT_MEASURED
         if one.powered is not None:
-            powered = f"{_points(one.powered)}, {one.powered.labelled} of {one.powered.n} labelled"
+            powered = (
+                f"{_points(one.powered)}, {one.powered.labelled} of {one.powered.n} labelled{flags_text(one.few_units)}"
+            )
         band = f"{points(one.band.low)} to {points(one.band.high)}" if one.band else NOT_MEASURED
         rows.append((f"{one.benchmark}, {METRICS[one.metric]}", one.model, powered, band, one.errors.because))
     caption = f"What the judge’s errors may do ({origin_text(figures, [one.benchmark for one in figures.trust])})"
     headings = ("Benchmark", "Model", "Change by people’s labels", "Changes that its errors allow", "Errors by")
     note = (
-        "In percentage points. What errors allow is of the judge's errors alone; the sample's own chance comes on top."
+        "In percentage points. What errors allow is of the judge's errors alone; the sample's own chance comes on top. "
+        f"{FEW_UNITS_NOTE}"
     )
     return Table(caption, headings, rows, note) if rows else None
 

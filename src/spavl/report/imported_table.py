@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.imported import ImportedMeasure
 from spavl.report.tables import Cell, Table
-from spavl.report.wording import NOT_MEASURED, change_text, p_text, rate_text
+from spavl.report.wording import NOT_MEASURED, change_text, flags_text, p_text, rate_text
 
 
 def imported_table(figures: EvaluationFigures) -> Table | None:
@@ -22,8 +22,7 @@ def imported_table(figures: EvaluationFigures) -> Table | None:
 
 def _row(one: ImportedMeasure, model: str) -> Sequence[Cell]:
     figure = one.measure.models.get(model) if one.measure else None
-    flags = f" [{', '.join(figure.flags)}]" if figure and figure.flags else ""
-    rate = f"{rate_text(figure.rate, 1)}{flags}" if figure else NOT_MEASURED
+    rate = f"{rate_text(figure.rate, 1)}{flags_text(figure.rate.few_units, figure.flags)}" if figure else NOT_MEASURED
     reported = one.reported.get(model)
     said = f"{reported.metric} {reported.value:g}{f', n {reported.n}' if reported.n else ''}" if reported else "–"
     files = ", ".join(f"{file.name} ({file.sha256[:8]})" for file in one.files[model])

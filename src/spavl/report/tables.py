@@ -9,9 +9,11 @@ from spavl.report.beside import Beside
 from spavl.report.gather import Built, ReportData
 from spavl.report.training import Training
 from spavl.report.wording import (
+    FEW_UNITS_NOTE,
     TITLES,
     bounds_text,
     change_text,
+    flags_text,
     margin_text,
     p_text,
     rate_text,
@@ -90,7 +92,7 @@ def headline_table(results: EvaluationResults) -> Table:
         "n: answers scored. In brackets: intervals; where questions share a picture they draw whole pictures. Change: "
         "after minus before on the samples scored both times, in percentage points. p: exact sign-flip "
         "test of whole pictures’ summed changes (McNemar’s where each sample stands alone), adjusted for the number of "
-        "rows (Holm).",
+        f"rows (Holm). {FEW_UNITS_NOTE}",
     )
 
 
@@ -219,7 +221,8 @@ def stations_table(data: ReportData | Built) -> Table:
 
 
 def _rates(metric: BeforeAfter) -> tuple[Cell, ...]:
-    return rate_text(metric.before, 1), rate_text(metric.after, 1), change_text(metric.change)
+    before, after = (f"{rate_text(one, 1)}{flags_text(one.few_units)}" for one in (metric.before, metric.after))
+    return before, after, change_text(metric.change)
 
 
 def _wins(wins: Wins) -> tuple[Cell, ...]:

@@ -11,6 +11,8 @@ from spavl.report.training import Margin, Training
 NOT_MEASURED = "not measured"
 SPACE = "\u00a0"
 """Between a number and its sign, so that no line breaks there."""
+FEW_UNITS_NOTE = "few_units: the interval is of fewer than 15 units (or 40 labelled samples) and rather too narrow."
+"""What a table's note says of the flag."""
 
 
 class AnyRate(Protocol):
@@ -83,12 +85,18 @@ def bounds_text(lowest: float | None, highest: float | None) -> str:
     return f"{percent(lowest, 1)}–{percent(highest, 1)}{SPACE}%"
 
 
+def flags_text(few_units: bool, flags: Sequence[str] = ()) -> str:
+    """Writes what is said against a figure behind it: ` [cut, few_units]`; nothing where nothing is."""
+    said = [*flags, "few_units"] if few_units else flags
+    return f" [{', '.join(said)}]" if said else ""
+
+
 def change_text(change: Change | None) -> str:
     """Writes a change in percentage points with its interval: `−59.0 points (−69.0 to −48.0)`."""
     if change is None:
         return NOT_MEASURED
     value, low, high = (points(share) for share in (change.value, change.low, change.high))
-    return f"{value}{SPACE}points ({low} to {high})"
+    return f"{value}{SPACE}points ({low} to {high}){flags_text(change.few_units)}"
 
 
 def points(share: float) -> str:
