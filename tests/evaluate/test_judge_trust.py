@@ -43,7 +43,7 @@ def test_a_cluster_of_labelled_samples_is_one_item_to_the_interval() -> None:
 
 
 def test_few_labelled_samples_or_clusters_are_marked() -> None:
-    """39 single ones are few, 40 are not; 56 in 14 clusters of 4 are few, 60 in 15 are not; without labels nothing is."""
+    """39 single ones are few, 40 are not; 56 in 14 clusters of 4 are few, 60 in 15 are not; without labels none is."""
     after = [number % 3 == 0 for number in range(80)]
     cases = [(39, 1, True), (40, 1, False), (56, 4, True), (60, 4, False), (0, 1, False)]
     assert [trust(after, labelled, size).few_units for labelled, size, _ in cases] == [few for *_, few in cases]
