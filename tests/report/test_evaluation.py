@@ -120,3 +120,10 @@ def test_every_judge_has_its_tables_and_the_one_that_decides_comes_first(two_jud
 
 def test_a_figure_that_cannot_be_drawn_is_missed_aloud(unheard: str) -> None:
     assert "Not drawn: by j there is not both" in unheard and "not measured, 10\u00a0missing" in unheard
+
+
+def test_a_change_of_few_units_is_marked_and_the_test_is_named(two_judges: str) -> None:
+    """By k nothing changed in ten questions, fewer than 15: Wilson's limit for 0 of 10 is 27.8 %."""
+    assert "0.0\u00a0points (−27.8 to +27.8) [few_units], p 1.000" in two_judges
+    assert "p by the exact sign-flip test of whole clusters’ summed changes" in two_judges
+    assert "few_units: the interval is of fewer than 15 units" in two_judges
