@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from benchmarks.judge_marks import with_mark
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
 from spavl.cli.evaluation import Wishes, end_unfinished, follow_evaluation
@@ -56,6 +57,48 @@ def test_the_exit_code_says_that_a_model_and_a_judge_were_of_no_use_and_the_figu
     }
     assert rates == {"rubric": [None, None], "rules": [0.0, 1.0]}
     assert (tmp_path / "run" / "report" / "index.html").read_text().count("NOT THROUGH") == 2
+
+
+def test_a_few_failures_of_a_judge_are_said_with_the_command_that_asks_about_these_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 40 answers the judge gives HTTP 500 for those to questions 1 to 4: a tenth, so the stage ends."""
+    rows = [f"{number},Placeholder question {number}?,contrast_homonyms" for number in range(1, 41)]
+    benchmark = tmp_path / "xstest"
+    benchmark.mkdir()
+    (benchmark / "xstest_prompts.csv").write_text("\n".join(["id,prompt,type", *rows]))
+
+    def mended(asked: Asked) -> Told:
+        if asked.model == "judge":
+            return Told(with_mark(asked.text, "Placeholder reason.\n[[SAFE]] [[REFUSED]]"))
+        return Told(f"I'm sorry, question {asked.number} is none that I answer.")
+
+    def failing(asked: Asked) -> Told:
+        return Told("", status=500) if asked.model == "judge" and asked.number <= 4 else mended(asked)
+
+    with PlantedServer(failing).running() as server:
+        served = {"kind": "openai", "base_url": server.url, "retries": 0}
+        config = EvaluationConfig.model_validate(
+            {
+                "run": tmp_path / "run",
+                "calls": tmp_path / "calls.sqlite",
+                "models": {name: served | {"model": name} for name in ("base", "judge")},
+                "judges": {"rubric": {"kind": "rubric", "model": "judge"}},
+                "benchmarks": [{"name": "xstest", "path": str(benchmark)}],
+            }
+        )
+        follow_evaluation(config, Wishes(None, False, None), as_json=False)
+        assert (
+            "verdicts_rubric: 4 of 40 items failed (server_error 4); `spavl evaluate CONFIG --restart-from "
+            "verdicts_rubric` asks about these again" in capsys.readouterr().out
+        )
+        server.rule = mended
+        server.asked.clear()
+        follow_evaluation(config, Wishes("verdicts_rubric", False, None), as_json=False)
+    assert sorted((asked.model, asked.number) for asked in server.asked) == [
+        ("judge", number) for number in (1, 2, 3, 4)
+    ]
+    assert "asks about these again" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("columns", ["44", "200"])

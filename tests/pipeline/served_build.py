@@ -33,6 +33,8 @@ class BuildServer:
         self._taken = 0
         self.silent: set[str] = set()
         """Models that answer with an error."""
+        self.broken: set[str] = set()
+        """Models that answer in prose that is no verdict."""
         self._loop = asyncio.new_event_loop()
 
     @contextmanager
@@ -62,9 +64,12 @@ class BuildServer:
         self.asked.append((body["model"], digest))
         if body["model"] in self.silent:
             return web.json_response({"error": {"message": "placeholder trouble"}}, status=400)
-        message = {"role": "assistant", "content": _answer(body, digest)}
+        message = {"role": "assistant", "content": self._said(body, digest)}
         usage = {"prompt_tokens": 10, "completion_tokens": 12}
         return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+
+    def _said(self, body: dict[str, Any], digest: str) -> str:
+        return "The server is in maintenance." if body["model"] in self.broken else _answer(body, digest)
 
     def take(self) -> Counter[str]:
         """Returns model -> requests since the last time, none of which may have come twice or ever before."""

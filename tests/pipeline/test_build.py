@@ -1,5 +1,6 @@
 """What a build pays for, counted at a real server; and that it can be made again with nobody to ask."""
 
+import asyncio
 import hashlib
 import json
 from collections import Counter
@@ -16,6 +17,7 @@ from spavl.errors import RunError
 from spavl.judges import rubric
 from spavl.models import CallStore, Replay
 from spavl.models.account import NOTHING
+from spavl.pipeline import build, open_road
 from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES
 from spavl.questions import prompts, write
 from spavl.records import ImageRecord, Question, QuestionType, Response
@@ -194,6 +196,28 @@ def test_another_judge_pays_for_its_own_judgments(built: RunConfig, server: Buil
     models = dict(built.models) | {"judge": built.models["judge"].model_copy(update={"model": "judge-2"})}
     restart(built.model_copy(update={"models": models}), "labels")
     assert server.take() == Counter({"judge-2": 2 * count(built, "responses", Response)})
+
+
+def test_a_judge_that_answered_in_prose_is_asked_again_by_the_command_that_its_error_names(
+    tmp_path: Path, server: BuildServer, address: str
+) -> None:
+    """Every answer has a label of its own, so as many are asked again; then each pair in both orders, for the first."""
+    draw_pictures(tmp_path / "pictures")
+    config = build_config(tmp_path, address)
+    server.broken = {"judge"}
+    with pytest.raises(RunError, match="run the same command again with `--restart-from labels`"):
+        run_build(config)
+    answers = count(config, "responses", Response)
+    assert server.take()["judge"] == answers
+    with pytest.raises(RunError, match="none of"):
+        run_build(config)
+    server.broken = set()
+    assert server.take() == Counter(), "what is stored is read again"
+    server.forget()
+    with open_road(config) as road:
+        road.restart_from("labels")
+        asyncio.run(build(road))
+    assert server.take() == Counter(judge=answers + answers)
 
 
 def test_a_server_that_moved_is_paid_nothing_where_its_identity_stayed(built: RunConfig) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from spavl.cli.options import counts_line, say
+from spavl.cli.options import asked_again, counts_line, say
 from spavl.errors import NoUseError, UserError
 from spavl.evaluation_config import EvaluationConfig
 
@@ -74,6 +74,7 @@ def follow_evaluation(config: EvaluationConfig, wishes: Wishes, *, as_json: bool
     width = max(map(len, counts)) + 2
     lines = [
         *(counts_line(name, one, width) for name, one in counts.items()),
+        *asked_again(counts, {name: "evaluate" for name in counts if name.startswith(("verdicts_", "contests_"))}),
         "",
         *figure_lines(done.figures),
         "",

@@ -12,6 +12,9 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, for
 RestartFrom = Annotated[str | None, typer.Option(help="Make this stage and those after it again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+KEPT = ("unscored", "planted_verdict", "judge_refusal", "judge_content_filter", "judge_length")
+"""Reasons of a judge's failures that come back as they were: nobody was asked, or the reply was read."""
+
 
 def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
     """Prints the result, as JSON or as lines for a person."""
@@ -43,6 +46,25 @@ def _held_out(figures: Mapping[str, Any] | None) -> str:
         f"{right['n']} held-out pairs about {figures['pictures']} pictures; calibration error "
         f"{figures['calibration_error']:.3f}"
     )
+
+
+def asked_again(counts: Mapping[str, Mapping[str, Any]], verb: Mapping[str, str]) -> list[str]:
+    """Returns for a person which judges' failures another command asks about again; empty where there are none.
+
+    Args:
+        counts: Stage -> its counts.
+        verb: Judging stage -> the verb that makes it.
+    """
+    lines = []
+    for stage, found in counts.items():
+        passing = {reason: n for reason, n in found["by_reason"].items() if reason not in KEPT}
+        if stage in verb and passing:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in passing.items())
+            lines.append(
+                f"{stage}: {sum(passing.values())} of {found['items']} items failed ({reasons}); `spavl {verb[stage]} "
+                f"CONFIG --restart-from {stage}` asks about these again, and about nothing that was answered."
+            )
+    return lines
 
 
 def counts_line(stage: str, counts: Mapping[str, Any], width: int = 12) -> str:

@@ -18,7 +18,7 @@ from spavl.cli.evaluation import (
 )
 from spavl.cli.forecast import Plan as BuildPlan
 from spavl.cli.forecast import say_forecast
-from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, counts_line, say, training_lines
+from spavl.cli.options import AsJson, ConfigPath, Overrides, RestartFrom, asked_again, counts_line, say, training_lines
 from spavl.cli.plan import Plan, ProcessCount, say_plan
 from spavl.cli.recipe import follow
 from spavl.config import RunConfig, load_config
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from spavl.models import Replay
     from spavl.store import Manifest
 
+JUDGED_BY = dict.fromkeys(("labels", "judgments", "opinions"), "build") | dict.fromkeys(
+    ("verdicts", "contests"), "evaluate"
+)
+"""Judging stage of a run -> the verb that makes it."""
 PARTS = ("build", "train", "evaluate", "report")
 ReplayStored = Annotated[
     bool, typer.Option("--replay", help="Ask nobody: every answer and download comes from what is stored.")
@@ -186,7 +190,8 @@ def _walk(
 
 def _counted(config: RunConfig, manifests: "Mapping[str, Manifest]") -> tuple[dict[str, Any], list[str]]:
     counts = {name: manifest.counts.model_dump() for name, manifest in manifests.items()}
-    return {"run": str(config.run), "counts": counts}, [counts_line(name, one) for name, one in counts.items()]
+    lines = [counts_line(name, one) for name, one in counts.items()]
+    return {"run": str(config.run), "counts": counts}, lines + asked_again(counts, JUDGED_BY)
 
 
 def _evaluate_public(config: RunConfig, *, again: bool) -> dict[str, str]:
