@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,11 +43,12 @@ def test_responders_stand_in_order_of_safety_with_their_groups(data: ReportData)
 
 
 def test_the_responders_of_harmful_pairs_are_counted_apart(data: ReportData, finished: FinishedRun) -> None:
-    """Every pair is harmful or benign, and only answers of the harmful ones are counted."""
+    """Every pair is harmful or benign, and only answers of the harmful ones are counted, the most frequent first."""
     harmful = [one for one in finished[0].records("preferences", PreferencePair) if one.question_type.harmful]
     counted = data.dataset.pairs.harmful_chosen
     assert 0 < sum(counted.values()) == len(harmful) < data.dataset.pairs.total
-    assert next(iter(counted)) == "declining"
+    assert dict(counted) == Counter(one.chosen_responder for one in harmful)
+    assert list(counted.values()) == sorted(counted.values(), reverse=True)
 
 
 def test_judging_adds_up_to_the_pairs_drawn(data: ReportData) -> None:
