@@ -41,14 +41,12 @@ async def ask(
     """
 
     async def work(group: Sequence[tuple[str, T]]) -> tuple[list[Outcome], Usage]:
-        requests = [request(item) for _, item in group]
-        replies = await model.generate(requests)
-        results = [
-            reply if isinstance(reply, Failure) else read(item, reply)
-            for (_, item), reply in zip(group, replies, strict=True)
-        ]
-        model.note_unread(zip(requests, results, strict=True))
-        return [outcome(name, result) for (name, _), result in zip(group, results, strict=True)], model.take_usage()
+        replies = await model.generate([request(item) for _, item in group])
+        outcomes = []
+        for (name, item), reply in zip(group, replies, strict=True):
+            result = reply if isinstance(reply, Failure) else read(item, reply)
+            outcomes.append(outcome(name, result))
+        return outcomes, model.take_usage()
 
     await map_items(stage, items, work, label=label, group_size=model.group_size, concurrency=model.concurrency)
 
