@@ -42,6 +42,12 @@ def test_pictures_are_listed_to_the_bottom_in_order_with_the_words_of_their_name
     ]
 
 
+@pytest.mark.parametrize("name", ["c.svg", "c.TIFF", "c.heif", "c.jxl"])
+def test_a_picture_of_a_kind_that_is_not_read_is_listed_to_be_counted(pictures: Path, name: str) -> None:
+    (pictures / name).write_bytes(b"")
+    assert [found for found, _, _ in listed(pictures)] == ["a.JPG", "b.png", name, "sub/deep/red-apple_01.webp"]
+
+
 def test_items_do_not_depend_on_where_the_folder_lies(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pictures.parent)
     items = [found.item for found in folder_candidates(FolderSource(kind="folder", path=Path("pictures")))]

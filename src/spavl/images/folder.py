@@ -20,9 +20,12 @@ from spavl.records import Failure
 from spavl.store import Places, Scratch
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"})
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}  # are read; the others are counted failures
+    | {".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".svg", ".ico", ".psd"}
+)
 """Files taken for pictures; those that cannot be decoded become failures and are counted, as are kinds that the store
-does not read (TIFF, AVIF, HEIC)."""
+does not read (TIFF, AVIF, HEIC, SVG and such)."""
 
 
 class OpenFiles:
