@@ -1,6 +1,6 @@
 """Our judges and rules as a scorer of Inspect; what they cannot tell is unscored there too, and never a zero."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +39,9 @@ class GraderModel:
         """Answers the requests, in order."""
         model = get_model(role=GRADER)
         return [as_completion(await model.generate(as_messages(one), config=as_config(one))) for one in requests]
+
+    def note_unread(self, read: Iterable[tuple[Request, object]]) -> None:
+        """Notes nothing: Inspect keeps what its models said, and asks again by its own rules."""
 
 
 def unscored(failure: Failure, answer: str) -> Score:
