@@ -22,6 +22,8 @@ URLS = ("url",)
 SAVED_AS = "or save it as Parquet, or as CSV in UTF-8"
 LOOKED_AT = 1_000
 """Rows, or members of a tar, that are looked at in each file before anything is spent."""
+LONGEST_FIELD = 1 << 17
+"""Characters of one field of a CSV file: an open quotation mark would else swallow the rest of the file."""
 UNSAID = frozenset({"", "?"})
 """What LAION's tables write where the licence is not known."""
 
@@ -132,6 +134,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ValueError: A row cannot be read; it is named.
     """
+    csv.field_size_limit(LONGEST_FIELD)  # one for the whole process: another reader may have changed it
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         number, line = 0, 1
