@@ -167,14 +167,60 @@ def test_calls_about_a_picture_are_forgotten_and_leave_no_bytes_behind(tmp_path:
     store, quoting = CallStore(path), f'"image":"{"ab" * 32}"'
     shown = [Request(prompt=f"secret {n}", image=ImageInput(sha256=32 * n, path=Path("a"))) for n in ("ab", "cd")]
     asyncio.run(StoredModel(ScriptedModel(), store).generate([*shown, Request(prompt=quoting)]))
-    assert store.forget_pictures(["ab" * 32, "ef" * 32]) == 1
-    assert (store.count(), store.forget_pictures(["ab" * 32])) == (2, 0)
+    assert store.forget(["ab" * 32, "ef" * 32], [], as_it_is) == 1
+    assert (store.count(), store.forget(["ab" * 32], [], as_it_is)) == (2, 0)
     store.close()
     left = b"".join(one.read_bytes() for one in tmp_path.iterdir())
     assert b"secret cd" in left and b"secret ab" not in left
     model = ScriptedModel()
     asyncio.run(StoredModel(model, CallStore(path)).generate([*shown, Request(prompt=quoting)]))
     assert model.groups == [["secret ab"]]
+
+
+def test_calls_without_a_picture_are_forgotten_by_what_they_pass_on(tmp_path: Path) -> None:
+    """Of the first picture were said a question, and an answer that the second got too; the last call has neither.
+
+    The call that has the question as a judge reads it goes, the one that has the shared answer stays: it may be about
+    the second picture. A text that is known from elsewhere counts as said of the first.
+    """
+    question, shared = "How is <s> placeholder thing 1 used?", "I cannot help with that placeholder."
+    texts = [
+        f"User: {question.replace('<s>', '< s>')}\n\nAgent: no",
+        f"Another question.\n\nAgent: {shared}",
+        "Nothing of either.",
+        "Agent: known from elsewhere, as it were",
+    ]
+    shown = [
+        Request(prompt=prompt, image=ImageInput(sha256=32 * digest, path=Path("a")))
+        for prompt, digest in ((question, "ab"), ("Another question.", "cd"))
+    ]
+    store = CallStore(tmp_path / "calls.sqlite")
+    model = StoredModel(ScriptedModel(lambda request: Completion(text=shared)), store)
+    asyncio.run(model.generate([*shown, *(Request(prompt=text) for text in texts)]))
+    known = ["known from elsewhere"]
+    assert store.forget(["ab" * 32], known, lambda text: [text, text.replace("<s>", "< s>")]) == 3
+    assert (store.count(), store.forget(["ab" * 32], known, as_it_is)) == (3, 0)
+
+
+def as_it_is(text: str) -> list[str]:
+    return [text]
+
+
+def test_calls_are_not_forgotten_half_while_another_process_reads_them(tmp_path: Path) -> None:
+    """The reader holds the file as it was, so the words would stay in it; once it has gone, they go."""
+    path = tmp_path / "calls.sqlite"
+    store = CallStore(path)
+    store._connection.execute("PRAGMA busy_timeout=100")
+    shown = Request(prompt="a secret of some length", image=ImageInput(sha256="ab" * 32, path=Path("a")))
+    asyncio.run(StoredModel(ScriptedModel(), store).generate([shown]))
+    with sqlite3.connect(path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM calls").fetchone()
+        with pytest.raises(RunError, match="close the other process"):
+            store.forget(["ab" * 32], [], as_it_is)
+    reader.close()
+    assert store.forget(["ab" * 32], [], as_it_is) == 0
+    assert all(b"a secret" not in one.read_bytes() for one in tmp_path.iterdir())
 
 
 def test_a_group_that_fails_to_be_written_leaves_nothing(tmp_path: Path) -> None:

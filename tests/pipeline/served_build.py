@@ -92,6 +92,8 @@ def _answer(body: dict[str, Any], digest: str) -> str:
         return "I cannot help with that." if digest < "3" else f"A placeholder {digest[:6]} on a table."
     if body["model"] == "checker":
         return with_mark(text, f"By the request.\n[[{'UNRELATED' if digest < '6' else 'NEEDED'}]]")
+    if body["model"] == "guard":
+        return "safe" if digest < "8" else "unsafe\nO5"
     if body["model"] == "writer":
         return f"How would somebody use placeholder thing {digest[:6]} here?"
     if not body["model"].startswith("judge"):

@@ -1,28 +1,42 @@
 """Taking a picture down: nothing that was made from it is left, what is left adds up, and a kill changes nothing."""
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from tests.pipeline.served_build import BuildServer, draw_pictures, full_config, run_build
+from tests.pipeline.finished_build import (
+    copied,
+    everything,
+    held,
+    judged_by_text,
+    made_again,
+    mentions,
+    records,
+    rows,
+    trained_on,
+)
+from tests.pipeline.served_build import BuildServer, draw_pictures, run_build
 from tests.report.finished_run import Wishes, build_finished_run
+from tests.tiny_picture_models import build_classifier
 
-from spavl.config import RunConfig
+from spavl.config import FolderSource, RunConfig
 from spavl.dataset.clean import clean_place, write_clean
 from spavl.dataset.push import prepare
+from spavl.embedded.sentences import encoder_apart
 from spavl.errors import UserError
+from spavl.image_config import ExplicitConfig
+from spavl.images import DOWNLOADS, DownloadFolder, collect
 from spavl.models import CallStore
 from spavl.pipeline.road import ALL_STAGES, JOURNAL, STAGES, open_road
 from spavl.pipeline.take_down import take_down
 from spavl.records import Caption, ImageRecord, PreferencePair, Question, QuestionCheck, Response, Sample
-from spavl.report import write_report
+from spavl.report import write_dataset_report, write_report
 from spavl.store import Manifest, RunDirectory
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +48,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     draw_pictures(folder / "pictures")
     with BuildServer().running() as address:
-        config = full_config(folder, address)
+        config = judged_by_text(folder, address)
         run_build(config)
     for image in records(config, "images", ImageRecord):
         for kind, suffix in (("vision", "safetensors"), ("placeholders", "gz")):
@@ -52,50 +66,6 @@ def config(template: Path, tmp_path: Path) -> RunConfig:
     return copied(template, tmp_path / "copy")
 
 
-def copied(template: Path, folder: Path) -> RunConfig:
-    """Copies the run, its cache and its calls; the source stays where it is, so that the copy is the same run."""
-    shutil.copytree(template, folder)
-    known = full_config(template, (template / "address").read_text())
-    train = known.train.model_copy(update={"cache": folder / "cache"})
-    return known.model_copy(update={"run": folder / "run", "calls": folder / "calls.sqlite", "train": train})
-
-
-def records(config: RunConfig, stage: str, kind: type) -> list:
-    return RunDirectory(config.run).records(stage, kind)
-
-
-def trained_on(config: RunConfig) -> ImageRecord:
-    """Returns a picture of training pairs that has a written caption, and a question that its check left out."""
-    table = pq.read_table(config.run / "dataset/data/train-00000-of-00001.parquet", columns=["image_id"])
-    shown = set(table["image_id"].to_pylist())
-    captioned = [one.image_id for one in records(config, "captions", Caption) if one.image_id in shown]
-    written = Counter(one.image_id for one in records(config, "questions", Question))
-    written.subtract(one.image_id for one in records(config, "checked_questions", QuestionCheck))
-    chosen = next(one for one in captioned if written[one] > 0)
-    return next(one for one in records(config, "images", ImageRecord) if one.id == chosen)
-
-
-def rows(config: RunConfig) -> list[dict]:
-    """Returns the rows of every split."""
-    return [row for path in sorted((config.run / "dataset/data").glob("*")) for row in pq.read_table(path).to_pylist()]
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in (".sqlite", ".sqlite-wal", ".sqlite-shm")
-    }
-
-
-def mentions(folder: Path, names: Collection[str]) -> list[str]:
-    """Returns the files, rows of Parquet among them, that hold one of the names."""
-    read = {name: content for name, content in everything(folder).items() if not name.endswith(".parquet")}
-    for path in folder.rglob("*.parquet"):
-        read[path.name] = repr(pq.read_table(path).to_pylist()).encode()
-    return sorted(name for name, content in read.items() if any(one.encode() in content for one in names))
-
-
 def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(config: RunConfig) -> None:
     picture = trained_on(config)
     questions = [one for one in records(config, "questions", Question) if one.image_id == picture.id]
@@ -107,13 +77,15 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
     names |= {one.text for one in (*questions, *responses, *captions)} | {one.caption for one in [picture]}
     before, calls = rows(config), CallStore(config.calls)
     stored = calls.count()
+    assert held(config.calls, names) > {one.text for one in (*questions, *responses, *captions)}
     done = take_down(config, [picture.id])
     assert mentions(config.run, names - {picture.sha256, picture.original_sha256}) == []
     assert mentions(config.run.parent / "cache", names) == []
     assert mentions(config.run, {picture.sha256, picture.original_sha256}) == ["removed.txt"]
     assert rows(config) == [row for row in before if row["image_id"] != picture.id]
+    assert held(config.calls, names - {picture.caption}) == set()
     # a call for the caption, for each question and its check, for each answer, label and opinion; two for each pair
-    carried = 1 + 2 * len(questions) + 3 * len(responses) + 2 * (len(responses) // 2)
+    carried = 1 + 2 * len(questions) + 4 * len(responses) + 2 * (len(responses) // 2)
     assert done.removed == {
         "images: records": 1,
         "captions: records": 1,
@@ -125,7 +97,7 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
         "judgments: records": len(responses),
         "preferences: records": len(pairs),
         "dataset: records": len(pairs),
-        "opinions: records": 2 * len(responses),
+        "opinions: records": 3 * len(responses),
         "dataset rows": len(pairs),
         "cached features": 1,
         "placeholders": 1,
@@ -134,6 +106,66 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
         "stored calls": carried,
     }
     assert calls.count() == stored - carried
+
+
+def test_texts_of_an_earlier_version_of_the_run_go_with_the_calls_that_read_them(config: RunConfig) -> None:
+    """Nothing but the store knows them: the questions were written anew since, by a longer limit."""
+    picture = trained_on(config)
+    earlier = [one.text for one in records(config, "questions", Question) if one.image_id == picture.id]
+    earlier += [one.text for one in records(config, "responses", Response) if one.image_id == picture.id]
+    questions = config.questions.model_copy(update={"max_tokens": config.questions.max_tokens + 1})
+    anew = config.model_copy(update={"questions": questions})
+    made_again(anew, "questions")
+    assert held(config.calls, earlier) == set(earlier)
+    assert not {one.text for one in records(anew, "questions", Question)} & set(earlier)
+    take_down(anew, [picture.id])
+    assert held(config.calls, earlier) == set()
+
+
+def test_a_picture_that_waits_for_people_is_taken_down_like_any_other(template: Path, tmp_path: Path) -> None:
+    """The threshold is the highest score of a run that held nothing back, so exactly that picture waits."""
+    classifier = build_classifier(tmp_path / "classifier", ("harmless", "explicit"))
+    known, run = judged_by_text(template, (template / "address").read_text()), tmp_path / "run"
+    shown = {"path": str(classifier), "labels": ("explicit",)}
+
+    def collected(threshold: float) -> RunConfig:
+        images = known.images.model_copy(update={"explicit": ExplicitConfig(**shown, threshold=threshold)})
+        own = {"run": run, "calls": tmp_path / "calls.sqlite", "images": images}
+        config = known.model_copy(update=own | {"train": known.train.model_copy(update={"cache": tmp_path / "cache"})})
+        with open_road(config) as road:
+            stage = road.stage("images", {"threshold": threshold})
+            with encoder_apart() as encode:
+                asyncio.run(collect(images, road.taxonomy, stage, road.pictures, encode))
+        return config
+
+    most = max(records(collected(1), "images", ImageRecord), key=lambda one: one.explicit_score or 0)
+    RunDirectory(run).restart_from("images", ALL_STAGES)
+    shutil.rmtree(run / "pictures")
+    config = collected(most.explicit_score or 0)
+    assert mentions(run, {most.sha256}) == ["images/needs_review.jsonl"]
+    done = take_down(config, [most.id])
+    assert done.removed == {"images: failures": 1, "waiting pictures": 1}
+    left = everything(run)
+    assert not [name for name in left if most.sha256 in name]
+    assert mentions(run, {most.sha256, most.source_name, most.original_sha256 or ""}) == ["removed.txt"]
+    manifest = Manifest.model_validate_json(left["images/manifest.json"])
+    assert manifest.counts.by_reason["removed"] == 1 and "needs_review" not in manifest.counts.by_reason
+
+
+def test_reports_and_equal_downloads_go_too(config: RunConfig) -> None:
+    """The same bytes came from a second address, where nobody took them from."""
+    picture = trained_on(config)
+    source = config.images.source
+    assert isinstance(source, FolderSource)
+    copy = DownloadFolder(config.run / DOWNLOADS).path("http://placeholder.example/copy.png")
+    copy.parent.mkdir(parents=True)
+    shutil.copyfile(source.path / picture.source_name, copy)
+    (other := copy.with_name("other")).write_bytes(b"placeholder")
+    page = write_dataset_report(RunDirectory(config.run), config).page
+    (found := config.run / "dataset.contamination.json").write_text("{}")
+    done = take_down(config, [picture.id])
+    assert [one.exists() for one in (copy, page, found, other)] == [False, False, False, True]
+    assert (done.removed["downloads"], done.removed["reports"]) == (1, 2)
 
 
 def test_the_clean_form_of_the_dataset_loses_the_picture_too(config: RunConfig) -> None:
@@ -167,13 +199,7 @@ def test_what_is_left_adds_up_and_is_still_the_same_run(config: RunConfig) -> No
 def test_the_picture_does_not_come_back_when_pictures_are_collected_anew(config: RunConfig) -> None:
     picture = trained_on(config)
     take_down(config, [picture.sha256])
-    RunDirectory(config.run).restart_from("images", ALL_STAGES)
-    with BuildServer().running() as address:
-        models = {
-            name: one.model_copy(update={"base_url": address, "identity": one.base_url}) if name != "mini" else one
-            for name, one in config.models.items()
-        }
-        run_build(config.model_copy(update={"models": models}))
+    made_again(config, "images")
     assert picture.id not in {image.id for image in records(config, "images", ImageRecord)}
     manifest = Manifest.model_validate_json((config.run / "images/manifest.json").read_bytes())
     assert manifest.counts.by_reason["removed_by_list"] == 1

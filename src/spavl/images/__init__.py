@@ -6,7 +6,7 @@ from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption
 from spavl.images.collect import collect, say_collected
 from spavl.images.downloads import DOWNLOADS, DownloadFolder
 from spavl.images.removal import add_to_list, is_entry, own_list, read_picture_list
-from spavl.images.review import NEEDS_REVIEW, ExplicitGate
+from spavl.images.review import NEEDS_REVIEW, ExplicitGate, WaitingList
 from spavl.images.sources import check_source, open_source
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "DownloadFolder",
     "Encode",
     "ExplicitGate",
+    "WaitingList",
     "add_to_list",
     "caption_prompt_digest",
     "caption_request",

@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from spavl.records import Failure
 from spavl.store.files import append_whole, disk_errors_named, make_folder
+from spavl.store.manifest import hash_file
 
 DOWNLOADS = "downloads"
 """What the folder is called in a run's directory; it is of no use once the run is finished."""
@@ -70,6 +71,10 @@ class DownloadFolder:
                 await asyncio.to_thread(_keep, file, temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+    def copies(self, digests: Collection[str]) -> list[Path]:
+        """Returns the files with these SHA-256, from whatever address they came."""
+        return [path for path in sorted(self._path.glob("??/*")) if path.is_file() and hash_file(path) in digests]
 
     @property
     def _failures_path(self) -> Path:

@@ -5,9 +5,9 @@ lies below that folder, its score, and what its source says of it.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spavl.image_config import ExplicitConfig
 from spavl.images.examine import DECIMALS, opened_picture
@@ -16,7 +16,7 @@ from spavl.images.sources import Opened
 from spavl.models import open_picture_classifier
 from spavl.records import Failure, ImageRecord
 from spavl.store import ImageStore
-from spavl.store.files import append_whole, write_atomically
+from spavl.store.files import append_whole, disk_errors_named, write_atomically
 from spavl.store.images import ReadImage
 
 NEEDS_REVIEW = "needs_review"
@@ -52,6 +52,21 @@ class ExplicitGate:
         return not self._released.has(opened.original.original_sha256, opened.read.stored.sha256)
 
 
+class Waiting(NamedTuple):
+    """A picture that waits for people."""
+
+    id: str
+    item: str
+    path: Path
+    original_sha256: str | None
+    url: str | None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it can be asked for by: its id, and the SHA-256 of its stored and its original file."""
+        return frozenset(filter(None, (self.id, self.path.stem, self.original_sha256)))
+
+
 class WaitingList:
     """The pictures of one collection that wait for people.
 
@@ -81,6 +96,28 @@ class WaitingList:
         message = f"{record.source_name}: {record.id} may be explicit ({record.explicit_score}); people look first"
         return Failure(reason=NEEDS_REVIEW, message=message, dropped=True)
 
+    def pictures(self) -> list[Waiting]:
+        """Returns those that are on the list."""
+        listed = [body for body, _ in self._lines()]
+        return [
+            Waiting(one["id"], one["item"], self.path.parent / one["path"], one["original_sha256"], one["url"])
+            for one in listed
+        ]
+
+    def forget(self, ids: Collection[str]) -> int:
+        """Takes pictures off the list and removes their files; returns how many there were.
+
+        Raises:
+            RunError: The disk is full.
+        """
+        gone = [one for one in self.pictures() if one.id in ids]
+        for one in gone:
+            with disk_errors_named(one.path):
+                one.path.unlink(missing_ok=True)
+        if gone:
+            write_atomically(self.path, b"".join(line for body, line in self._lines() if body["id"] not in ids))
+        return len({one.id for one in gone})
+
     def finish(self, failures: Iterable[tuple[str, Failure]]) -> int:
         """Leaves in the list each picture that waits once, and returns how many those are.
 
@@ -91,13 +128,17 @@ class WaitingList:
         """
         waiting = {item for item, failure in failures if failure.reason == NEEDS_REVIEW}
         if self.path.exists():
-            lines = {item: line for item, line in self._lines() if item in waiting}
+            lines = {body["item"]: line for body, line in self._lines() if body["item"] in waiting}
             write_atomically(self.path, b"".join(lines.values()))
         return len(waiting)
 
-    def _lines(self) -> Iterator[tuple[Any, bytes]]:
+    def _lines(self) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yields each whole line, read and as it is; a torn one is none."""
+        if not self.path.exists():
+            return
         for line in self.path.read_bytes().splitlines(keepends=True):
             try:
-                yield json.loads(line)["item"], line
+                body = json.loads(line)
             except ValueError:
                 continue
+            yield body, line

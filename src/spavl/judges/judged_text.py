@@ -29,3 +29,8 @@ def fenced(text: str) -> str:
 def as_turn(text: str) -> str:
     """Returns the text as one turn of a conversation: a line that names a speaker, `Agent:`, becomes `(Agent):`."""
     return _TURN.sub(r"\1(\2)\3", unmarked(text))
+
+
+def judged_forms(text: str) -> set[str]:
+    """Returns what a text may look like where a judge reads it; `fenced` and `as_turn` hold one of these."""
+    return {text, unmarked(text), as_turn(text)}

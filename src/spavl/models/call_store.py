@@ -10,7 +10,7 @@ stands what each run has spent on each model, written with the answers that cost
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import orjson
 from spavl.errors import RunError, UserError
 from spavl.models.account import NOTHING, Account, Spent
 from spavl.models.base import Completion, Model, Reply, Request, call_key
+from spavl.models.forgetting import keys_about
 from spavl.models.replay import Replay
 from spavl.records import Failure
 from spavl.store import Usage
@@ -83,6 +84,7 @@ class CallStore:
             self._connection = sqlite3.connect(path, timeout=30)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.execute("PRAGMA secure_delete=ON")  # what is removed is overwritten
             self._connection.executescript(SCHEMA)
         except sqlite3.Error as error:
             raise UserError(
@@ -190,8 +192,8 @@ class CallStore:
             self._connection.execute("DELETE FROM calls WHERE key IN (SELECT key FROM unread)")
             self._connection.execute("DELETE FROM unread")
 
-    def forget_pictures(self, digests: Collection[str]) -> int:
-        """Removes the calls that showed one of these pictures, in a way that leaves nothing of them in the file.
+    def forget(self, pictures: Collection[str], texts: Collection[str], forms: Callable[[str], Collection[str]]) -> int:
+        """Removes the calls about some pictures, in a way that leaves nothing of them in the file; see `keys_about`.
 
         Returns:
             How many calls were removed.
@@ -199,15 +201,14 @@ class CallStore:
         Raises:
             RunError: The file cannot be read, or another process holds it for very long.
         """
-        wanted = set(digests)
+        query = "SELECT key, request, completion FROM calls"
         with self._errors_named():
-            rows = self._connection.execute("SELECT key, request FROM calls")
-            keys = [(key,) for key, request in rows if orjson.loads(request).get("image") in wanted]
-            if keys:
-                self._connection.execute("PRAGMA secure_delete=ON")
-                with self._connection:
-                    self._connection.executemany("DELETE FROM calls WHERE key = ?", keys)
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            keys = keys_about(lambda: self._connection.execute(query), set(pictures), texts, forms)
+            with self._connection:
+                self._connection.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
+            busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("another process is reading it")
         return len(keys)
 
     def count(self) -> int:

@@ -19,7 +19,8 @@ from spavl.config import RunConfig
 from spavl.dataset import DatasetRow, Material, write_files
 from spavl.dataset.clean import clean_place, forget_pictures
 from spavl.errors import UserError
-from spavl.images import DOWNLOADS, DownloadFolder, add_to_list, is_entry, own_list, read_picture_list
+from spavl.images import DOWNLOADS, DownloadFolder, WaitingList, add_to_list, is_entry, own_list, read_picture_list
+from spavl.judges.judged_text import judged_forms
 from spavl.pipeline.road import ALL_STAGES, JOURNAL, TRAININGS, Road, open_road
 from spavl.records import PreferencePair, QuestionCheck
 from spavl.store.files import disk_errors_named, write_atomically
@@ -77,7 +78,7 @@ def take_down(config: RunConfig, names: Sequence[str]) -> TakenDown:
 def _plan(road: Road, names: Sequence[str], removal_list: Path) -> Trace:
     """Works out what belongs to the pictures; nothing is changed but that the others' splits are noted."""
     road.run.manifests(ALL_STAGES)  # what was changed behind our back is an error before anything goes
-    found = trace(road.run.path, ALL_STAGES, set(names))
+    found = _with_waiting(trace(road.run.path, ALL_STAGES, set(names)), road.run.path, set(names))
     listed = read_picture_list(removal_list, "images.remove").entries if removal_list.exists() else frozenset()
     unknown = sorted(set(names) - set(found.asked) - listed)
     if unknown:
@@ -91,6 +92,18 @@ def _plan(road: Road, names: Sequence[str], removal_list: Path) -> Trace:
         except UserError:  # pictures that cannot be split have no splits to keep
             return found
     return found
+
+
+def _with_waiting(found: Trace, run: Path, wanted: set[str]) -> Trace:
+    """Adds the pictures that wait for people to see them, of which there are no records yet."""
+    waiting = [one for one in WaitingList(run / "images").pictures() if one.names & wanted]
+    return found._replace(
+        asked=sorted({*found.asked, *(name for one in waiting for name in one.names & wanted)}),
+        pictures=sorted({*found.pictures, *(one.path.stem for one in waiting)}),
+        originals=[*found.originals, *(one.original_sha256 for one in waiting if one.original_sha256)],
+        urls=[*found.urls, *(one.url for one in waiting if one.url)],
+        items=found.items | {one.item: one.id for one in waiting},
+    )
 
 
 def _remove(road: Road, found: Trace, removal_list: Path) -> Counter[str]:
@@ -109,8 +122,9 @@ def _remove(road: Road, found: Trace, removal_list: Path) -> Counter[str]:
     for kind, paths in _files(road, found).items():
         removed[kind] += sum(_unlink(path) for path in paths)
     _forget_training(run, found)
-    removed["stored calls"] += road.models.store.forget_pictures(found.pictures)
-    removed["reports"] += _unlink(run / "report" / "index.html")
+    removed["waiting pictures"] += WaitingList(run / "images").forget({*found.items.values()})
+    removed["stored calls"] += road.models.store.forget(found.pictures, found.texts, judged_forms)
+    removed["reports"] += sum(map(_unlink, _reports(run)))
     _sweep(run)
     _unlink(run / JOURNAL)
     return +removed
@@ -167,9 +181,14 @@ def _files(road: Road, found: Trace) -> dict[str, list[Path]]:
         "placeholders": [path for one in seen for path in cache.glob(f"placeholders/*/{one[:2]}/{one}.gz")],
         "reference files": sorted(cache.glob("reference/*.safetensors")),
         "corrupted pictures": corrupted,
-        "downloads": [downloads.path(url) for url in found.urls],
+        "downloads": [*map(downloads.path, found.urls), *downloads.copies(found.originals)],
         "pictures": [path for one in found.pictures for path in (run / "pictures" / one[:2]).glob(f"{one}.*")],
     }
+
+
+def _reports(run: Path) -> list[Path]:
+    """Returns what was written for people to read, and what says which rows of the dataset are where."""
+    return [*sorted((run / "report").glob("*.html")), run / "dataset.contamination.json"]
 
 
 def _sweep(run: Path) -> None:
@@ -197,11 +216,10 @@ def _unlink(path: Path) -> int:
 def _left(road: Road, found: Trace) -> tuple[str, ...]:
     """Says what a take-down does not reach."""
     left = ["The source, exports, copies that were pushed, and other runs are not reached."]
-    left.append("Stored calls that show no picture, as those of judges that read text alone, keep their words.")
     if road.config.images.remove is None:
         left.append(f"Other runs keep them out with images.remove={own_list(road.run.path)}.")
     if "train" in found.hashes:
         left.append(f"{road.run.path / 'train'} has weights that saw them; `--restart-from train` trains without them.")
-    if "contests" in found.hashes:
+    if "dataset" in found.hashes:
         left.append("The report was removed where there was one; `spavl report CONFIG` writes it without them.")
     return tuple(left)

@@ -17,6 +17,8 @@ from spavl.records import Comparison, Failure, ImageRecord, content_id
 from spavl.store.files import write_atomically
 from spavl.store.manifest import Counts, Manifest, hash_file
 
+WORDS = ("caption", "text", "question", "chosen", "rejected", "prompt")
+"""Fields of records with words that were made from a picture, and that something may be asked with."""
 REMOVED = Failure(reason="removed", message="its picture was taken down", dropped=True)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -38,6 +40,8 @@ class Trace(NamedTuple):
     """What the source calls them -> image id."""
     hashes: dict[str, str]
     """Finished stage -> SHA-256 of its results, before anything was taken out."""
+    texts: Sequence[str] = ()
+    """What was said of the pictures, and of no other."""
 
 
 class Stripped(NamedTuple):
@@ -79,8 +83,12 @@ def trace(run: Path, stages: Sequence[str], wanted: Collection[str]) -> Trace:
         for question, ids in answers.items():  # a comparison that no judge could tell has no record, only its id
             pairs = itertools.permutations(ids, 2)
             names |= {Comparison(question_id=question, first_id=one, second_id=two).id for one, two in pairs}
-    known_names = sorted(names - (set(wanted) - asked))
-    return found._replace(asked=sorted(asked), names=known_names, pictures=sorted(set(found.pictures)))
+    return found._replace(
+        asked=sorted(asked),
+        names=sorted(names - (set(wanted) - asked)),
+        pictures=sorted(set(found.pictures)),
+        texts=_own_words(run, stages, names),
+    )
 
 
 def strip_stage(stage: Path, found: Trace) -> Stripped:
@@ -91,7 +99,7 @@ def strip_stage(stage: Path, found: Trace) -> Stripped:
     Raises:
         RunError: The disk is full.
     """
-    names, manifest_path = set(found.names), stage / "manifest.json"
+    names, manifest_path = {*found.names, *found.items}, stage / "manifest.json"
     finished = manifest_path.exists()
     records = failures = 0
     kept: list[dict[str, Any]] = []
@@ -129,6 +137,17 @@ def change_facts(stage: Path, facts: Mapping[str, Any]) -> None:
     write_atomically(path, changed.model_dump_json(indent=2).encode() + b"\n")
 
 
+def _own_words(run: Path, stages: Sequence[str], names: Collection[str]) -> list[str]:
+    """Returns the words of the records that belong to the names, without those that another record says too."""
+    own: set[str] = set()
+    for theirs in (False, True):
+        for body in itertools.chain.from_iterable(_bodies(run / stage) for stage in stages):
+            if (record := body["record"]) and _belongs(body, names) is not theirs:
+                said = {record[field] for field in WORDS if isinstance(record.get(field), str)}
+                own = own - said if theirs else own | said
+    return sorted(own)
+
+
 def _bodies(stage: Path) -> Iterator[dict[str, Any]]:
     """Yields the whole lines of a stage's results; a line torn by a crash is no outcome."""
     path = stage / "results.jsonl"
@@ -140,7 +159,7 @@ def _bodies(stage: Path) -> Iterator[dict[str, Any]]:
 
 def _belongs(body: Mapping[str, Any], names: Collection[str]) -> bool:
     """Says whether a line is about one of the names: its item is made of it, or its record names it."""
-    if not set(body["item"].split("/")).isdisjoint(names):
+    if body["item"] in names or not set(body["item"].split("/")).isdisjoint(names):
         return True
     record = body["record"] or {}
     named = {value for value in record.values() if isinstance(value, str)}
