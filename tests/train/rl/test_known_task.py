@@ -1,59 +1,19 @@
-"""A small task with a known best: the right half of the vocabulary depends on the picture. Real sampling, real updates.
+"""A small task with a known best is solved by every seed, and is not where the picture cannot be told."""
 
-Two pictures, one question, answers of one token. A token with an even id is worth 1 for one picture and 0 for the
-other, an odd one the other way round: who does not look at the picture gets 1/2 at most, and the best is 1.
-"""
-
-import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.train.rl.material import rl_settings
-
-from spavl.rl_config import FixedKlConfig, LocalConfig
-from spavl.train.rl.prompts import Prompt
-from spavl.train.rl.rewards import RuleReward
-from spavl.train.rl.rollouts import Rollout, Score
-from spavl.train.rl.sources import Sources
-from spavl.train.rl.station import Asked, train_rl
+from tests.train.rl.known_task import LAST, PICTURES, learning_curve
 
 pytestmark = pytest.mark.slow
-PICTURES = ("img-0", "img-1")
-ANSWERS = 48
-LAST = 4
-"""Rounds that the reward is averaged over, of 24."""
 Picture = Callable[[str], Path]
 
 
-def looks(rollout: Rollout) -> Score:
-    """Returns 1 where the token is of the half that the picture asks for."""
-    return float(rollout.tokens[0] % 2 == PICTURES.index(rollout.image_id))
-
-
 def final_reward(tiny: Path, picture: Picture, output: Path, seed: int, **changes: Any) -> float:
-    """Trains for 24 rounds, and returns the mean reward of the last ones' sampled answers."""
-    task: dict[str, Any] = {
-        "cache": output / "cache",
-        "rounds": 24,
-        "answers_per_prompt": ANSWERS,
-        "minibatch_size": 2 * ANSWERS,
-        "rollouts": LocalConfig(batch_size=2 * ANSWERS),
-        "max_tokens": 1,
-        "no_end_penalty": 0,
-        "kl": FixedKlConfig(weight=0.0),
-        "scale_rewards": False,
-        "learning_rate": 1.5e-2,
-        "tokens_per_forward": 2000,
-        "save_every": 24,
-    }
-    asked = Asked([Prompt(name, "?", harmful=True) for name in PICTURES], picture)
-    config = rl_settings(**{**task, **changes})
-    found = train_rl(config, asked, Sources(rules={"even": RuleReward(looks)}), tiny, output, seed)
-    lines = [json.loads(line) for line in found.metrics.read_text().splitlines()]
-    return statistics.fmean(line["reward"] for line in lines[-LAST:])
+    return statistics.fmean(learning_curve(tiny, picture, output, seed, **changes)[-LAST:])
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -193,6 +193,6 @@ def _check(name: str, scores: Sequence[Score], rollouts: Sequence[Rollout]) -> N
         if not isinstance(score, Failure) and not math.isfinite(score):
             raise RunError(
                 f"reward {name}: the score of the answer {rollout.text[:60]!r} to prompt {rollout.prompt} is {score}. "
-                "Nothing was learnt of this round and its answers are kept: mend or replace that source, and run the "
-                "same command again."
+                "Nothing was learnt of this round and its answers are kept: mend that source, and run the same command "
+                "again. With another reward model or rule the training begins anew."
             )
