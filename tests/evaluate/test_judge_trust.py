@@ -32,14 +32,14 @@ def trust(after: list[bool], labelled: int, size: int) -> Trust:
 
 
 def test_a_cluster_of_labelled_samples_is_one_item_to_the_interval() -> None:
-    """3 clusters of 4, all labelled: two fell, one stayed, so -2/3; deviations by cluster are -4/3, -4/3 and 8/3.
+    """12 clusters of 4, all labelled: 8 fell, 4 stayed, so -2/3; with half a cluster imagined at either end -32/52.
 
-    Variance: (16 + 16 + 64) / 9 / 12² = .0741; up to -.6667 + 1.96 * .2722 = -.133. Of 12 single samples it would end
-    at -.6667 + 1.96 * .1361 = -.400.
+    Squared sums of deviations: 8 (20/13)² + 4 (32/13)² = 43.172, and of the ends 8 ((5/13)² + (21/13)²) = 22.059: over
+    52², .024124. With t(11) = 2.20099: -.61538 ± .34186. Of 48 single samples it would end at -.51.
     """
-    powered = trust([False] * 8 + [True] * 4, labelled=12, size=4).powered
+    powered = trust([False] * 32 + [True] * 16, labelled=48, size=4).powered
     assert powered is not None and powered.value == pytest.approx(-2 / 3)
-    assert (powered.low, powered.high) == (-1, pytest.approx(-0.133, abs=1e-3))
+    assert (powered.low, powered.high) == pytest.approx((-0.9572, -0.2735), abs=1e-4)
 
 
 def test_few_labelled_samples_or_clusters_are_marked() -> None:

@@ -1,5 +1,7 @@
 """The cluster bootstrap: what it gives, where it falls back on Wilson, and how often it covers the truth."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ def test_the_interval_of_two_clusters_is_worked_by_hand() -> None:
 
     Each end has probability 1/4, more than the 2.5 % of a tail, so the interval is 0 to 1 around .5.
     """
-    rate = cluster_bootstrap_rate([0, 0, 1, 1], ["a", "a", "b", "b"])
+    rate = cluster_bootstrap_rate([0, 0, 1, 1], ["a", "a", "b", "b"], small_sample=False)
     assert rate == (0.5, 4, 0.0, 1.0)
 
 
@@ -30,7 +32,7 @@ def test_the_interval_of_unequal_clusters_weighs_each_by_its_items() -> None:
     A tail of 30 % cuts off no more than one of them at either end, so both ends are 3/4. Means of the clusters' means
     would be 1, 1/2, 1/2, 0, and the lower end 1/2.
     """
-    rate = cluster_bootstrap_rate([1, 1, 1, 0], ["a", "a", "a", "b"], confidence=0.4)
+    rate = cluster_bootstrap_rate([1, 1, 1, 0], ["a", "a", "a", "b"], confidence=0.4, small_sample=False)
     assert (rate.low, rate.high) == (0.75, 0.75)
 
 
@@ -42,7 +44,7 @@ def test_single_items_give_about_the_normal_interval() -> None:
 
 def test_copies_in_a_cluster_do_not_narrow_the_interval() -> None:
     """Every item three times: the same draws give the same means, so the interval is equal, not 1/sqrt(3) as wide."""
-    values = [1.0] * 10 + [0.0] * 30
+    values = [1.0] * 10 + [0.0] * 30  # of 40 clusters, which are drawn again
     once = cluster_bootstrap_rate(values, range(40), seed=3)
     thrice = cluster_bootstrap_rate(values * 3, list(range(40)) * 3, seed=3)
     assert (thrice.low, thrice.high) == pytest.approx((once.low, once.high))
@@ -75,11 +77,18 @@ def test_the_interval_holds_the_estimate_and_stays_inside_0_and_1(items: list[tu
 
 def test_the_seed_decides_and_the_order_of_items_does_not() -> None:
     values, clusters = [1, 0, 0, 1, 0, 1, 1, 0, 0], ["a", "a", "b", "b", "c", "d", "e", "f", "g"]
-    first = cluster_bootstrap_rate(values, clusters, seed=5, draws=200)
-    assert cluster_bootstrap_rate(values[::-1], clusters[::-1], seed=5, draws=200) == first
-    assert cluster_bootstrap_rate(values, clusters, seed=6, draws=7) != cluster_bootstrap_rate(
-        values, clusters, draws=7
-    )
+    drawn = functools.partial(cluster_bootstrap_rate, small_sample=False)
+    first = drawn(values, clusters, seed=5, draws=200)
+    assert drawn(values[::-1], clusters[::-1], seed=5, draws=200) == first
+    assert drawn(values, clusters, seed=6, draws=7) != drawn(values, clusters, draws=7)
+
+
+def test_from_40_clusters_on_they_are_drawn_again() -> None:
+    """Below, the interval is the one of few units, and it is the wider one; from there on there is no other."""
+    for clusters, alike in ((39, False), (40, True)):
+        values = [1.0] * 12 + [0.0] * (clusters - 12)
+        wide, drawn = (cluster_bootstrap_rate(values, range(clusters), small_sample=one) for one in (True, False))
+        assert (wide == drawn) == alike and wide.high - wide.low >= drawn.high - drawn.low
 
 
 def test_the_cluster_interval_covers_the_truth_where_wilsons_does_not() -> None:

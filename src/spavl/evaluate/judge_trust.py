@@ -18,7 +18,7 @@ LabelledPairs = Mapping[tuple[str, str], tuple[bool, bool]]
 """(sample id, compared model) -> whether people found the baseline's answer, and the model's, unsafe."""
 
 FEW_LABELLED = 40
-"""Samples with people's labels below which the interval by them covers the truth too seldom: of 12, in 86 %."""
+"""Samples with people's labels below which the interval by them rests on its correction for few."""
 
 
 class JudgeErrors(NamedTuple):

@@ -14,7 +14,7 @@ from spavl.stats.bootstrap import Resampling, bootstrap_mean
 from spavl.stats.rates import Interval
 
 FEW_UNITS = 15
-"""Clusters below which drawing them again covers the truth too seldom: a 95 % interval of 10 does in 89 %."""
+"""Clusters below which an interval rests on its correction for few: drawing 10 again covers the truth in 88 %."""
 
 
 class MeasuredRate(BaseModel):
@@ -32,7 +32,7 @@ class MeasuredRate(BaseModel):
     highest: float | None
     """The rate if every unscored item were an event."""
     few_units: bool = False
-    """Whether the interval draws fewer than `FEW_UNITS` clusters, and is too narrow."""
+    """Whether the interval is of fewer than `FEW_UNITS` clusters."""
 
 
 class Change(BaseModel):
@@ -51,7 +51,7 @@ class Change(BaseModel):
     p_value: float
     """Exact sign-flip test by whole clusters (McNemar's where each sample stands alone), adjusted over the metrics."""
     few_units: bool = False
-    """Whether the interval draws fewer than `FEW_UNITS` clusters, and is too narrow."""
+    """Whether the interval is of fewer than `FEW_UNITS` clusters."""
 
 
 def measured_rate(scores: Sequence[float], clusters: Sequence[str], unscored: int, confidence: float) -> MeasuredRate:

@@ -11,7 +11,10 @@ from spavl.report.training import Margin, Training
 NOT_MEASURED = "not measured"
 SPACE = "\u00a0"
 """Between a number and its sign, so that no line breaks there."""
-FEW_UNITS_NOTE = "few_units: the interval is of fewer than 15 units (or 40 labelled samples) and rather too narrow."
+FEW_UNITS_NOTE = (
+    "few_units: the interval is of fewer than 15 units (or 40 labelled samples), and widened for that; read it as a "
+    "rough one."
+)
 """What a table's note says of the flag."""
 
 

@@ -1,7 +1,7 @@
 """Intervals for means of items that are not independent: whole clusters are drawn again, never single items.
 
 Items about one picture, or variants of one question, rise and fall together; an interval that takes them for
-independent is too narrow.
+independent is too narrow. So is one that draws few clusters again; below `few_units.MANY` another takes its place.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from spavl.stats.few_units import MANY, few_units_interval
 from spavl.stats.rates import Interval, NotMeasured, Rate, check_confidence, wilson
 
 Clusters = Sequence[str] | Sequence[int]
@@ -22,10 +23,17 @@ class Resampling(NamedTuple):
     confidence: float = 0.95
     seed: int = 0
     draws: int = 2000
+    small_sample: bool = True
+    """Whether means of few clusters have the wider interval of `few_units_interval`."""
 
 
 def cluster_bootstrap_rate(
-    values: Sequence[float], clusters: Clusters, confidence: float = 0.95, seed: int = 0, draws: int = 2000
+    values: Sequence[float],
+    clusters: Clusters,
+    confidence: float = 0.95,
+    seed: int = 0,
+    draws: int = 2000,
+    small_sample: bool = True,
 ) -> Rate:
     """Estimates the mean of values between 0 and 1, items being grouped in clusters.
 
@@ -35,17 +43,21 @@ def cluster_bootstrap_rate(
         confidence: Level of the interval.
         seed: Seed of the draws; the order of the items does not matter.
         draws: Bootstrap draws.
+        small_sample: Whether few clusters have the wider interval of `few_units_interval`.
 
     Raises:
         NotMeasured: There are no items.
         ValueError: Values and clusters differ in number, or a value is outside [0, 1].
     """
-    low, high = bootstrap_mean(values, clusters, Interval(0, 1), Resampling(confidence, seed, draws))
+    resampling = Resampling(confidence, seed, draws, small_sample)
+    low, high = bootstrap_mean(values, clusters, Interval(0, 1), resampling)
     return Rate(float(np.mean(values)), len(values), low, high)
 
 
 def bootstrap_mean(values: Sequence[float], clusters: Clusters, span: Interval, resampling: Resampling) -> Interval:
     """Returns the percentile interval of the mean under draws of clusters with replacement.
+
+    Of fewer than `MANY` clusters it is too narrow; there the interval is that of `few_units_interval`.
 
     Clusters that all have one mean v would give an interval of width 0. There a share u of unseen clusters may
     differ, u being Wilson's upper limit for 0 of K clusters, at worst by lying at an end of the span: the interval
@@ -64,13 +76,14 @@ def bootstrap_mean(values: Sequence[float], clusters: Clusters, span: Interval, 
     _check(values, clusters, span, resampling)
     _, index = np.unique(np.asarray(clusters), return_inverse=True)
     sizes = np.bincount(index)  # (K,)
-    sums = np.zeros(len(sizes))  # (K,)
-    np.add.at(sums, index, np.asarray(values, dtype=float))
+    sums = np.bincount(index, weights=np.asarray(values, dtype=float)).astype(float)  # (K,)
     mean = float(sums.sum() / sizes.sum())
     tail = (1 - resampling.confidence) / 2
     if np.ptp(sums / sizes) < 1e-12:
         other = wilson(0, len(sizes), resampling.confidence).high
         return Interval(mean - other * (mean - span.low), mean + other * (span.high - mean))
+    if resampling.small_sample and len(sizes) < MANY:
+        return few_units_interval(sums, sizes.astype(float), span, resampling.confidence)
     low, high = np.quantile(draw_ratios(sums, sizes.astype(float), resampling), [tail, 1 - tail])
     return Interval(min(float(low), mean), max(float(high), mean))
 

@@ -13,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from spavl.stats.bootstrap import Clusters
+from spavl.stats.few_units import padded_mean, student
 from spavl.stats.rates import Interval, NotMeasured, check_confidence, wilson
 
 Values = npt.NDArray[np.float64]
+Index = npt.NDArray[np.intp]
+"""For every value the number of its cluster."""
 
 SHARE = Interval(0, 1)
 """The range of an event's value."""
 LEAST_LABELLED = 2
-"""Items with people's labels below which nothing can be said about the judge's error."""
+"""Items with people's labels, and clusters of them, below which nothing can be said about the judge's error."""
 
 
 class PoweredMean(NamedTuple):
@@ -44,6 +47,7 @@ def powered_change(
     labelled: Sequence[tuple[bool, bool] | None],
     clusters: Clusters | None = None,
     confidence: float = 0.95,
+    small_sample: bool = True,
 ) -> PoweredMean:
     """Estimates the change of an event's rate, after minus before, whatever the judge's errors before and after.
 
@@ -53,14 +57,15 @@ def powered_change(
             not know which of the two answers came first.
         clusters: The cluster of each item; left out, every item stands alone.
         confidence: Level of the interval.
+        small_sample: As in `powered_mean`.
 
     Raises:
-        NotMeasured: Fewer than two items are labelled.
+        NotMeasured: Fewer than two items, or clusters, are labelled.
         ValueError: The sequences differ in length.
     """
     judge = [float(after) - float(before) for before, after in judged]
     people = [None if one is None else float(one[1]) - float(one[0]) for one in labelled]
-    return powered_mean(judge, people, Interval(-1, 1), clusters, confidence)
+    return powered_mean(judge, people, Interval(-1, 1), clusters, confidence, small_sample)
 
 
 def powered_mean(
@@ -69,6 +74,7 @@ def powered_mean(
     span: Interval = SHARE,
     clusters: Clusters | None = None,
     confidence: float = 0.95,
+    small_sample: bool = True,
 ) -> PoweredMean:
     """Estimates a mean from the judge's values of all items and people's values of some (PPI++, eq. 6 and example 6.1).
 
@@ -78,47 +84,50 @@ def powered_mean(
 
     The labelled items have to be a uniform random sample, drawn by whole clusters where there are clusters. Where
     y - λ f is one value in all labelled items, the share of items that may differ is bounded as in `bootstrap_mean`.
+    Elsewhere its part of the interval is of few units (`few_units.padded_mean`): at either end of the span people are
+    imagined to have labelled a part of a cluster of which the judge said what it says on average. Of 10 to 30 labels
+    the interval of the paper covers the truth in 86 to 95 %.
 
     Args:
         judged: f, one value an item.
         labelled: y, one value an item; None where nobody looked.
         span: The range a value can have.
         clusters: The cluster of each item; left out, every item stands alone.
-        confidence: Level of the normal interval.
+        confidence: Level of the interval.
+        small_sample: Whether it is widened for there being few labels; without it is the paper's normal interval.
 
     Raises:
-        NotMeasured: Fewer than two items are labelled.
+        NotMeasured: Fewer than two items, or clusters, are labelled.
         ValueError: The sequences differ in length, or a value is outside the span.
     """
     _check(judged, labelled, span, clusters)
     check_confidence(confidence)
     known = np.array([value is not None for value in labelled])
-    if known.sum() < LEAST_LABELLED:
-        raise NotMeasured(f"{known.sum()} items have people's labels: at least {LEAST_LABELLED} are needed")
     f, y = np.asarray(judged, dtype=float), np.array([value for value in labelled if value is not None], dtype=float)
     index = np.unique(np.arange(len(f)) if clusters is None else np.asarray(clusters), return_inverse=True)[1]
+    there = min(len(y), len(np.unique(index[known])))
+    if there < LEAST_LABELLED:
+        raise NotMeasured(f"{there} items or clusters have people's labels: at least {LEAST_LABELLED} are needed")
     tuning = _tuning(y, f[known], f[~known])
     residuals = y - tuning * f[known]
-    value = float(residuals.mean())
-    variance = 0.0
+    rest = variance = 0.0
     if (~known).any():
-        value += tuning * float(f[~known].mean())
+        rest = tuning * float(f[~known].mean())
         variance = tuning**2 * _variance_of_mean(f[~known], index[~known])
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    below = above = 0.0
+    by = np.unique(index[known], return_inverse=True)[1]
     if np.ptp(residuals) < 1e-12:
-        unseen = wilson(0, len(np.unique(index[known])), confidence).high
-        at = float(residuals[0])
-        below = unseen * (at - (span.low - tuning * span.high))
-        above = unseen * ((span.high - tuning * span.low) - at)
+        low, high = _all_alike(float(residuals[0]), tuning, span, (variance, int(by.max()) + 1), confidence)
+    elif small_sample:
+        said = tuning * float(f.mean())
+        low, high = _of_few(residuals, by, Interval(span.low - said, span.high - said), variance, confidence)
     else:
-        variance += _variance_of_mean(residuals, index[known])
-    low, high = value - z * variance**0.5 - below, value + z * variance**0.5 + above
+        low, high = _normal(residuals, by, variance, confidence)
+    value = float(residuals.mean()) + rest
     return PoweredMean(
         value=min(max(value, span.low), span.high),
         n=len(f),
-        low=max(low, span.low),
-        high=min(high, span.high),
+        low=max(low + rest, span.low),
+        high=min(high + rest, span.high),
         labelled=len(y),
         tuning=tuning,
         judged=float(f.mean()),
@@ -135,7 +144,34 @@ def _tuning(y: Values, f: Values, rest: Values) -> float:
     return min(max(best, 0.0), 1.0)
 
 
-def _variance_of_mean(values: Values, index: npt.NDArray[np.intp]) -> float:
+def _normal(residuals: Values, by: Index, rest: float, confidence: float) -> Interval:
+    """Returns the normal interval of the mean residual, `rest` being the variance of what is added to it."""
+    half = _normal_quantile(confidence) * (rest + _variance_of_mean(residuals, by)) ** 0.5
+    return Interval(float(residuals.mean()) - half, float(residuals.mean()) + half)
+
+
+def _of_few(residuals: Values, by: Index, ends: Interval, rest: float, confidence: float) -> Interval:
+    """Returns the interval of the mean residual of few clusters, each variance with the quantile of its own."""
+    padded = padded_mean(np.bincount(by, weights=residuals).astype(float), np.bincount(by).astype(float), ends)
+    normal, few = _normal_quantile(confidence), student(int(by.max()) + 1, confidence)
+    half, mean = (normal**2 * rest + few**2 * padded.variance) ** 0.5, float(residuals.mean())
+    return Interval(min(padded.value - half, mean), max(padded.value + half, mean))
+
+
+def _all_alike(residual: float, tuning: float, span: Interval, known: tuple[float, int], confidence: float) -> Interval:
+    """Returns what is left open by clusters that all have one residual; `known`: variance of the rest, and clusters."""
+    variance, clusters = known
+    half, unseen = _normal_quantile(confidence) * variance**0.5, wilson(0, clusters, confidence).high
+    below = unseen * (residual - (span.low - tuning * span.high))
+    above = unseen * ((span.high - tuning * span.low) - residual)
+    return Interval(residual - half - below, residual + half + above)
+
+
+def _normal_quantile(confidence: float) -> float:
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _variance_of_mean(values: Values, index: Index) -> float:
     """Returns Σ over clusters of (Σ of deviations)² / n²; for single items the variance over n."""
     sums = np.bincount(index, weights=values - values.mean())
     return float((sums**2).sum()) / len(values) ** 2
