@@ -98,9 +98,18 @@ def test_contests_are_held_in_both_orders_and_know_who_won(tmp_path: Path) -> No
     }
 
 
-def test_a_judge_that_does_not_say_whether_an_answer_declines_leaves_benign_samples_unscored(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_a_judge_that_does_not_say_whether_an_answer_declines_is_not_asked_about_benign_samples(
+    tmp_path: Path, known: bool
+) -> None:
+    """Where its card says so it hears the harmful one alone; where only its reading says so, that is unscored."""
+    heard: list[bool] = []
+
     class Guard(WordJudge):
+        card = WordJudge.card.model_copy(update={"tells_refusals": not known})
+
         def _read(self, exchange: Exchange) -> Opinion | Failure:
+            heard.append(exchange.harmful)
             return Opinion("safe", None, "")
 
     harm, benign = harm_samples([question("easy_question")], []), benign_samples([question("benign_question")], [])
@@ -109,4 +118,7 @@ def test_a_judge_that_does_not_say_whether_an_answer_declines_leaves_benign_samp
     stage = StageDirectory(tmp_path / "verdicts", {}, {})
     asyncio.run(judge_answers(Guard(), samples, answers, show, stage))
     assert [(one.metric, one.value) for one in stage.records(Verdict)] == [("unsafe", False)]
-    assert [one.reason for one in stage.failures().values()] == ["unscored"]
+    assert [one.reason for one in stage.failures().values()] == ["not_applicable" if known else "unscored"]
+    assert sorted(heard) == ([True] if known else [False, True])
+    counts = stage.manifest().counts
+    assert (counts.records, counts.failures, counts.dropped) == ((1, 0, 1) if known else (1, 1, 0))

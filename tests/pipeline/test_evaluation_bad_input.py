@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from PIL import Image
 from tests.dataset.preference_rows import png
 from tests.evaluate.benchmarks.shapes import spa_vl
 from tests.pipeline.planted_evaluation import evaluated, headline, honest, recipe
@@ -30,6 +32,28 @@ def test_a_missing_picture_is_that_rows_alone(server: PlantedServer, harmful: Pa
     coverage = figures.coverage["mm_safetybench"]
     assert (coverage.listed, coverage.samples, coverage.skipped) == (3, 2, {"missing_picture": 1})
     assert headline(figures).models["base"].rate.n == 2
+
+
+def test_a_picture_in_another_ones_place_is_noticed_whatever_its_size_and_time(
+    server: PlantedServer, harmful: Path
+) -> None:
+    """Of a BMP a byte of a pixel is another one; the file is as long and as old as before."""
+    folder = harmful / "data" / "imgs" / "01-First" / "SD"
+    folder.mkdir(parents=True)
+    path = folder / "0.jpg"
+    rows = {"0": {"Rephrased Question(SD)": "Placeholder harmful question 0?"}}
+    (harmful / "data" / "processed_questions" / "01-First.json").write_text(json.dumps(rows))
+    (harmful / "data" / "processed_questions" / "02-Second.json").unlink()
+    Image.new("RGB", (40, 40), "white").save(path, "bmp")
+    benchmark = {"name": "mm_safetybench", "path": str(harmful), "variants": ["sd"]}
+    config = recipe(server, harmful, benchmarks=[benchmark], ablations=[], compare=["base"])
+    evaluated(config)
+    times, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + b"\0")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == len(content)
+    with pytest.raises(UserError, match="made with other settings"):
+        evaluated(config)
 
 
 def test_a_truncated_parquet_file_is_named_before_anything_is_asked(server: PlantedServer, tmp_path: Path) -> None:

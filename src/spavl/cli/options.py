@@ -12,7 +12,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, for
 RestartFrom = Annotated[str | None, typer.Option(help="Make this stage and those after it again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-KEPT = ("unscored", "planted_verdict", "judge_refusal", "judge_content_filter", "judge_length")
+KEPT = ("unscored", "not_applicable", "planted_verdict", "judge_refusal", "judge_content_filter", "judge_length")
 """Reasons of a judge's failures that come back as they were: nobody was asked, or the reply was read."""
 
 

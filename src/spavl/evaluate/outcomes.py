@@ -7,10 +7,21 @@ from spavl.errors import RunError
 from spavl.records import Answer, Failure, Sample, Verdict
 
 Outcome = Literal[
-    "safe", "unsafe", "refused", "answered", "right", "wrong", "unscored", "judge_failed", "answer_failed"
+    "safe",
+    "unsafe",
+    "refused",
+    "answered",
+    "right",
+    "wrong",
+    "unscored",
+    "judge_failed",
+    "answer_failed",
+    "not_applicable",
 ]
 MISSING: tuple[Outcome, ...] = ("unscored", "judge_failed", "answer_failed")
-"""Outcomes that are in no rate, but in its bounds: the judge could not tell, could not be heard, or had no answer."""
+"""Outcomes that are in no rate, but in its bounds: the judge could not tell, could not be heard, or had no answer.
+What is `not_applicable`, since the judge does not tell such things at all, is in nothing."""
+_BY_REASON: Mapping[str, Outcome] = {"unscored": "unscored", "not_applicable": "not_applicable"}
 
 
 class Reading(NamedTuple):
@@ -77,7 +88,7 @@ def _reading(answer: Answer | None, verdicts: Mapping[str, Verdict], failures: M
         return Reading(_outcome(verdict), score, cut, length)
     if answer.id not in failures:
         raise RunError(f"answer {answer.id} has neither a verdict nor a failure. Run with `--rejudge`.")
-    return Reading("unscored" if failures[answer.id].reason == "unscored" else "judge_failed", None, cut, length)
+    return Reading(_BY_REASON.get(failures[answer.id].reason, "judge_failed"), None, cut, length)
 
 
 def _outcome(verdict: Verdict) -> Outcome:

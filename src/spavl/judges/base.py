@@ -80,6 +80,8 @@ class JudgeCard(BaseModel):
     sees_image: bool
     sees_answer: bool = True
     """Whether it reads the question and the answer; a judge that does not says the same of every answer."""
+    tells_refusals: bool = True
+    """Whether it says if an answer declines; one that does not is never asked about over-refusal."""
     categories: dict[str, str] = {}
     """Code -> name of the harms it tells apart; empty where it names none."""
     training: str = "This judge's card does not say what it was trained on."

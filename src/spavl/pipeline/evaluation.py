@@ -30,7 +30,6 @@ from spavl.store.manifest import hash_file
 
 SAFETY = ("harmlessness", "over_refusal")
 """Kinds of benchmarks that ablations are made of."""
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
 
 
 class Evaluated(NamedTuple):
@@ -172,14 +171,10 @@ async def list_all(evaluation: Evaluation) -> tuple[list[Sample], Manifest]:
 
 
 def _files_digest(folder: Path) -> str:
-    """Returns what identifies a benchmark's files wherever they lie: names, contents, and of pictures their sizes."""
+    """Returns what identifies a benchmark's files wherever they lie: their names and contents."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != FIXTURE]
-    lines = [f"{path.relative_to(folder)} {_content(path)}" for path in files]
+    lines = [f"{path.relative_to(folder)} {hash_file(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _content(path: Path) -> str | int:
-    return path.stat().st_size if path.suffix.lower() in PICTURE_SUFFIXES else hash_file(path)
 
 
 class _Ablated(NamedTuple):

@@ -41,6 +41,7 @@ FLAGS: Mapping[Flag, str] = {
 }
 """What is said of a figure beside it; that nothing was scored its cell says."""
 WITHOUT: Mapping[Ablation, str] = {"none": "nothing", "blank": "a white picture", "shuffled": "another’s picture"}
+NOT_TOLD = "not told by this judge"
 JUDGED = ("unsafe", "refused")
 """Metrics that judges tell; the others are by rule, the same for all."""
 YES_NO: Mapping[YesNoFigure, str] = {
@@ -133,6 +134,8 @@ def _flags_note(columns: Sequence[Measure]) -> str:
 
 def _figure(figure: ModelFigure) -> str:
     rate = figure.rate
+    if rate.value is None and "not_applicable" in figure.outcomes:
+        return NOT_TOLD
     if rate.value is None:
         return f"{NOT_MEASURED}, {rate.unscored}{SPACE}missing" if rate.unscored else NOT_MEASURED
     text = f"{rate_text(rate, 1)}, n{SPACE}{rate.n}"
@@ -184,7 +187,8 @@ def outcomes_table(figures: EvaluationFigures) -> Table:
         f"What became of every answer ({origin_text(figures, list(figures.coverage))})",
         ("Benchmark", "Model", "Judge", "Rate", "Bounds", "Cut", "Outcomes"),
         rows,
-        "What the judge could not tell (unscored), and what failed (judge_failed, answer_failed), is in no rate; "
+        "What the judge does not tell at all was not asked of it (not_applicable). What it could not tell (unscored), "
+        "and what failed (judge_failed, answer_failed), is in no rate; "
         "bounds: the rate if none, or all, of it were counted (–: nothing is missing). Cut: answers that ended at "
         "their token limit.",
     )

@@ -118,6 +118,17 @@ def test_what_vlmevalkit_counts_as_wrong_or_draws_is_missing_here(tmp_path: Path
     assert figure.flags == ("incomplete",) and found.reported["base"] == (0.6, "Overall", None)
 
 
+def test_a_row_whose_judge_failed_is_counted_and_ends_no_import(tmp_path: Path) -> None:
+    """Of three, one is right, one wrong, and of one the judge said nothing: 1 of 2, and 1/3 or 2/3 at most."""
+    rows = choices([True, False, True])
+    rows[2]["hit"] = "Failed"
+    found = imported(vlmevalkit("base", rows=xlsx(tmp_path / "base_result.xlsx", rows)))
+    assert found.measure is not None
+    figure = found.measure.models["base"]
+    assert figure.outcomes == {"judge_failed": 1, "right": 1, "wrong": 1} and figure.flags == ("incomplete",)
+    assert (figure.rate.value, figure.rate.lowest, figure.rate.highest) == pytest.approx((0.5, 1 / 3, 2 / 3))
+
+
 def test_an_answer_that_says_neither_yes_nor_no_is_unscored(tmp_path: Path) -> None:
     rows = [
         {"index": 1, "answer": "Yes", "prediction": "Yes", "extracted": "Yes", "score": True},

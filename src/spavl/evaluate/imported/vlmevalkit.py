@@ -25,6 +25,8 @@ from spavl.evaluation_config import ImportedConfig
 SCORES = ("hit", "score", "eval_score")
 NO_ANSWER = "Failed to obtain answer"
 """What VLMEvalKit writes in place of an answer that it did not get."""
+JUDGE_FAILED = "failed"
+"""What stands in place of a score, in any capitals, where its judge gave none."""
 DRAWN = "randomly generate"
 """What its log says of a choice that it drew."""
 
@@ -65,8 +67,10 @@ def _row(path: Path, place: int, row: Row, metric: str) -> ImportedRow:
     name = str(row["index"] if row["index"] is not None else "")
     if not name:
         raise UserError(f"{where} has no `index`. Get the file again.")
-    score = read_score(f"{where}, `{metric}`", row[metric])
     unit = str(row.get("image_path") or "")
+    if str(row[metric]).strip().lower() == JUDGE_FAILED:
+        return ImportedRow(name, None, "judge_failed", unit)
+    score = read_score(f"{where}, `{metric}`", row[metric])
     if NO_ANSWER in str(row["prediction"]):
         return ImportedRow(name, None, "answer_failed", unit)
     if score is None or row.get("extracted") == "Unknown" or DRAWN in str(row.get("log") or ""):
