@@ -95,6 +95,9 @@ class OpenAIModelConfig(Config):
     """Seconds for one request."""
     retries: int = Field(5, ge=0)
     """Further tries after a connection error, 408, 429 or 5xx."""
+    give_up_after: int = Field(5, ge=1)
+    """Requests in a row that got no reply in time, whatever the tries, while no other got one; then the server is not
+    asked any more by this process, and what is left is a counted failure `server_silent`, asked again on resume."""
     price: PriceConfig | None = None
     """What tokens cost; without it money is not counted."""
     budget: BudgetConfig | None = None

@@ -229,6 +229,18 @@ def test_a_hanging_request_times_out_and_others_are_answered() -> None:
     assert reasons == ["answered", "server_error"]
 
 
+def test_a_server_that_replies_to_none_in_time_is_given_up_and_one_reply_starts_the_count_anew() -> None:
+    """Of five one at a time one times out, one is answered, two time out, and the last is not sent."""
+    slow = Scripted(after_s=30)
+    server = ChatServer(slow, says("alive"), slow, slow)
+    requests = [Request(prompt=f"placeholder {number}") for number in range(5)]
+    replies = ask(server, *requests, retries=0, timeout_s=0.3, concurrency=1, give_up_after=2)
+    reasons = [getattr(reply, "reason", "answered") for reply in replies]
+    assert reasons == ["server_error", "answered", "server_error", "server_error", "server_silent"]
+    assert len(server.bodies) == 4
+    assert isinstance(replies[-1], Failure) and replies[-1].transient and "`give_up_after`" in replies[-1].message
+
+
 @pytest.mark.parametrize(("status", "field"), [(401, "api_key_env"), (403, "model"), (404, "base_url")])
 def test_a_wrong_key_model_or_address_stops_at_once_and_names_the_field(status: int, field: str) -> None:
     server = ChatServer(fails(status))

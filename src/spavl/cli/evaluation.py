@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -14,7 +15,7 @@ from spavl.errors import NoUseError, UserError
 from spavl.evaluation_config import EvaluationConfig
 
 if TYPE_CHECKING:
-    from spavl.evaluate.figures import EvaluationFigures
+    from spavl.evaluate.figures import EvaluationFigures, JudgeFigures
     from spavl.pipeline.evaluation import Evaluated
 
 Rejudge = Annotated[bool, typer.Option("--rejudge", help="Keep the answers and have them judged again.")]
@@ -127,6 +128,16 @@ def _write_logs(done: "Evaluated", config: EvaluationConfig, wishes: Wishes) -> 
     return write_inspect_logs(done, config, wishes.inspect_logs, pictures=wishes.inspect_pictures)
 
 
+def _not_through(found: "JudgeFigures") -> str:
+    """Says of a judge that was of no use what became of the answers; nothing of another."""
+    counted: Counter[str] = Counter()
+    for measure in found.measures.whole:
+        for one in measure.models.values():
+            counted.update(one.outcomes)
+    said = ", ".join(f"{outcome} {count}" for outcome, count in sorted(counted.items()))
+    return f". NOT THROUGH: {said}" if found.unfinished else ""
+
+
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
     """Yields the figures for a person: the page's tables, those of the deciding judge last, where a terminal ends."""
     from spavl.report.evaluation_tables import further_tables, main_tables
@@ -144,7 +155,7 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
     for model, why in figures.silent.items():
         yield f"{model}: NOT THROUGH. {why}"
     for judge, found in figures.judges.items():
-        yield f"{judge}: {found.card.name}, sees {found.card.sight}{'. NOT THROUGH' if found.unfinished else ''}"
+        yield f"{judge}: {found.card.name}, sees {found.card.sight}{_not_through(found)}"
     if figures.contamination is not None:
         compared = f"{figures.contamination.texts} texts and {figures.contamination.pictures} pictures"
         met = sum(figures.contamination.samples.values())

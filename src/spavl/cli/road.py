@@ -204,4 +204,7 @@ def _evaluate_public(config: RunConfig, *, again: bool) -> dict[str, str]:
         return {}
     done = evaluate_public(recipe, again=again)
     write_evaluation_report(done, recipe)
-    return {f"public/{name}": why for name, why in done.unfinished.items()}
+    return {  # a run has no stage of a public judge's name; from its own verdicts on these are judged again too
+        f"public/{name}": why.replace(f"`--restart-from {name}`", "`--restart-from verdicts`")
+        for name, why in done.unfinished.items()
+    }

@@ -4,7 +4,8 @@ Connection errors, timeouts, 408, 429 and 5xx are tried again, after the time th
 backoff; the wait concerns that one request. Fewer are in flight for a while where more of them are refused (429) the
 more there are, and they are spaced out where the configuration says how many a minute may have. A wrong key or model
 name is nobody's fault but the configuration's and raises. A server that cannot be reached for several requests in a row
-is given up for this process, so that one dead responder does not hold up a run. It streams nothing.
+is given up for this process, and so is one that replies to none of several in time; one dead responder holds up no run.
+It streams nothing.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ class _Trouble(NamedTuple):
     message: str
     retry_after_s: float | None = None
     unreachable: bool = False
+    timed_out: bool = False
     refused: bool = False
     """Whether the server refuses the request because there are too many."""
 
@@ -79,7 +81,7 @@ class OpenAIModel:
             raise UserError(
                 f"base_url: {self._server} is no address ({error}). Give one like http://host/v1."
             ) from error
-        self._unreachable_in_a_row = 0
+        self._unreachable_in_a_row = self._silent_in_a_row = 0
         self._limit = InFlightLimit(config.concurrency)
         self._requests = MinuteLimit(config.requests_per_minute) if config.requests_per_minute else None
         self._tokens = MinuteLimit(config.tokens_per_minute) if config.tokens_per_minute else None
@@ -134,6 +136,8 @@ class OpenAIModel:
             async with line.slots:
                 if self._unreachable_in_a_row >= DEAD_AFTER:
                     return _server_dead(self._server)
+                if self._silent_in_a_row >= self._config.give_up_after:
+                    return _server_silent(self._server, self._config.give_up_after)
                 cuts = self._limit.cuts
                 result = await self._try(line.session, body, request.answer_prefix)
                 self._limit.heard(refused=isinstance(result, _Trouble) and result.refused, cuts=cuts)
@@ -145,6 +149,7 @@ class OpenAIModel:
                 break
             await asyncio.sleep(self._wait_s(tries, trouble))
         self._unreachable_in_a_row += trouble.unreachable
+        self._silent_in_a_row += trouble.timed_out
         message = f"{self._server} gave no answer ({tries} tries): {trouble.message}"
         return Failure(reason="server_error", message=message, transient=True)
 
@@ -168,10 +173,11 @@ class OpenAIModel:
                 content = await response.read()
         except TimeoutError as error:
             unreachable = isinstance(error, aiohttp.ConnectionTimeoutError)
-            return _Trouble(f"no reply within {self._config.timeout_s:g} s", unreachable=unreachable)
+            said = f"no reply within {self._config.timeout_s:g} s"
+            return _Trouble(said, unreachable=unreachable, timed_out=not unreachable)
         except aiohttp.ClientError as error:
             return _Trouble(self._quote(str(error)), unreachable=isinstance(error, aiohttp.ClientConnectorError))
-        self._unreachable_in_a_row = 0
+        self._unreachable_in_a_row = self._silent_in_a_row = 0
         if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
             reply = read_reply(content, answer_prefix)
             status = error_status(content) if isinstance(reply, Failure) else None
@@ -230,6 +236,14 @@ class OpenAIModel:
         if trouble.retry_after_s is not None:
             return trouble.retry_after_s
         return backoff_s(tries, self._first_wait_s)
+
+
+def _server_silent(server: str, requests: int) -> Failure:
+    message = (
+        f"{server} gave no reply in time to {requests} requests in a row, and to no other, and is not asked any more in "
+        "this process (`give_up_after`)."
+    )
+    return Failure(reason="server_silent", message=message, transient=True)
 
 
 def _server_dead(server: str) -> Failure:

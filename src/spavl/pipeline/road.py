@@ -46,6 +46,7 @@ NOT_IDENTITY = {
     "contact": "how we introduce ourselves does not change what we are given",
     "timeout_s": "a longer wait changes whether a call fails, and failed calls are tried again",
     "retries": "the same",
+    "give_up_after": "the same",
     "api_key_env": "who pays does not change what is answered",
     "prefill": "it says what the server can do; what it is sent stays the same",
     "length_field": "the limit is the same, whatever the server calls it",
