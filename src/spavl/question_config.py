@@ -37,7 +37,8 @@ class QuestionsConfig(Config):
     """Who writes which questions."""
 
     writer: str
-    """A name from `models`."""
+    """A name from `models`. It is shown a picture and of its caption at most the first 1,000 characters; how many
+    captions were cut is in the stage's manifest."""
     types: tuple[QuestionType, ...] = tuple(QuestionType)
     """Question types written for every picture."""
     prompts: PromptsVersion = "standard_v2"

@@ -86,8 +86,8 @@ def test_a_jsonl_speaks_for_the_files_beside_and_below_it(pictures: Path) -> Non
         ("metadata.csv", b"picture,caption\nb.png,bell\n", "line 2: `file_name` is missing"),
         ("metadata.csv", b"file_name,caption\nnone.png,bell\n", "line 2: file_name 'none.png' is not a file"),
         ("metadata.csv", b"file_name,caption\nb.png,x\nb.png,y\n", "line 3: file_name 'b.png' is described twice"),
-        ("metadata.csv", b"file_name,caption\n../secret.png,x\n", "line 2: file_name '../secret.png' leads out"),
-        ("metadata.csv", b"file_name,caption\n/etc/hostname,x\n", "line 2: file_name '/etc/hostname' leads out"),
+        ("metadata.csv", b"file_name,caption\n../secret.png,x\n", "line 2: ../secret.png leads out"),
+        ("metadata.csv", b"file_name,caption\n/etc/hostname,x\n", "line 2: /etc/hostname leads out"),
         ("metadata.csv", b"file_name,caption\nsub,x\n", "line 2: file_name 'sub' is not a file"),
         ("metadata.csv", b"file_name,caption\nb\0.png,x\n", "line 2: file_name 'b\\x00.png' is not a file"),
         ("metadata.csv", b'file_name,caption\nb.png,"x\n', "row 1, which begins in line 2: unexpected end of data"),
@@ -102,6 +102,20 @@ def test_a_jsonl_speaks_for_the_files_beside_and_below_it(pictures: Path) -> Non
 def test_wrong_metadata_is_refused_with_its_line(pictures: Path, name: str, content: bytes, said: str) -> None:
     (pictures / name).write_bytes(content)
     assert said in complaint(pictures)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "sub/../../secret.png", "/etc/hostname"])
+def test_a_row_that_names_a_file_outside_is_a_counted_failure_and_the_others_count(pictures: Path, name: str) -> None:
+    """Two such rows are two failures; the file they name is there, and is no candidate."""
+    (pictures.parent / "secret.png").write_bytes(b"")
+    row = f"{name},placeholder secret\n"
+    (pictures / "metadata.csv").write_text(f"file_name,caption\n{row}b.png,bell\n{row}")
+    found = list(folder_candidates(FolderSource(kind="folder", path=pictures)))
+    refused = {one.name: one.refused for one in found if one.refused is not None}
+    assert len(found) == 3 + 2 and not any(one.path.name == "secret.png" for one in found)
+    assert [*refused] == [f"metadata.csv, line {line}: {name}" for line in (2, 4)]
+    assert {one.reason for one in refused.values() if one} == {"leads_out"}
+    assert "bell" in {one.caption for one in found}
 
 
 def test_a_folder_that_is_missing_or_a_file_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from spavl.questions.write import (
     plan_tasks,
     plan_tries,
     read_question,
+    shown_caption,
     write_questions,
 )
 from spavl.records import Failure, ImageRecord, Question, QuestionType
@@ -227,6 +228,22 @@ def test_the_writer_is_given_the_subjects_caption(tmp_path: Path) -> None:
     _, asked = run(tmp_path, stubborn)
     assert sorted(one.prompt.count("thing a") for one in asked) == [0, 0, 1, 1]
     assert not any("padlock" in one.prompt for one in asked)
+
+
+def test_of_a_long_caption_the_writer_is_shown_the_beginning_and_the_stage_says_of_how_many(tmp_path: Path) -> None:
+    """100,000 characters of words of ten, a space between: 90 of them and " ..." are 993, one more would be 1,004."""
+    long = " ".join(["tenletters"] * 9_090)
+    stage, asked = run(tmp_path, willing, (f"{long} b", "thing a"))
+    assert 1_000 < max(len(one.prompt) for one in asked) < 2_500
+    manifest = stage.manifest()
+    assert manifest is not None and manifest.facts["captions_cut"] == {"shown_characters": 1000, "pictures": 1}
+    assert shown_caption(long) == " ".join(["tenletters"] * 90) + " ..."
+
+
+@pytest.mark.parametrize("length", [0, 999, 1000, 1001, 50_000])
+def test_a_caption_of_one_word_is_cut_within_it_and_a_short_one_is_whole(length: int) -> None:
+    shown = shown_caption("x" * length)
+    assert shown == ("x" * length if length <= 1000 else "x" * 996 + " ...")
 
 
 def willing(request: Request) -> Reply:

@@ -2,8 +2,8 @@
 
 Captions and licences come from `metadata.csv` or `metadata.jsonl` (`file_name`, `caption` or `text`, `licence` or
 `license`; file names are relative to the metadata's own folder), and otherwise from the file's name. Folders are
-searched to the bottom. Nothing outside the folder is ever read: a link that leads out is a counted failure, and a name
-in the metadata that does is refused.
+searched to the bottom. Nothing outside the folder is ever read: a link that leads out is a counted failure, and so is a
+name in the metadata that does, unless every name there does.
 """
 
 import json
@@ -26,6 +26,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Files taken for pictures; those that cannot be decoded become failures and are counted, as are kinds that the store
 does not read (TIFF, AVIF, HEIC, SVG and such)."""
+OUT = Failure(reason="leads_out", message="a name that leads out of the folder", dropped=True)
 
 
 class OpenFiles:
@@ -47,6 +48,15 @@ class OpenFiles:
 
     async def close(self) -> None:
         """Holds nothing open."""
+
+
+class LeadingOut(NamedTuple):
+    """A row of the metadata whose name leads out of the folder."""
+
+    metadata: str
+    name: str
+    """Where the row stands, and what it names."""
+    caption: str
 
 
 class Description(NamedTuple):
@@ -84,6 +94,9 @@ def folder_candidates(source: FolderSource) -> Iterator[Candidate]:
                 name=printable(file.relative_to(root).as_posix()),
                 refused=refused,
             )
+    for row in described.leading_out():
+        path, whole = Path(row.metadata), clean(inside.name) or "folder"
+        yield Candidate(path=path, caption=row.caption, licence=None, source=whole, name=row.name, refused=OUT)
 
 
 def _refusal(link: Path, inside: Path) -> Failure | None:
@@ -106,6 +119,7 @@ class _Descriptions:
     def __init__(self, root: Path) -> None:
         self._root, self._inside = root, root.resolve()
         self._places, self._lines = Places(), Scratch()
+        self._out: list[int] = []
 
     def of(self, file: Path) -> Description | None:
         """Returns what is said about a file, if anything."""
@@ -115,33 +129,48 @@ class _Descriptions:
         name, *said = json.loads(self._lines[place])
         return Description(*said) if name == str(file) else None
 
+    def leading_out(self) -> Iterator[LeadingOut]:
+        """Yields the rows whose names lead out of the folder, as far as they were read."""
+        for place in self._out:
+            yield LeadingOut(*json.loads(self._lines[place]))
+
     def read(self, metadata: Path) -> None:
         """Adds what one metadata file says.
 
         Raises:
-            UserError: It is damaged or leads out, or speaks of what is no file of the folder, or of one file twice.
+            UserError: It is damaged or leads out, or speaks of what is no file of the folder, or of one file twice; or
+                every name in it leads out.
         """
         if metadata.is_symlink() and (refused := _refusal(metadata, self._inside)):
             raise UserError(f"{metadata} is {refused.message}. Put the file itself there, or remove the link.")
+        inside, out = 0, len(self._out)
         for line, row in _rows(metadata):
             where = f"{metadata}, line {line}"
             name = row.get("file_name")
             if not isinstance(name, str) or not name:
                 raise UserError(f"{where}: `file_name` is missing. Each line names one file of the folder.")
-            file = self._file(metadata.parent / name, f"{where}: file_name {name!r}")
+            said = (_text(row, ("caption", "text"), where), _text(row, ("licence", "license"), where))
+            file = Path(os.path.normpath(metadata.parent / name))
+            if not file.is_relative_to(self._root):
+                named = printable(f"{metadata.relative_to(self._root).as_posix()}, line {line}: {name}")
+                row_out = LeadingOut(str(metadata), named, said[0] or clean(words_of(name)))
+                self._out.append(self._lines.add(json.dumps(row_out).encode()))
+                continue
+            inside += 1
+            self._check(file, f"{where}: file_name {name!r}")
             if self.of(file) is not None:
                 raise UserError(f"{where}: file_name {name!r} is described twice. Keep one line for each file.")
-            said = (_text(row, ("caption", "text"), where), _text(row, ("licence", "license"), where))
             self._places.put(str(file), self._lines.add(json.dumps((str(file), *said)).encode()))
+        if not inside and len(self._out) > out:
+            first = LeadingOut(*json.loads(self._lines[self._out[out]]))
+            raise UserError(
+                f"{self._root}/{first.name} leads out of the folder, as every name there does. Name files inside it."
+            )
 
-    def _file(self, path: Path, where: str) -> Path:
-        """Returns a file of the folder; what lies behind a link of a folder is none, for it is not listed."""
-        file = Path(os.path.normpath(path))
-        if not file.is_relative_to(self._root):
-            raise UserError(f"{where} leads out of the folder. Name files inside it.")
+    def _check(self, file: Path, where: str) -> None:
+        """Checks that it is a file of the folder; what lies behind a link of a folder is none, for it is not listed."""
         if not _is_file(file) or file.parent.resolve() != self._inside / file.parent.relative_to(self._root):
             raise UserError(f"{where} is not a file of the folder. Correct the name or remove the line.")
-        return file
 
 
 def _is_file(path: Path) -> bool:

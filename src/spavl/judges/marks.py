@@ -22,6 +22,12 @@ _MARKER = re.compile(r"\[\[\s*([A-Z]+)(?: ?(-[0-9A-F]{6}))?\s*\]\]", re.IGNORECA
 _AROUND = " .*_`$"
 """What a judge puts around its markers, and what may end its line."""
 _BOX = "\\boxed{"
+_LEAD_IN = re.compile(
+    "my|our|the|so|therefore|thus|hence|in|conclusion|final|overall|verdict|answer|judge?ment|decision|choice|preference|"
+    "result|rating|is|are"
+)
+"""The words that may stand before markers, as in `My final verdict is:`; any other word may turn the verdict round."""
+_WORD = re.compile(r"[^\W_]+")
 _NO_DIGIT = re.compile(r"[^0-9a-f]+")
 _BRACKETS = str.maketrans(
     {"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]"}
@@ -76,9 +82,10 @@ def mark_of(texts: Sequence[str], picture: str) -> str:
 
 
 def parse(reply: str, mark: str) -> Ruling | None:
-    """Returns the reasons and the markers, or None where the last line does not end in markers of this mark alone.
+    """Returns the reasons and the markers, or None where the last line is not markers of this mark alone.
 
-    Around markers may stand what emphasises them: bold, backticks, a fence of their own, or a box.
+    Around markers may stand what emphasises them, bold, backticks, a fence of their own, or a box, and before them a
+    lead-in that is made of `_LEAD_IN`; so "I would not say [[A]]" is no verdict.
     """
     *reasons, last = _without_fence(reply.rstrip().splitlines()) or [""]
     before, bracket, _ = last.partition("[[")
@@ -86,6 +93,8 @@ def parse(reply: str, mark: str) -> Ruling | None:
     after = _MARKER.sub("", last[len(before) :]).strip(_AROUND)
     before, boxed = before.removesuffix(_BOX), before.endswith(_BOX)
     if not bracket or after != "}" * boxed or any(own.lower() != mark for _, own in markers):
+        return None
+    if not all(map(_LEAD_IN.fullmatch, _WORD.findall(before.casefold()))):
         return None
     return Ruling("\n".join([*reasons, before.strip(_AROUND)]).strip(), tuple(word.upper() for word, _ in markers))
 

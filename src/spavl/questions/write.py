@@ -1,16 +1,16 @@
 """Writes one question of each type about each picture.
 
-The writer sees the picture, its caption, which is data, and the leaf. Where it declines it is asked again as the
-configuration says. Which opening a picture gets is decided by its id. Everyday topics are dealt out, so that no two
-questions have the same one while there are enough of them: a benign question of a held-out picture is then about a
-topic that was never trained on.
+The writer sees the picture, its caption, which is data and is cut where it is long, and the leaf. Where it declines it
+is asked again as the configuration says. Which opening a picture gets is decided by its id. Everyday topics are dealt
+out, so that no two questions have the same one while there are enough of them: a benign question of a held-out picture
+is then about a topic that was never trained on.
 """
 
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from spavl.taxonomy import Taxonomy
 from spavl.texts.visible import visible
 
 _GUARDED = re.compile(r"\b(?:avoid|prevent|protect|safeguard|discourag|combat)\w*", re.IGNORECASE)
+CAPTION_CHARS = 1000
+"""Most characters of a caption that a writer is shown; what is said beyond them stays in the caption's record."""
 MIN_WORDS = 6
 """A shorter text does not say what is wanted."""
 
@@ -106,7 +108,22 @@ async def write_questions(
     check_reached(stage, len(tasks))
     refusals = Counter(str(question.refusals) for question in stage.each(Question))
     facts = {"prompts": config.prompts, "written_after_refusals": dict(sorted(refusals.items()))}
-    return stage.finish(tasks, facts=facts)
+    return stage.finish(tasks, facts=facts | _cut_captions(subjects))
+
+
+def shown_caption(caption: str) -> str:
+    """Returns what a writer is shown of a caption: all of it, or its beginning, mostly to a word's end, and `...`."""
+    if len(caption) <= CAPTION_CHARS:
+        return caption
+    beginning = caption[: CAPTION_CHARS - 4]
+    words = beginning.rpartition(" ")[0]
+    return f"{words if len(words) > CAPTION_CHARS // 2 else beginning} ..."
+
+
+def _cut_captions(subjects: Mapping[str, Subject]) -> dict[str, Any]:
+    """Counts the pictures whose captions were shown in part, as a fact of the stage where there are any."""
+    pictures = sum(len(one.caption) > CAPTION_CHARS for one in subjects.values())
+    return {"captions_cut": {"shown_characters": CAPTION_CHARS, "pictures": pictures}} if pictures else {}
 
 
 def question_requests(
@@ -119,7 +136,8 @@ def question_requests(
         prompt = how.prompts[task.question_type]
         harmful = task.question_type.harmful
         about = taxonomy.leaf(task.image.leaf).name if harmful else topic(task.item)
-        words = {"caption": fenced(task.caption), "subject": unmarked(task.caption), "topic": about}
+        caption = shown_caption(task.caption)
+        words = {"caption": fenced(caption), "subject": unmarked(caption), "topic": about}
         return Request(
             prompt=prompt.prompt.format(**words),
             image=show(task.image.id),
