@@ -200,8 +200,10 @@ def test_samples_that_training_has_too_are_found_and_left_out(
     data = tmp_path / "training" / "dataset"
     data.mkdir(parents=True)
     pq.write_table(pa.table({"prompt": words}), data / "train-00000-of-00001.parquet")
-    labels = RunDirectory(tmp_path / "training").stage("labels", {})
-    labels.finish([], {"judge": {"name": "rubric:judge"}})
+    there = {"kind": "openai", "base_url": "http://elsewhere.invalid/v1", "model": "Laboratory/JUDGE"}
+    model = {"config": there, "fingerprint": there}
+    RunDirectory(tmp_path / "training").stage("labels", {"judge": {"config": {}, "rules": "r", "model": model}})
+    RunDirectory(tmp_path / "training").stage("questions", {"writer": model})
     judges = {"rubric": {"kind": "rubric", "model": "judge"}, "rules": {"kind": "rules"}}
     figures = evaluated(recipe(server, harmful, judges=judges, training=tmp_path / "training"))
     assert figures.contamination is not None
@@ -209,7 +211,8 @@ def test_samples_that_training_has_too_are_found_and_left_out(
     assert (found.samples, found.texts, found.pictures) == ({"mm_safetybench": 2}, 2, 0)
     assert figures.contamination.clean.whole[0].models["base"].rate.value == pytest.approx(22 / 38)
     assert headline(figures).models["base"].rate.value == 0.6
-    assert figures.related == ("rubric",)
+    assert found.by_kind["text_exact"] == {"mm_safetybench": 2} and found.by_kind["image_near"] == {}
+    assert figures.related == {"rubric": ("wrote its questions", "labelled its answers")}
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def written(folder: Path, readings: Mapping[str, Readings]) -> str:
         box=None,
         met=None,
         imported=(),
-        related=(),
+        related={},
     )
     figures: EvaluationFigures = evaluation_figures(material, ("base", "aligned"), RULES)
     answers = [

@@ -59,7 +59,7 @@ def material(*names: str) -> Material:
         box=None,
         met=None,
         imported=(),
-        related=(),
+        related={},
     )
 
 

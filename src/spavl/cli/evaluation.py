@@ -160,7 +160,7 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
         compared = f"{figures.contamination.texts} texts and {figures.contamination.pictures} pictures"
         met = sum(figures.contamination.samples.values())
         yield f"contamination: {met} samples are among the {compared} of {figures.contamination.training}"
-    if figures.related:
-        yield f"{', '.join(figures.related)} also labelled the training data: what it likes may have been learnt"
+    for judge, parts in figures.related.items():
+        yield f"{judge} had a part in the training data: it {', '.join(parts)}; what it likes may have been learnt"
     width = shutil.get_terminal_size((WIDTH, 0)).columns
     yield from plain_tables([*further_tables(figures), *main_tables(figures)], width)

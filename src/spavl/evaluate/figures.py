@@ -69,6 +69,8 @@ class Contaminated(BaseModel):
     training: str
     samples: dict[str, int]
     """Benchmark -> samples that were met."""
+    by_kind: dict[str, dict[str, int]]
+    """Kind of finding that was looked for -> the same; a sample may be met in several ways."""
     texts: int
     pictures: int
     """Different ones of the data that the samples were compared with."""
@@ -101,8 +103,8 @@ class EvaluationFigures(BaseModel):
     contamination: Contaminated | None
     imported: tuple[ImportedMeasure, ...]
     """What other harnesses measured."""
-    related: tuple[str, ...]
-    """Judges that also labelled the training data."""
+    related: dict[str, tuple[str, ...]]
+    """Judge -> what it, or its model, did for the training data."""
 
 
 class Met(NamedTuple):
@@ -110,11 +112,16 @@ class Met(NamedTuple):
 
     training: str
     """The data, as it was given."""
-    samples: frozenset[str]
-    """Ids."""
+    kinds: Mapping[str, frozenset[str]]
+    """Kind of finding, such as `image_near`, of those that were looked for -> ids."""
     texts: int
     pictures: int
     """Different ones of the data that they were compared with."""
+
+    @property
+    def samples(self) -> frozenset[str]:
+        """Ids, whatever the kind."""
+        return frozenset[str]().union(*self.kinds.values())
 
 
 class Material(NamedTuple):
@@ -138,7 +145,7 @@ class Material(NamedTuple):
     box: ErrorBoxConfig | None
     met: Met | None
     imported: Sequence[ImportedScores]
-    related: tuple[str, ...]
+    related: Mapping[str, tuple[str, ...]]
 
 
 def evaluation_figures(material: Material, models: Sequence[str], rules: Rules) -> EvaluationFigures:
@@ -159,7 +166,7 @@ def evaluation_figures(material: Material, models: Sequence[str], rules: Rules) 
         agreement=judges_agreement(material.samples, material.readings, models),
         contamination=_contaminated(material, models, rules),
         imported=imported_measures(material.imported, rules),
-        related=material.related,
+        related=dict(material.related),
     )
 
 
@@ -237,6 +244,10 @@ def _contaminated(material: Material, models: Sequence[str], rules: Rules) -> Co
     return Contaminated(
         training=material.met.training,
         samples=dict(Counter(one.benchmark for one in material.samples if one.id in material.met.samples)),
+        by_kind={
+            kind: dict(Counter(one.benchmark for one in material.samples if one.id in met))
+            for kind, met in material.met.kinds.items()
+        },
         texts=material.met.texts,
         pictures=material.met.pictures,
         clean=measure_all(material.cards, clean, next(iter(material.readings.values())), models, rules),

@@ -240,8 +240,8 @@ class OpenAIModel:
 
 def _server_silent(server: str, requests: int) -> Failure:
     message = (
-        f"{server} gave no reply in time to {requests} requests in a row, and to no other, and is not asked any more in "
-        "this process (`give_up_after`)."
+        f"{server} gave no reply in time to {requests} requests in a row, and to no other, and is not asked any more "
+        "in this process (`give_up_after`)."
     )
     return Failure(reason="server_silent", message=message, transient=True)
 

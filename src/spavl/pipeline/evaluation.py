@@ -21,8 +21,9 @@ from spavl.evaluation_config import Ablation, EvaluationConfig, can_compare
 from spavl.judges import JudgeCard, open_judge, open_safety_judge
 from spavl.models.ask import owe
 from spavl.pipeline.evaluation_run import Evaluation, contest_stage, evaluation_stages, verdict_stage
-from spavl.pipeline.overlap import overlap, related_judges
-from spavl.pipeline.road import judge_identity, model_identity, once
+from spavl.pipeline.overlap import overlap
+from spavl.pipeline.related import related_judges
+from spavl.pipeline.road import identity, judge_identity, model_identity, once
 from spavl.records import Answer, Sample, Verdict
 from spavl.store import Manifest
 from spavl.store.files import write_atomically
@@ -112,7 +113,7 @@ async def evaluate_models(evaluation: Evaluation) -> Evaluated:
         box=config.judge_error,
         met=None if config.training is None else overlap(config.training, samples, evaluation.pictures),
         imported=evaluation.imported,
-        related=() if config.training is None else related_judges(config.training, cards),
+        related=_related(evaluation),
     )
     rules = Rules(config.measured[0], config.confidence, config.max_failed, config.force, config.margin, config.max_cut)
     figures = evaluation_figures(material, config.measured, rules)
@@ -152,6 +153,13 @@ async def sample_for_people(evaluation: Evaluation, number: int) -> tuple[Path, 
     }
     write_sheet(drawn, shown, evaluation.config.seed, path)
     return path, len(drawn)
+
+
+def _related(evaluation: Evaluation) -> dict[str, tuple[str, ...]]:
+    training, judges = evaluation.config.training, evaluation.config.judges
+    if training is None:
+        return {}
+    return related_judges(training, {name: identity(_judge_settings(evaluation, name)) for name in judges})
 
 
 def _pairs(evaluation: Evaluation, samples: Sequence[Sample], answers: Sequence[Answer]) -> list[Compared]:

@@ -1,17 +1,15 @@
-"""What an evaluation's samples have in common with the data that its models were trained on, and who labelled that."""
+"""What an evaluation's samples have in common with the data that its models were trained on."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spavl.dataset.contamination import CheckLimits, compare
+from spavl.dataset.contamination import USUAL_KINDS, CheckLimits, compare
 from spavl.dataset.gallery import gather
 from spavl.dataset.shown import Shown, read_shown
 from spavl.errors import UserError
 from spavl.evaluate.figures import Met
-from spavl.judges import JudgeCard
 from spavl.records import Sample
 from spavl.store import ImageStore
-from spavl.store.manifest import read_manifest
 from spavl.texts.near import check_minhash
 
 
@@ -39,24 +37,14 @@ def overlap(training: Path, samples: Sequence[Sample], pictures: ImageStore) -> 
     """
     inside = training / "dataset"
     theirs = gather(read_shown(inside if inside.is_dir() else training))
-    found = compare(theirs, gather(_shown(samples, pictures)), str(training), CheckLimits())
-    met = frozenset(row for one in found for row in one.benchmark_rows)
-    return Met(str(training), met, len(theirs.texts), len(theirs.pictures) - theirs.unreadable)
+    found = list(compare(theirs, gather(_shown(samples, pictures)), str(training), CheckLimits()))
+    kinds: dict[str, frozenset[str]] = {
+        kind: frozenset(row for one in found if one.kind == kind for row in one.benchmark_rows) for kind in USUAL_KINDS
+    }
+    return Met(str(training), kinds, len(theirs.texts), len(theirs.pictures) - theirs.unreadable)
 
 
 def _shown(samples: Sequence[Sample], pictures: ImageStore) -> Iterator[Shown]:
     for sample in samples:
         own = (pictures.path(sample.own_picture).read_bytes(),) if sample.own_picture else ()
         yield Shown(sample.id, sample.prompt, own)
-
-
-def related_judges(training: Path, cards: Mapping[str, JudgeCard]) -> tuple[str, ...]:
-    """Returns the judges that also labelled the training data, by their cards' names; none where nobody says.
-
-    Raises:
-        RunError: A stage of the run was changed.
-    """
-    run = training.parent if training.name == "dataset" else training
-    manifest = read_manifest(run / "labels")
-    labelled = {manifest.facts["judge"]["name"]} if manifest is not None else set()
-    return tuple(name for name, card in cards.items() if card.name in labelled)

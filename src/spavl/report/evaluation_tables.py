@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from spavl.evaluate.benchmarks import BenchmarkCard
-from spavl.evaluate.figures import AblationFigure, EvaluationFigures
+from spavl.evaluate.figures import AblationFigure, Contaminated, EvaluationFigures
 from spavl.evaluate.measures import Flag, Measure, ModelFigure
 from spavl.evaluate.yes_no import YesNoFigure
 from spavl.evaluation_config import Ablation
@@ -296,9 +296,14 @@ def clean_table(figures: EvaluationFigures) -> Table | None:
     named = [one.benchmark for one in figures.contamination.clean.whole]
     caption = f"Without samples that the training data has too ({origin_text(figures, named)})"
     note = (
-        f"Compared with {figures.contamination.texts} texts and {figures.contamination.pictures} pictures of the data."
+        f"Compared with {figures.contamination.texts} texts and {figures.contamination.pictures} pictures of the data; "
+        f"samples met, by what was looked for: {_kinds_text(figures.contamination)}."
     )
     return Table(caption, ("Benchmark", "Met in training", "Model", "Samples left", "Rate", "Change"), rows, note)
+
+
+def _kinds_text(found: Contaminated) -> str:
+    return ", ".join(f"{kind} {sum(met.values())}" for kind, met in found.by_kind.items())
 
 
 def trust_table(figures: EvaluationFigures) -> Table | None:
