@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from spavl.stats import Interval
 from spavl.stats.bootstrap import Resampling, bootstrap_mean
-from spavl.stats.few_units import few_units_interval, padded_mean
+from spavl.stats.few_units import few_units_interval, padded_mean, student
 
 SHARE, CHANGE = Interval(0, 1), Interval(-1, 1)
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -35,6 +36,13 @@ def test_two_events_of_ten_are_three_of_twelve_with_students_quantile() -> None:
     """θ = 1/4, and 1/4 · 3/4 / 12 = 1/64; t(9) = 2.262157, so 1/4 ± 2.262157 / 8 = 1/4 ± .28277, and none below 0."""
     low, high = few_units_interval(np.array([1.0, 1, *[0] * 8]), np.ones(10), SHARE, 0.95)
     assert (low, high) == (0, pytest.approx(0.53277, abs=1e-5))
+
+
+@pytest.mark.parametrize("units", [2, 3, 4, 5, 10, 31, 40, 1001])
+def test_students_quantile_is_scipys(units: int) -> None:
+    for confidence in (0.01, 0.5, 0.9, 0.95, 0.999):
+        wanted = scipy.stats.t.ppf((1 + confidence) / 2, units - 1)
+        assert student(units, confidence) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_the_mean_is_inside_and_the_interval_inside_the_span() -> None:

@@ -5,11 +5,11 @@ a unit more is imagined at either end, as Agresti and Coull (1998) do for one ra
 change of one; of many units nothing is changed by it.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t
 
 from spavl.stats.rates import Interval
 
@@ -60,4 +60,22 @@ def few_units_interval(sums: Values, sizes: Values, span: Interval, confidence: 
 
 def student(units: int, confidence: float) -> float:
     """Returns the quantile of Student's t of one degree of freedom fewer than there are units, two at least."""
-    return float(t.ppf((1 + confidence) / 2, units - 1))
+    low, high = 0.0, math.pi / 2
+    while low < (angle := (low + high) / 2) < high:
+        low, high = (angle, high) if _within(angle, units - 1) < confidence else (low, angle)
+    return math.tan(angle) * math.sqrt(units - 1)
+
+
+def _within(angle: float, freedom: int) -> float:
+    """Returns P(|t| < √ν tan θ) of ν degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+
+        ν odd    2/π (θ + sin θ (cos θ + 2/3 cos³ θ + … + (2·4⋯(ν - 3)) / (3·5⋯(ν - 2)) cosᵛ⁻² θ)), ν = 1: 2/π θ
+        ν even   sin θ (1 + 1/2 cos² θ + … + (1·3⋯(ν - 3)) / (2·4⋯(ν - 2)) cosᵛ⁻² θ)
+    """
+    odd = freedom % 2
+    term, total = (math.cos(angle) if odd else 1.0), 0.0
+    for power in range(odd, freedom - 1, 2):
+        total += term
+        term *= (power + 1) / (power + 2) * math.cos(angle) ** 2
+    share = math.sin(angle) * total
+    return 2 / math.pi * (angle + share) if odd else share
