@@ -69,8 +69,8 @@ def student(units: int, confidence: float) -> float:
 def _within(angle: float, freedom: int) -> float:
     """Returns P(|t| < √ν tan θ) of ν degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
 
-        ν odd    2/π (θ + sin θ (cos θ + 2/3 cos³ θ + … + (2·4⋯(ν - 3)) / (3·5⋯(ν - 2)) cosᵛ⁻² θ)), ν = 1: 2/π θ
-        ν even   sin θ (1 + 1/2 cos² θ + … + (1·3⋯(ν - 3)) / (2·4⋯(ν - 2)) cosᵛ⁻² θ)
+    ν odd    2/π (θ + sin θ (cos θ + 2/3 cos³ θ + … + (2·4⋯(ν - 3)) / (3·5⋯(ν - 2)) cosᵛ⁻² θ)), ν = 1: 2/π θ
+    ν even   sin θ (1 + 1/2 cos² θ + … + (1·3⋯(ν - 3)) / (2·4⋯(ν - 2)) cosᵛ⁻² θ)
     """
     odd = freedom % 2
     term, total = (math.cos(angle) if odd else 1.0), 0.0
