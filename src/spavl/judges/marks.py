@@ -28,6 +28,7 @@ _LEAD_IN = re.compile(
 )
 """The words that may stand before markers, as in `My final verdict is:`; any other word may turn the verdict round."""
 _WORD = re.compile(r"[^\W_]+")
+_SENTENCES = re.compile(r"[.!?][*_`\"')\]]*(?:\s|$)|[。！？]")
 _NO_DIGIT = re.compile(r"[^0-9a-f]+")
 _BRACKETS = str.maketrans(
     {"⟦": "[[", "⟧": "]]", "〚": "[[", "〛": "]]"}
@@ -82,10 +83,10 @@ def mark_of(texts: Sequence[str], picture: str) -> str:
 
 
 def parse(reply: str, mark: str) -> Ruling | None:
-    """Returns the reasons and the markers, or None where the last line is not markers of this mark alone.
+    """Returns the reasons and the markers, or None where the last sentence is not markers of this mark alone.
 
-    Around markers may stand what emphasises them, bold, backticks, a fence of their own, or a box, and before them a
-    lead-in that is made of `_LEAD_IN`; so "I would not say [[A]]" is no verdict.
+    Around markers may stand what emphasises them, bold, backticks, a fence of their own, or a box, and before them in
+    their sentence a lead-in that is made of `_LEAD_IN`; so "I would not say [[A]]" is no verdict. Markers end a line.
     """
     *reasons, last = _without_fence(reply.rstrip().splitlines()) or [""]
     before, bracket, _ = last.partition("[[")
@@ -94,7 +95,7 @@ def parse(reply: str, mark: str) -> Ruling | None:
     before, boxed = before.removesuffix(_BOX), before.endswith(_BOX)
     if not bracket or after != "}" * boxed or any(own.lower() != mark for _, own in markers):
         return None
-    if not all(map(_LEAD_IN.fullmatch, _WORD.findall(before.casefold()))):
+    if not all(map(_LEAD_IN.fullmatch, _WORD.findall(_SENTENCES.split(before)[-1].casefold()))):
         return None
     return Ruling("\n".join([*reasons, before.strip(_AROUND)]).strip(), tuple(word.upper() for word, _ in markers))
 
