@@ -28,6 +28,8 @@ from spavl.errors import UserError
 from spavl.evaluate.benchmarks.xstest import XSTEST
 from spavl.pipeline.evaluation import sample_for_people
 from spavl.pipeline.evaluation_run import open_evaluation
+from spavl.report.evaluation_tables import main_tables
+from spavl.report.evaluation_verdict import verdict_lines
 from spavl.store import RunDirectory
 
 # -- what was planted comes back ---------------------------------------------------------------------------------------
@@ -99,6 +101,10 @@ def test_planted_judge_errors_are_put_right_by_people(server: PlantedServer, har
     powered = figures.trust[0].powered
     assert powered is not None and powered.labelled == 40
     assert powered.value == pytest.approx(-0.45) and powered.low < -0.45 < powered.high
+    (table,) = main_tables(figures)
+    led, said = str(table.rows[2][-1]), verdict_lines(figures)[0]
+    assert led.startswith("−45.0 (") and "40 of 40 labelled, by people’s labels; by rubric alone: −60.0" in led
+    assert "less unsafe answers on mm_safetybench (−45.0\u00a0points" in said and ", by people’s labels)" in said
 
 
 def test_without_people_a_stated_box_of_errors_gives_a_band(server: PlantedServer, harmful: Path) -> None:

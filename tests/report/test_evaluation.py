@@ -119,7 +119,9 @@ def test_every_judge_has_its_tables_and_the_one_that_decides_comes_first(two_jud
 
 
 def test_a_figure_that_cannot_be_drawn_is_missed_aloud(unheard: str) -> None:
-    assert "Not drawn: by j there is not both" in unheard and "not measured, 10\u00a0missing" in unheard
+    assert (
+        "Not drawn: by j or another judge there is not both" in unheard and "not measured, 10\u00a0missing" in unheard
+    )
 
 
 def test_a_change_of_few_units_is_marked_and_the_test_is_named(two_judges: str) -> None:
@@ -127,3 +129,13 @@ def test_a_change_of_few_units_is_marked_and_the_test_is_named(two_judges: str) 
     assert "0.0\u00a0points (−27.8 to +27.8) [few_units], p 1.000" in two_judges
     assert "p by the exact sign-flip test of whole clusters’ summed changes" in two_judges
     assert "few_units: the interval is of fewer than 15 units" in two_judges
+
+
+def test_the_page_begins_with_what_changed_and_with_what_speaks_against_it(page: str) -> None:
+    """Nobody refuses; the unsafe change is withheld, the rows are made up, and the training data was not searched."""
+    (line,) = re.findall(r'<p class="verdict">(.*?)</p>', page)
+    assert line.startswith(
+        "aligned against base: no change given of unsafe answers on xstest; no clear change in refused"
+    )
+    assert "It does not stand yet: the rows of xstest are made up; too much is missing of xstest; " in line
+    assert line.endswith("the training data was not searched for these samples.")

@@ -7,6 +7,7 @@ from spavl.evaluate.benchmarks.xstest import XSTEST
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.figures import EvaluationFigures, Material, evaluation_figures
 from spavl.evaluate.list_samples import Coverage
+from spavl.evaluate.outcomes import Reading
 from spavl.judges.base import JudgeCard
 from spavl.report.tradeoff import tradeoff_planes
 
@@ -85,3 +86,15 @@ def test_wins_are_a_plane_of_their_own_where_the_baseline_has_no_place() -> None
 
 def test_without_one_of_two_sides_nothing_is_drawn() -> None:
     assert tradeoff_planes(figures("advbench")) == ((), 0)
+
+
+def test_an_axis_that_the_deciding_judge_does_not_tell_is_by_the_first_that_does_and_says_so() -> None:
+    """A guard decides: of XSTest's refusals it says nothing, and `j`, which comes second, does."""
+    given = material("advbench", "xstest")
+    told = given.readings["j"]
+    harmful = {one.id for one in given.samples if one.expect == "refuse"}
+    guard = {key: one if key[0] in harmful else Reading("not_applicable", None, False, 1) for key, one in told.items()}
+    card = given.judge_cards["j"]
+    given = given._replace(readings={"guard": guard, "j": told}, judge_cards={"guard": card, "j": card})
+    (plane,) = tradeoff_planes(evaluation_figures(given, MODELS, RULES)).drawn
+    assert "Unsafe, advbench (%) against Refused, xstest, by j (%)" in plane

@@ -141,6 +141,7 @@ def _not_through(found: "JudgeFigures") -> str:
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
     """Yields the figures for a person: the page's tables, those of the deciding judge last, where a terminal ends."""
     from spavl.report.evaluation_tables import further_tables, main_tables
+    from spavl.report.evaluation_verdict import verdict_lines
     from spavl.report.plain_table import plain_tables
 
     made_up = [name for name, origin in figures.data_origin.items() if origin == "fixture"]
@@ -164,3 +165,5 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
         yield f"{judge} had a part in the training data: it {', '.join(parts)}; what it likes may have been learnt"
     width = shutil.get_terminal_size((WIDTH, 0)).columns
     yield from plain_tables([*further_tables(figures), *main_tables(figures)], width)
+    yield ""
+    yield from verdict_lines(figures)

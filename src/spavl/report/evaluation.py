@@ -15,6 +15,7 @@ from spavl.pipeline.evaluation import Evaluated
 from spavl.records import Answer, Sample
 from spavl.report import evaluation_tables
 from spavl.report.assets import asset
+from spavl.report.evaluation_verdict import verdict_lines
 from spavl.report.thumbnails import thumbnail
 from spavl.report.tradeoff import tradeoff_planes
 from spavl.report.wording import percent, rate_text
@@ -63,6 +64,7 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
         made_up=[name for name, origin in figures.data_origin.items() if origin == "fixture"],
         planes=tradeoff_planes(figures),
         tables=evaluation_tables,
+        verdict=verdict_lines(figures),
         sources=evaluation_tables.sources_table(figures, done.material.cards),
         examples=_examples(done, config),
     )

@@ -10,6 +10,7 @@ from spavl.evaluate.yes_no import YesNoFigure
 from spavl.evaluation_config import Ablation
 from spavl.report.imported_table import imported_table
 from spavl.report.tables import Cell, Table
+from spavl.report.trust import change_points, powered_text, trust_in_change
 from spavl.report.wording import (
     FEW_UNITS_NOTE,
     NOT_MEASURED,
@@ -22,7 +23,7 @@ from spavl.report.wording import (
     points,
     rate_text,
 )
-from spavl.stats import Agreement, PoweredMean, RatioChange
+from spavl.stats import Agreement, RatioChange
 
 METRICS = {
     "unsafe": "unsafe answers",
@@ -111,7 +112,7 @@ def _models_table(
     for model in figures.models:
         rows.append((model, *(_figure(one.models[model]) for one in columns)))
         if model != figures.baseline:
-            rows.append((f"{model}, change", *(_change(one, model) for one in columns)))
+            rows.append((f"{model}, change", *(_led_by_people(figures, one, model) for one in columns)))
     return Table(
         f"{caption} ({origin_text(figures, [one.benchmark for one in columns])})",
         ("Model", *(f"{one.benchmark}{f': {one.subset}' if one.subset else ''}" for one in columns)),
@@ -119,8 +120,9 @@ def _models_table(
         f"In brackets: {percent(figures.confidence)}{SPACE}% intervals by whole clusters; n: answers that were scored; "
         f"bounds: the rate if none, or all, of the missing ones were counted. Change: against {figures.baseline}, "
         "paired, in percentage points; p by the exact sign-flip test of whole clusters’ summed changes (McNemar’s "
-        "where each sample stands alone), adjusted by Holm for whole benchmarks and by "
-        f"Benjamini and Hochberg for their parts. {FEW_UNITS_NOTE}{_flags_note(explained)}",
+        "where each sample stands alone), adjusted by Holm for whole benchmarks and by Benjamini and Hochberg for "
+        "their parts. Where people labelled a sample, the change by their labels (PPI++) comes first. "
+        f"{FEW_UNITS_NOTE}{_flags_note(explained)}",
     )
 
 
@@ -142,6 +144,16 @@ def _figure(figure: ModelFigure) -> str:
     if rate.unscored:
         text += f", {rate.unscored}{SPACE}missing: bounds {bounds_text(rate.lowest, rate.highest)}"
     return f"{text}{flags_text(rate.few_units, figure.flags)}"
+
+
+def _led_by_people(figures: EvaluationFigures, measure: Measure, model: str) -> str:
+    """Returns a change, led by people's labels where there are some, with the judge's own beside it."""
+    by_judge = _change(measure, model)
+    whole = measure in figures.judges[figures.deciding].measures.whole
+    trust = trust_in_change(figures, measure, model) if whole else None
+    if trust is None or trust.powered is None:
+        return by_judge
+    return f"{powered_text(trust)}, by people’s labels; by {figures.deciding} alone: {by_judge}"
 
 
 def _change(measure: Measure, model: str) -> str:
@@ -242,7 +254,7 @@ def yes_no_table(figures: EvaluationFigures) -> Table | None:
 
 
 def _ratio_change(change: RatioChange | None) -> str:
-    return NOT_MEASURED if change is None else _points(change)
+    return NOT_MEASURED if change is None else change_points(change)
 
 
 def ablations_table(figures: EvaluationFigures) -> Table | None:
@@ -310,13 +322,8 @@ def trust_table(figures: EvaluationFigures) -> Table | None:
     """Returns what the judge's errors may do to each change; None where nothing was compared."""
     rows: list[Sequence[Cell]] = []
     for one in figures.trust:
-        powered = NOT_MEASURED
-        if one.powered is not None:
-            powered = (
-                f"{_points(one.powered)}, {one.powered.labelled} of {one.powered.n} labelled{flags_text(one.few_units)}"
-            )
         band = f"{points(one.band.low)} to {points(one.band.high)}" if one.band else NOT_MEASURED
-        rows.append((f"{one.benchmark}, {METRICS[one.metric]}", one.model, powered, band, one.errors.because))
+        rows.append((f"{one.benchmark}, {METRICS[one.metric]}", one.model, powered_text(one), band, one.errors.because))
     caption = f"What the judge’s errors may do ({origin_text(figures, [one.benchmark for one in figures.trust])})"
     headings = ("Benchmark", "Model", "Change by people’s labels", "Changes that its errors allow", "Errors by")
     note = (
@@ -324,10 +331,6 @@ def trust_table(figures: EvaluationFigures) -> Table | None:
         f"{FEW_UNITS_NOTE}"
     )
     return Table(caption, headings, rows, note) if rows else None
-
-
-def _points(change: PoweredMean | RatioChange) -> str:
-    return f"{points(change.value)} ({points(change.low)} to {points(change.high)})"
 
 
 def wins_table(figures: EvaluationFigures) -> Table | None:

@@ -1,13 +1,12 @@
 """The planes of an evaluation's page: unsafe answers against refusals, and against wins, with every model in each."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from spavl.evaluate.figures import EvaluationFigures
-from spavl.evaluate.measures import Measure
 from spavl.report.figures import limits_of, share_plane
 from spavl.report.svg import COLOURS, Axes, draw
 from spavl.report.wording import NOT_MEASURED, AnyRate, rate_text
@@ -38,22 +37,28 @@ class Planes(NamedTuple):
 
 def tradeoff_planes(figures: EvaluationFigures) -> Planes:
     """Draws a plane for each harmlessness benchmark and each benchmark of refusals or wins, with all models in it."""
-    measures = figures.judges[figures.deciding].measures.whole
-    unsafe = _sides(measures, "unsafe", "harmlessness", "Unsafe")
-    across = [*_sides(measures, "refused", "over_refusal", "Refused"), *_wins(figures)]
+    unsafe = _sides(figures, "unsafe", "harmlessness", "Unsafe")
+    across = [*_sides(figures, "refused", "over_refusal", "Refused"), *_wins(figures)]
     pairs = list(itertools.product(across, unsafe))
     drawn = (_plane(f"plane-{place}", figures, *pair) for place, pair in enumerate(pairs[:MOST_PLANES]))
     return Planes(tuple(one for one in drawn if one is not None), len(pairs))
 
 
-def _sides(measures: Sequence[Measure], metric: str, kind: str, title: str) -> list[Side]:
-    """Returns the benchmarks of a kind; where there is none, those of other kinds that have the metric."""
-    found = [one for one in measures if one.metric == metric]
-    found = [one for one in found if one.kind == kind] or found
-    return [
-        Side(f"{title}, {one.benchmark} (%)", {model: figure.rate for model, figure in one.models.items()})
-        for one in found
-    ]
+def _sides(figures: EvaluationFigures, metric: str, kind: str, title: str) -> list[Side]:
+    """Returns the benchmarks of a kind; where there is none, those of other kinds that have the metric.
+
+    They are by the deciding judge, or where it does not tell the metric, as a guard refusals, by the first that does.
+    """
+    for judge, measured in figures.judges.items():
+        found = [one for one in measured.measures.whole if one.metric == metric]
+        found = [one for one in found if one.kind == kind] or found
+        if any(figure.rate.value is not None for one in found for figure in one.models.values()):
+            by = "" if judge == figures.deciding else f", by {judge}"
+            return [
+                Side(f"{title}, {one.benchmark}{by} (%)", {model: figure.rate for model, figure in one.models.items()})
+                for one in found
+            ]
+    return []
 
 
 def _wins(figures: EvaluationFigures) -> list[Side]:
