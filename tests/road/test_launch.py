@@ -46,7 +46,7 @@ def test_a_launched_training_is_one_run(
     assert trained.returncode == 0, trained.stderr
     assert json.loads(trained.stdout)["counts"]["train"]["records"] == 1
     result = json.loads((tmp_path / "run" / "train" / "train.json").read_bytes())["result"]
-    assert result["steps"] >= 2 and (tmp_path / "run" / "train" / "model").is_dir()
+    assert result["steps"] >= 2 and result["processes"] == 2 and (tmp_path / "run" / "train" / "model").is_dir()
     again = spavl("train", config, "train.parallel=zero3", "--json", launcher=TWO)
     assert again.returncode == 0 and json.loads(again.stdout) == json.loads(trained.stdout)
 

@@ -147,6 +147,7 @@ def align(
         "benign_pairs_left_out": len(offered) - len(pairs),
         "dropped": dict(result.dropped),
         "alarms": result.alarms,
+        "processes": result.processes,
         "questions_with_broken_marks": result.marks_broken,
         "pairs_with_safety_labels": safety_labelled(pairs),
     }

@@ -1,5 +1,6 @@
 """Opens what is trained on preference pairs: the model, its pairs as token ids, and the engine they pass through."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -16,6 +17,8 @@ from spavl.train.render import Renderer, Row, stop_ids
 from spavl.train.sharding import shard
 from spavl.train.vision_cache import Pictures, VisionTraining
 from spavl.train_config import PairSettings
+
+_log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=PairSettings)
 
@@ -85,6 +88,11 @@ def open_engine(
     engine = Engine(vlm.model, family, pictures, config.tokens_per_forward, policy.precision, processes)
     engine = engine._replace(flex=config.attention == "flex")
     if not _shards(config, processes):
+        if config.parallel != "replicate":
+            _log.warning(
+                "train.parallel: %s cuts nothing up in one process; start several with torchrun or accelerate launch.",
+                config.parallel,
+            )
         return policy, engine
     keeps = config.parallel == "zero2"
     policy, root = shard(policy, family, processes, processes.device(config.device), keeps_gathered=keeps)

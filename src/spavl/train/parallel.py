@@ -216,6 +216,6 @@ def _check_launcher() -> None:
     for plugin in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{plugin}", "false").lower() == "true":
             raise UserError(
-                f"accelerate launch: distributed_type {plugin} is not read here; allowed: MULTI_GPU or MULTI_CPU, as "
-                "in configs/accelerate. What is sharded is said by train.parallel (zero2, zero3)."
+                f"accelerate launch: distributed_type {plugin} is not read here; allowed: MULTI_GPU, without a GPU "
+                "with use_cpu, as in configs/accelerate. What is sharded is said by train.parallel (zero2, zero3)."
             )

@@ -66,6 +66,11 @@ class _Recipe:
         self._uses += 1
         return self
 
+    def reads(self, storage: int) -> bool:
+        """Returns whether an input lies at this address still; FSDP lets go of a weight's memory, which others get."""
+        inputs = (*self._arguments, *self._options.values())
+        return any(isinstance(one, _Kept) and _storage(one.tensor) == storage for one in inputs)
+
     def settle(self) -> None:
         """Makes the tensor while its inputs are what they were, and keeps it."""
         if self._made is None:
@@ -151,8 +156,10 @@ class _Remembering(TorchFunctionMode):
         """Lets the recipes that read what is about to be changed keep their results."""
         for value in values:
             if isinstance(value, Tensor):
-                for recipe in self._readers.pop(_storage(value), ()):
-                    recipe.settle()
+                place = _storage(value)
+                for recipe in self._readers.pop(place, ()):
+                    if recipe.reads(place):
+                        recipe.settle()
 
 
 def _changes(operation: Callable[..., Any], options: Mapping[str, Any]) -> bool:

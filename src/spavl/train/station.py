@@ -51,8 +51,9 @@ class TrainResult(NamedTuple):
     metrics: Path
     """One JSON line an optimiser step."""
     steps: int
-    alarms: int
-    """Steps at which the chosen answers' log-probability had fallen below the reference's."""
+    alarms: int | None
+    """Steps at which the chosen answers' log-probability had fallen below the reference's; None where that was not
+    watched."""
     trainable: dict[str, int]
     """Part (`language`, `projector`, `vision`) -> trained parameters."""
     weights_sha256: str
@@ -61,6 +62,8 @@ class TrainResult(NamedTuple):
     """Reason -> pairs that a rule left out."""
     marks_broken: int = 0
     """Questions that hold a mark of the chat template, such as the end of a turn, which a space breaks."""
+    processes: int = 1
+    """How many trained it."""
 
     @property
     def trainable_parameters(self) -> int:
@@ -151,11 +154,12 @@ class _Finished(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     steps: int
-    alarms: int
+    alarms: int | None
     trainable: dict[str, int]
     weights_sha256: str
     dropped: dict[str, int] = {}
     marks_broken: int = 0
+    processes: int = 1
 
 
 def _align(job: Job[TrainConfig], processes: Processes) -> dict[str, Any]:
@@ -177,7 +181,12 @@ def _align(job: Job[TrainConfig], processes: Processes) -> dict[str, Any]:
     data = TrainingPairs(opened.pairs, rows, safety_flags(opened.pairs), reference, twins, twins_reference)
     result = run_loop(preference_task(engine, data, config, state), state, config, output, seed)
     trainable, dropped = policy.count_trainable(), {"too_long": opened.too_long}
-    counts = {"steps": result.steps, "alarms": result.alarms, "marks_broken": opened.marks_broken()}
+    counts = {
+        "steps": result.steps,
+        "alarms": result.alarms,
+        "marks_broken": opened.marks_broken(),
+        "processes": processes.number,
+    }
     return counts | {"trainable": trainable, "dropped": dropped}
 
 
