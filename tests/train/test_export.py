@@ -139,6 +139,8 @@ def test_the_adapter_folder_gives_the_trained_model_in_plain_peft(
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+    targets = json.loads((tmp_path / "adapter" / "adapter_config.json").read_bytes())["target_modules"]
+    assert len(targets) > 1 and targets == sorted(targets)  # the same bytes whatever the seed of the process's hashes
     vlm = load_vlm(base)
     before = logits_of(vlm.model, picture, vlm.processor)
     adapted = PeftModel.from_pretrained(vlm.model, tmp_path / "adapter").eval()

@@ -60,6 +60,18 @@ def test_a_falling_chosen_log_probability_is_an_alarm_said_once(
     assert len(caplog.records) == 1 and "2.0 nats below" in caplog.text
 
 
+def test_where_nothing_is_watched_no_number_of_alarms_is_given(tmp_path: Path) -> None:
+    """Nine steps fill no window of ten; without a reference (SimPO) there is nothing to fall below."""
+    short, free = MetricsLog(tmp_path / "short.jsonl", done=0), MetricsLog(tmp_path / "free.jsonl", done=0)
+    for step in range(1, 10):
+        short.append({"step": step, "chosen_shift": 0.0})
+        free.append({"step": step})
+    assert short.alarms is None and free.alarms is None
+    free.append({"step": 10})
+    short.append({"step": 10, "chosen_shift": 0.0})
+    assert short.alarms == 0 and free.alarms is None
+
+
 def test_the_alarm_window_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     log = MetricsLog(path, done=0)

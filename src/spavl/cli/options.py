@@ -16,6 +16,10 @@ KEPT = ("unscored", "not_applicable", "planted_verdict", "judge_refusal", "judge
 """Reasons of a judge's failures that come back as they were: nobody was asked, or the reply was read."""
 
 
+FALLING = "steps with the chosen answers falling"
+"""What the alarm counts."""
+
+
 def say(result: dict[str, Any], lines: list[str], as_json: bool) -> None:
     """Prints the result, as JSON or as lines for a person."""
     print(json.dumps(result, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
@@ -33,8 +37,14 @@ def training_lines(facts: Mapping[str, Any]) -> list[str]:
     marks = f"{facts['questions_with_broken_marks']} questions with broken marks"
     if "held_out" in facts:
         return [line + marks, f"{'':<12}{_held_out(facts['held_out'])}"]
-    alarms = facts.get("alarms", "an unknown number of")  # older manifests do not say
-    return [f"{line}{alarms} steps with the chosen answers falling; {marks}"]
+    steps = facts.get("alarms")
+    falling = "whether the chosen answers fall not measured" if steps is None else f"{steps} {FALLING}"
+    return [f"{line}{falling}; {marks}{_processes(facts)}"]
+
+
+def _processes(facts: Mapping[str, Any]) -> str:
+    number = facts.get("processes", 1)  # older manifests do not say
+    return f"; {number} processes" if number > 1 else ""
 
 
 def _held_out(figures: Mapping[str, Any] | None) -> str:

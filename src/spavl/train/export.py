@@ -6,6 +6,7 @@ files, names and precision, tensor for tensor, whatever precision was trained in
     W = W_base + (alpha / rank) B A          (LoRA, Hu et al. 2021, arXiv 2106.09685, eq. 3), rounded once
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def export_adapter(
     )
     with new_folder(target) as folder:
         config.save_pretrained(folder)
+        _sort_lists(folder / "adapter_config.json")  # PEFT keeps names in sets
         # PEFT's names: the wrapper's two levels, and no adapter's name
         named = {name: f"base_model.model.{name.replace('.default.', '.')}" for name in trained if name not in bare}
         write_tensors(folder / "adapter_model.safetensors", {named[name]: trained[name] for name in named})
@@ -122,3 +124,8 @@ def _outermost(modules: Iterable[str]) -> list[str]:
     """Returns the modules that lie in none of the others."""
     found = sorted(set(modules))
     return [one for one in found if not any(one.startswith(f"{other}.") for other in found)]
+
+
+def _sort_lists(path: Path) -> None:
+    body = {name: sorted(one) if isinstance(one, list) else one for name, one in json.loads(path.read_bytes()).items()}
+    path.write_text(json.dumps(body, indent=2, sort_keys=True))

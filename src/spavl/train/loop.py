@@ -57,8 +57,8 @@ class LoopResult(NamedTuple):
     """What the loop did, over all attempts."""
 
     steps: int
-    alarms: int
-    """Steps at which the chosen answers' log-probability had fallen below the reference's."""
+    alarms: int | None
+    """Steps at which the chosen answers' log-probability had fallen below the reference's; None where unwatched."""
 
 
 def run_loop(task: Task, state: TrainingState, config: PairSettings, output: Path, seed: int) -> LoopResult:
@@ -95,7 +95,7 @@ def run_loop(task: Task, state: TrainingState, config: PairSettings, output: Pat
             if step % config.save_every == 0 or step == total:
                 save_checkpoint(checkpoints, step, state, writes=processes.is_main)
             advance(1, shown_figures(line) if log else None)
-    return LoopResult(total, log.alarms if log else 0)
+    return LoopResult(total, log.alarms if log else None)
 
 
 class Order:

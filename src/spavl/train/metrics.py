@@ -45,7 +45,12 @@ class MetricsLog:
         self.reached = self._lines.reached
         shifts = [line["chosen_shift"] for line in self._lines.kept if line["chosen_shift"] is not None]
         self._shifts = deque(shifts, maxlen=ALARM_WINDOW)
-        self.alarms = sum(line["chosen_falling"] for line in self._lines.kept)
+        self._alarms = sum(line["chosen_falling"] for line in self._lines.kept)
+
+    @property
+    def alarms(self) -> int | None:
+        """Steps with the alarm; None where nothing was watched: there is no reference, or were too few steps."""
+        return self._alarms if len(self._shifts) == ALARM_WINDOW else None
 
     def append(self, line: dict[str, Any]) -> dict[str, Any]:
         """Adds a step's line, with `chosen_falling`, and returns it so; the first alarm is also said aloud.
@@ -60,7 +65,7 @@ class MetricsLog:
         falling = len(self._shifts) == ALARM_WINDOW and mean < -ALARM_NATS
         line = line | {"chosen_falling": falling}
         self._lines.append(line)
-        if falling and not self.alarms:
+        if falling and not self._alarms:
             _log.warning(
                 "step %d: over the last %d steps the chosen answers' log-probability lies %.1f nats below the "
                 "reference's. The margin may grow at their cost; try a lower learning rate or a greater beta.",
@@ -68,7 +73,7 @@ class MetricsLog:
                 ALARM_WINDOW,
                 -mean,
             )
-        self.alarms += falling
+        self._alarms += falling
         return line
 
 
