@@ -34,7 +34,8 @@ def _change(figures: EvaluationFigures, measure: Measure, model: str) -> str:
         return f"no change given of {subject}"
     powered = None if trust is None else trust.powered
     value, low, high = (powered or change).value, (powered or change).low, (powered or change).high
-    direction = "more" if low > 0 else "less" if high < 0 else "no clear change in"
+    clear = powered is not None or change.p_value <= 1 - figures.confidence  # of few units the two may disagree
+    direction = "no clear change in" if not clear or low <= 0 <= high else "more" if low > 0 else "less"
     by = ", by people’s labels" if powered else ""
     interval = f"{points(value)}{SPACE}points, {points(low)} to {points(high)}{by}"
     return f"{direction} {subject} ({interval})"
@@ -49,13 +50,10 @@ def _doubts(figures: EvaluationFigures, measures: Sequence[Measure], model: str)
     withheld = [one.benchmark for one in measures if one.changes[model].withheld]
     if withheld:
         yield f"too much is missing of {', '.join(dict.fromkeys(withheld))}"
-    open_errors = [
-        one for one in figures.trust if one.model == model and one.metric == "unsafe" and one.powered is None
-    ]
-    if open_errors:
-        unknown = [one.benchmark for one in open_errors if one.band is None or _holds_none(one.band)]
-        if unknown:
-            yield f"the judge’s own errors could make the change on {', '.join(unknown)}, and no person labelled any"
+    judged = [one for one in figures.trust if one.model == model and one.metric == "unsafe" and one.powered is None]
+    unknown = [one.benchmark for one in judged if one.band is None or _holds_none(one.band)]
+    if unknown:
+        yield f"the judge’s own errors could make the change on {', '.join(unknown)}, and no person labelled any"
     if figures.related:
         yield f"{', '.join(figures.related)} had a part in the training data"
     if figures.contamination is None:
