@@ -64,7 +64,7 @@ class HfModelConfig(Config):
     trust_remote_code: bool = False
     """Whether code from the model's folder may run. Leave it off unless you have read that code."""
     budget: ComputeBudgetConfig | None = None
-    """Where to stop; what is left is a counted failure `budget`."""
+    """Where to stop; what is left is a counted failure `budget`, which `--restart-from` asks for once there is more."""
 
 
 class OpenAIModelConfig(Config):
@@ -97,11 +97,12 @@ class OpenAIModelConfig(Config):
     """Further tries after a connection error, 408, 429 or 5xx."""
     give_up_after: int = Field(5, ge=1)
     """Requests in a row that got no reply in time, whatever the tries, while no other got one; then the server is not
-    asked any more by this process, and what is left is a counted failure `server_silent`, asked again on resume."""
+    asked any more by this process, and what is left is a counted failure `server_silent`, asked for again on resume or
+    by `--restart-from`."""
     price: PriceConfig | None = None
     """What tokens cost; without it money is not counted."""
     budget: BudgetConfig | None = None
-    """Where to stop; what is left is a counted failure `budget`."""
+    """Where to stop; what is left is a counted failure `budget`, which `--restart-from` asks for once there is more."""
 
     @model_validator(mode="after")
     def _money_has_a_price(self) -> "OpenAIModelConfig":

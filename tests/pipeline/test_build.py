@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.pipeline.served_build import CAPTIONS, BuildServer, build_config, draw_pictures, full_config, run_build
 
+from spavl.budget_config import BudgetConfig
 from spavl.config import RunConfig
 from spavl.dataset.push import prepare
 from spavl.errors import RunError
@@ -218,6 +219,30 @@ def test_a_judge_that_answered_in_prose_is_asked_again_by_the_command_that_its_e
         road.restart_from("labels")
         asyncio.run(build(road))
     assert server.take() == Counter(judge=answers + answers)
+
+
+def test_what_a_budget_left_is_named_whenever_the_build_is_run_and_asked_for_alone_once_there_is_more(
+    tmp_path: Path, server: BuildServer, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A call uses 22 tokens and may use some 1,600, so that 1,800 admit about ten of 28; later the others are paid."""
+    draw_pictures(tmp_path / "pictures")
+    whole = build_config(tmp_path, address)
+    frugal = whole.models | {"plain": whole.models["plain"].model_copy(update={"budget": BudgetConfig(tokens=1800)})}
+    run_build(whole.model_copy(update={"models": frugal}))
+    counts = RunDirectory(whole.run).manifests(BUILD_STAGES)["responses"].counts
+    answered = server.take()["plain"]
+    left = counts.items // 2 - answered
+    assert answered > 0
+    assert counts.passing == counts.by_reason["budget"] == left > 0
+
+    lacking = f"responses: {left} of {counts.items} failed for a passing reason"
+    assert lacking in capsys.readouterr().err
+    run_build(whole)
+    assert not server.take()
+    assert lacking in capsys.readouterr().err
+    restart(whole, "responses")
+    assert server.take()["plain"] == left
+    assert "passing reason" not in capsys.readouterr().err
 
 
 def test_a_server_that_moved_is_paid_nothing_where_its_identity_stayed(built: RunConfig) -> None:

@@ -126,7 +126,7 @@ class Account:
     def _message(self, field: str, limit: float, so_far: float) -> str:
         return (
             f"models.{self.name}.budget.{field}: {plain(so_far)} of {plain(limit)} are spent in this run, and the next "
-            "call might exceed it. Raise it to ask what is left"
+            "call might exceed it. Raise it to have the rest asked"
         )
 
     def _wake(self) -> None:

@@ -1,5 +1,6 @@
 """What every station of one run shares, and what decides whether a stage is still the same stage."""
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -12,6 +13,7 @@ from spavl.errors import UserError
 from spavl.images import CaptionOutcomes
 from spavl.judges import judge_fingerprint
 from spavl.models import CallStore, ImageInput, Models, Replay, open_models
+from spavl.models.ask import commonest
 from spavl.questions import kept_questions
 from spavl.records import Caption, ImageRecord, Question, Record
 from spavl.store import Body, DecodeLimits, ImageStore, Manifest, Places, RunDirectory, Shelf, StageDirectory
@@ -54,7 +56,7 @@ NOT_IDENTITY = {
     "requests_per_minute": "how fast a server is asked does not change what it says",
     "tokens_per_minute": "the same",
     "price": "what an answer costs does not change what it says",
-    "budget": "it decides whether a call is made, not what it says, and a larger one asks what was left",
+    "budget": "it decides whether a call is made, not what it says",
     "public_benchmarks": "they are measured in a run of its own, which has its own identity",
     **NOT_TRAININGS_IDENTITY,
 }
@@ -207,12 +209,20 @@ def open_road(config: RunConfig, replay: Replay | None = None, *, taking_down: b
 
 
 async def once(stage: StageDirectory, station: Callable[[], Awaitable[Manifest] | Manifest]) -> Manifest:
-    """Runs the station unless its stage is finished, and returns the manifest."""
-    known = stage.manifest()
-    if known is not None:
-        return known
-    made = station()
-    return await made if isinstance(made, Awaitable) else made
+    """Runs the station unless its stage is finished, says what it lacks for now, and returns the manifest."""
+    manifest = stage.manifest()
+    if manifest is None:
+        made = station()
+        manifest = await made if isinstance(made, Awaitable) else made
+    counts = manifest.counts
+    if counts.passing:
+        often = commonest(failure for _, failure in stage.each_failure() if failure.transient)
+        print(
+            f"{stage.name}: {counts.passing} of {counts.items} failed for a passing reason and are left out (most "
+            f"often {often}); `--restart-from {stage.name}` asks for them again, and only for them.",
+            file=sys.stderr,
+        )
+    return manifest
 
 
 def identity(value: object) -> Any:  # noqa: ANN401  # JSON

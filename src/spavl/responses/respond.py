@@ -51,14 +51,6 @@ async def respond(
             failure = Failure(reason="responder_failed", message=str(error), transient=True)
             stage.append_missing(Outcome(item, failure=failure) for item in items)
     everything = _items(questions, tuple(responders))
-    lost = sum(failure.transient for _, failure in stage.each_failure())
-    if lost:
-        often = commonest(failure for _, failure in stage.each_failure() if failure.transient)
-        print(
-            f"responses: {lost} of {len(everything)} calls failed for a passing reason and are left out (most often "
-            f"{often}); `--restart-from {stage.name}` asks them again, and only them.",
-            file=sys.stderr,
-        )
     check_answered(stage, len(everything))
     outcomes, answered = _outcomes(responders, stage)
     if len(answered) < 2:

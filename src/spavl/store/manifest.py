@@ -9,7 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,19 @@ REPORTED_PACKAGES = (
 )
 
 
+class Ending(NamedTuple):
+    """Why an item has no record, as far as failures are counted by it."""
+
+    reason: str
+    dropped: bool
+    transient: bool
+
+    @classmethod
+    def of(cls, failure: Mapping[str, Any]) -> "Ending":
+        """Reads it from a failure as JSON."""
+        return cls(*(failure[field] for field in cls._fields))
+
+
 class Counts(BaseModel):
     """What became of a stage's items; `items = records + failures + dropped`, or the stage fails."""
 
@@ -41,29 +54,32 @@ class Counts(BaseModel):
     dropped: int
     by_reason: dict[str, int] = Field(default_factory=dict)
     """Failures and drops, by reason."""
+    passing: int = 0
+    """How many of the failures are transient: making the stage again tries them once more, and costs nothing else."""
 
     @classmethod
-    def of(cls, items: int, records: int, reasons: Mapping[tuple[str, bool], int]) -> "Counts":
+    def of(cls, items: int, records: int, reasons: Mapping[Ending, int]) -> "Counts":
         """Adds up failures and drops.
 
         Args:
             items: All items.
             records: Those that have a record.
-            reasons: (reason, whether a rule dropped the item) -> the others.
+            reasons: Why there is no record -> the others.
 
         Raises:
             RunError: The counts do not add up.
         """
-        dropped = sum(count for (_, by_rule), count in reasons.items() if by_rule)
+        dropped = sum(count for ending, count in reasons.items() if ending.dropped)
         by_reason: Counter[str] = Counter()
-        for (reason, _), count in reasons.items():
-            by_reason[reason] += count
+        for ending, count in reasons.items():
+            by_reason[ending.reason] += count
         counts = cls(
             items=items,
             records=records,
             failures=by_reason.total() - dropped,
             dropped=dropped,
             by_reason=dict(sorted(by_reason.items())),
+            passing=sum(count for ending, count in reasons.items() if ending.transient),
         )
         if counts.items != counts.records + counts.failures + counts.dropped:
             raise RunError(f"The counts of a stage do not add up: {counts.model_dump()}. Please report this as a bug.")

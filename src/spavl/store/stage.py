@@ -19,7 +19,16 @@ from typing import Any, TypeVar
 from spavl.errors import RunError, UserError
 from spavl.records import Failure, Record
 from spavl.store.files import append_whole, disk_errors_named, make_folder, write_atomically
-from spavl.store.manifest import Counts, Manifest, Usage, config_hash, git_state, package_versions, read_manifest
+from spavl.store.manifest import (
+    Counts,
+    Ending,
+    Manifest,
+    Usage,
+    config_hash,
+    git_state,
+    package_versions,
+    read_manifest,
+)
 from spavl.store.outcome import Outcome, read_body
 from spavl.store.places import Places
 from spavl.store.shelf import Shelf, outcome_shelf, record_shelf
@@ -299,8 +308,7 @@ class _Tally:
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
         self.records = 0
-        self.reasons: Counter[tuple[str, bool]] = Counter()
-        """(reason, whether a rule dropped the item) -> failures."""
+        self.reasons: Counter[Ending] = Counter()
 
     def passing(self, lines: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
         """Yields the lines of some items.
@@ -314,7 +322,7 @@ class _Tally:
                 raise RunError(f"The line of {item} is that of {body['item']}. Please report this as a bug.")
             self.records += body["record"] is not None
             if body["failure"]:
-                self.reasons[body["failure"]["reason"], body["failure"]["dropped"]] += 1
+                self.reasons[Ending.of(body["failure"])] += 1
             self.digest.update(line)
             yield line
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from spavl.records import Comparison, Failure, ImageRecord, content_id
 from spavl.store.files import write_atomically
-from spavl.store.manifest import Counts, Manifest, hash_file
+from spavl.store.manifest import Counts, Ending, Manifest, hash_file
 
 WORDS = ("caption", "text", "question", "chosen", "rejected", "prompt")
 """Fields of records with words that were made from a picture, and that something may be asked with."""
@@ -198,8 +198,7 @@ def _unmentioned(body: dict[str, Any], items: Mapping[str, str]) -> dict[str, An
 
 
 def _mended(manifest: Manifest, stage: Path, bodies: Sequence[Mapping[str, Any]], found: Trace) -> Manifest:
-    failures = (body["failure"] for body in bodies if body["failure"])
-    reasons = Counter((failure["reason"], failure["dropped"]) for failure in failures)
+    reasons = Counter(Ending.of(body["failure"]) for body in bodies if body["failure"])
     changed = {
         "inputs": _inputs(manifest.inputs, stage.parent, found.hashes),
         "results_hash": hash_file(stage / "results.jsonl"),
