@@ -46,11 +46,11 @@ def unheard(tmp_path: Path) -> str:
     return written(tmp_path, {"j": DEAF})
 
 
-def written(folder: Path, readings: Mapping[str, Readings]) -> str:
-    """Returns the page of these judges' readings."""
+def made_up(readings: Mapping[str, Readings]) -> Material:
+    """Returns what these judges' readings of the samples are worked out from."""
     card = JudgeCard(name="placeholder judge", version="1", description="reads", sees_image=False)
     coverage = Coverage(listed=20, asked=20, samples=20, pictures=0, skipped={}, fixture=True)
-    material = Material(
+    return Material(
         cards={"xstest": CARD},
         samples=SAMPLES,
         coverage={"xstest": coverage},
@@ -66,6 +66,11 @@ def written(folder: Path, readings: Mapping[str, Readings]) -> str:
         imported=(),
         related={},
     )
+
+
+def written(folder: Path, readings: Mapping[str, Readings]) -> str:
+    """Returns the page of these judges' readings."""
+    material = made_up(readings)
     figures: EvaluationFigures = evaluation_figures(material, ("base", "aligned"), RULES)
     answers = [
         Answer(sample_id=one.id, model=model, text=SCRIPTED, finish="stop")
@@ -135,7 +140,7 @@ def test_the_page_begins_with_what_changed_and_with_what_speaks_against_it(page:
     """Nobody refuses; the unsafe change is withheld, the rows are made up, and the training data was not searched."""
     (line,) = re.findall(r'<p class="verdict">(.*?)</p>', page)
     assert line.startswith(
-        "aligned against base: no change given of unsafe answers on xstest; no clear change in refused"
+        "aligned against base: no change given of unsafe answers on xstest; no clear change in refusals"
     )
     assert "It does not stand yet: the rows of xstest are made up; too much is missing of xstest; " in line
     assert line.endswith("the training data was not searched for these samples.")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tests.report.conftest import FinishedRun
 
-from spavl.errors import UserError
+from spavl.benchmark_config import BenchmarkConfig
+from spavl.errors import RunError, UserError
 from spavl.pipeline import STAGES
+from spavl.pipeline.public import public_results
 from spavl.records import PreferencePair
 from spavl.report.gather import ReportData, gather
 from spavl.store import RunDirectory
@@ -98,3 +100,26 @@ def test_safety_groups_are_those_of_the_rates_that_the_labels_station_wrote(
     path.write_text(json.dumps(manifest))
     responders = gather(RunDirectory(copy), config).dataset.responders
     assert [responder.group for responder in responders] == [4, 3, 2, 1, 0]
+
+
+def test_figures_that_another_version_wrote_are_named_with_the_way_to_new_ones(
+    finished: FinishedRun, tmp_path: Path
+) -> None:
+    run, config = finished
+    copy = shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("pictures"))
+    asking = config.evaluate.model_copy(
+        update={"public_benchmarks": (BenchmarkConfig(name="xstest", path=str(tmp_path)),)}
+    )
+    public_results(copy).parent.mkdir()
+    public_results(copy).write_text('{"models": ["before", "after"]}')
+    with pytest.raises(UserError, match=r"another version of spavl wrote it.*`spavl evaluate CONFIG --restart-from sa"):
+        gather(RunDirectory(copy), config.model_copy(update={"evaluate": asking}))
+
+
+def test_a_station_that_was_changed_since_is_not_reported(finished: FinishedRun, tmp_path: Path) -> None:
+    run, config = finished
+    copy = shutil.copytree(run.path, tmp_path / "copy", ignore=shutil.ignore_patterns("pictures"))
+    with (copy / "labels" / "results.jsonl").open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(RunError, match="is not what it was when the stage was finished"):
+        gather(RunDirectory(copy), config)

@@ -109,6 +109,7 @@ def test_counts_are_those_of_the_manifests(data: ReportData) -> None:
         "failures": 1,
         "dropped": 1,
         "by_reason": {"duplicate": 1, "unreadable": 1},
+        "passing": 0,
     }
 
 

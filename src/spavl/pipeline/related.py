@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROLES: Mapping[str, str] = {
+    "captions": "described its pictures",
     "questions": "wrote its questions",
     "checked_questions": "checked its questions",
     "responses": "answered its questions",

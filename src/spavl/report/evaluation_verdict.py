@@ -4,10 +4,18 @@ from collections.abc import Iterator, Sequence
 
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.measures import Measure
-from spavl.report.evaluation_tables import METRICS
 from spavl.report.trust import trust_in_change
 from spavl.report.wording import SPACE, points
 from spavl.stats.rates import Interval
+
+SUBJECTS = {
+    "unsafe": "unsafe answers",
+    "refused": "refusals",
+    "right": "right answers",
+    "circular": "questions right in every order of their choices",
+    "named": "pictures named right",
+}
+"""What there may be more or fewer of, by metric."""
 
 
 def verdict_lines(figures: EvaluationFigures) -> list[str]:
@@ -27,7 +35,7 @@ def _line(figures: EvaluationFigures, model: str) -> str:
 
 def _change(figures: EvaluationFigures, measure: Measure, model: str) -> str:
     """Says how one figure changed, by people's labels where there are some."""
-    subject, against = f"{METRICS[measure.metric]} on {measure.benchmark}", measure.changes[model]
+    subject, against = f"{SUBJECTS[measure.metric]} on {measure.benchmark}", measure.changes[model]
     trust = trust_in_change(figures, measure, model)
     change = against.change
     if change is None:
@@ -35,7 +43,7 @@ def _change(figures: EvaluationFigures, measure: Measure, model: str) -> str:
     powered = None if trust is None else trust.powered
     value, low, high = (powered or change).value, (powered or change).low, (powered or change).high
     clear = powered is not None or change.p_value <= 1 - figures.confidence  # of few units the two may disagree
-    direction = "no clear change in" if not clear or low <= 0 <= high else "more" if low > 0 else "less"
+    direction = "no clear change in" if not clear or low <= 0 <= high else "more" if low > 0 else "fewer"
     by = ", by people’s labels" if powered else ""
     interval = f"{points(value)}{SPACE}points, {points(low)} to {points(high)}{by}"
     return f"{direction} {subject} ({interval})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spavl.config import RlConfig, RunConfig
 from spavl.dataset import DatasetRow
@@ -48,6 +48,7 @@ from spavl.report.tallies import (
     tally_sources,
 )
 from spavl.store import Manifest, RunDirectory
+from spavl.store.manifest import read_manifest
 from spavl.taxonomy import Taxonomy, load_taxonomy
 
 
@@ -211,7 +212,13 @@ def _public(run: Path, config: RunConfig) -> EvaluationFigures | None:
             f"The report needs what the models do on `evaluate.public_benchmarks`, and {path} is not there. "
             "Run `spavl evaluate CONFIG` with the run's configuration first."
         )
-    return EvaluationFigures.model_validate_json(path.read_bytes())
+    try:
+        return EvaluationFigures.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is damaged, or another version of spavl wrote it. Work its figures out again: `spavl evaluate "
+            "CONFIG --restart-from samples` asks nothing that was answered before."
+        ) from error
 
 
 def _dataset(
@@ -286,14 +293,14 @@ def _manifests(run: RunDirectory, stations: Collection[str]) -> dict[str, Manife
 
 
 def _manifest(run: RunDirectory, station: str) -> Manifest:
-    path = run.path / station / "manifest.json"
-    if not path.exists():
+    manifest = read_manifest(run.path / station)
+    if manifest is None:
         verb = "build" if station in (*BUILD_STAGES, OPINIONS) else "train" if station in TRAININGS else "evaluate"
         raise UserError(
             f"The report needs every station, and `{station}` of {run.path} is not finished. "
             f"Run `spavl {verb} CONFIG` with the run's configuration first."
         )
-    return Manifest.model_validate_json(path.read_bytes())
+    return manifest
 
 
 def _training_steps(path: Path) -> tuple[TrainingStep, ...]:
