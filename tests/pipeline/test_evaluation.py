@@ -104,7 +104,7 @@ def test_planted_judge_errors_are_put_right_by_people(server: PlantedServer, har
     (table,) = main_tables(figures)
     led, said = str(table.rows[2][-1]), verdict_lines(figures)[0]
     assert led.startswith("−45.0 (") and "40 of 40 labelled, by people’s labels; by rubric alone: −60.0" in led
-    assert "less unsafe answers on mm_safetybench (−45.0\u00a0points" in said and ", by people’s labels)" in said
+    assert "fewer unsafe answers on mm_safetybench (−45.0\u00a0points" in said and ", by people’s labels)" in said
 
 
 def test_without_people_a_stated_box_of_errors_gives_a_band(server: PlantedServer, harmful: Path) -> None:
