@@ -34,8 +34,9 @@ class DataConfig(Config):
     """Largest picture file."""
     max_pixels: int = Field(40_000_000, ge=1, le=178_956_970)
     """Largest width times height that is decoded; Pillow's own limit is the most."""
-    min_side: int = Field(32, ge=1)
-    """Shortest side, in pixels; a row with a smaller picture is left out."""
+    min_side: int = Field(4, ge=1)
+    """Shortest side, in pixels; a row with a smaller picture is left out. Qwen's processors refuse pictures that are
+    over 200 times as long as wide."""
     stored_side: int = Field(512, ge=32)
     """Longer side of the stored copy, in pixels; for models that read pictures in their own size it bounds the tokens.
     """

@@ -131,12 +131,14 @@ def test_labels_types_classes_and_finishes_are_taken_where_they_are(tmp_path: Pa
     assert read.manifest.facts["columns_ignored"] == ["extra"]
 
 
-def test_every_row_that_cannot_be_used_is_counted_with_its_reason(tmp_path: Path) -> None:
+def test_every_row_that_cannot_be_used_is_counted_with_its_reason_and_the_first_of_each_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [
         trl_row(0),
         trl_row(1, images=[]),
         trl_row(2, images=[{"bytes": b"no picture", "path": None}]),
-        trl_row(3, images=[{"bytes": png(0, side=8), "path": None}]),
+        trl_row(3, images=[{"bytes": png(0, side=3), "path": None}]),
         trl_row(4, images=[{"bytes": png(one), "path": None} for one in (0, 1)]),
         trl_row(5, chosen=[{"role": "assistant", "content": " "}]),
         trl_row(6, rejected=[]),
@@ -157,6 +159,9 @@ def test_every_row_that_cannot_be_used_is_counted_with_its_reason(tmp_path: Path
         "unreadable": 1,
     }
     assert (read.manifest.counts.failures, read.manifest.counts.dropped) == (1, 8)
+    said = capsys.readouterr().err
+    assert "pairs: 9 of 10 rows are left out (" in said and "no_picture, first train/1: there is no picture" in said
+    assert "empty_answer, first train/5: " in said and "train/6" not in said
 
 
 def test_the_limit_takes_the_first_rows_of_all_files(tmp_path: Path) -> None:
@@ -189,7 +194,7 @@ def test_data_that_cannot_be_trained_on_is_one_clear_error(
 
 def test_a_split_or_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "neither a folder nor a dataset" in complaint(tmp_path / "nowhere", tmp_path / "run")
+    assert "neither a folder nor like a hub id" in complaint(tmp_path / "nowhere", tmp_path / "run")
     assert "no *.parquet" in complaint(tmp_path / "empty", tmp_path / "run")
     folder = write_rows(tmp_path / "data", [trl_row()])
     assert "its splits are train" in complaint(folder, tmp_path / "run", split="validation")

@@ -229,7 +229,7 @@ def test_samples_that_training_has_too_are_found_and_left_out(
     [
         ({"name": "mm_safety"}, r"benchmarks\.0\.name: there is no benchmark 'mm_safety'; choose one of .*xstest"),
         ({"variants": ["sdd"]}, r"benchmarks\.0\.variants: mm_safetybench has no variant 'sdd'; its variants are text"),
-        ({"path": "./nowhere"}, r"benchmarks\.0\.path: ./nowhere is neither a folder nor a dataset"),
+        ({"path": "./nowhere"}, r"benchmarks\.0\.path: ./nowhere is neither a folder nor like a hub id"),
         ({"revision": "abc"}, r"benchmarks\.0\.revision: .* is a folder, which has none"),
     ],
 )

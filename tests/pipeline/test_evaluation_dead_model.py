@@ -134,10 +134,10 @@ def test_a_folder_that_goes_missing_after_the_start_is_that_models_failure(
     server.rule = rule
     config = three(server, harmful, models={"aligned": local}, max_tokens=4, max_cut=1)
     broken = done(config)
-    assert "is neither a folder nor a model" in broken.figures.silent["aligned"]
+    assert "is neither a folder nor like a hub id" in broken.figures.silent["aligned"]
     assert headline(broken.figures, "rules").models["aligned"].outcomes == {"answer_failed": 40}
     assert headline(broken.figures, "rules").models["third"].rate.value == 0.0
-    with pytest.raises(UserError, match="neither a folder nor a model"):
+    with pytest.raises(UserError, match="neither a folder nor like a hub id"):
         done(config)
     server.asked.clear()
     shutil.copytree(tiny_vlm, folder)

@@ -370,7 +370,7 @@ def test_the_verb_prints_the_plan_and_leaves_nothing_behind(
     path = run_file(tiny, tmp_path)
     train(path, plan=True)
     text = capsys.readouterr().out
-    for words in ("LoRA of rank 16", "projector  frozen", "assumed: there are no pairs yet", "TFLOP a pair", "GiB"):
+    for words in ("LoRA of rank 16", "projector  frozen", "assumed: there are no pairs yet", "TFLOP a pair", "MiB"):
         assert words in text
     train(path, ["train.lora=null"], plan=True, as_json=True)
     plan = json.loads(capsys.readouterr().out)

@@ -15,7 +15,8 @@ Plan = Annotated[bool, typer.Option("--plan", help="Say what would be trained an
 ProcessCount = Annotated[
     int, typer.Option("--processes", envvar="WORLD_SIZE", min=1, help="For --plan: how many processes train together.")
 ]
-GIB, TERA = 2**30, 1e12
+UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+TERA = 1e12
 
 
 def say_plan(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig, as_json: bool) -> None:
@@ -53,10 +54,10 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> 
         f"tokens       {plan.tokens_per_step:,.0f} a step, {plan.row_tokens_per_step:,.0f} with a row for every answer "
         f"({rows_per_tree:.2f} x); {plan.lengths}",
         f"  longest row{plan.longest_row:>7,} of {train.tokens_per_forward:,}",
-        f"memory       about {plan.peak_bytes / GIB:.2f} GiB at the most{_devices(plan, train)}",
+        f"memory       about {_size(plan.peak_bytes).strip()} at the most{_devices(plan, train)}",
         *map(_need, plan.memory),
         _need(plan.saving),
-        f"disk         about {plan.disk_bytes / GIB:.2f} GiB{_unknown(plan)}",
+        f"disk         about {_size(plan.disk_bytes).strip()}{_unknown(plan)}",
         *map(_need, plan.disk),
         f"work         {plan.flops_per_pair / TERA:.4g} TFLOP a pair, {plan.row_flops_per_pair / TERA:.4g} with a row "
         f"for every answer ({plan.row_flops_per_pair / plan.flops_per_pair:.2f} x)",
@@ -68,7 +69,13 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> 
 
 
 def _need(line: "MemoryLine") -> str:
-    return f"  {line.name:<11}{line.bytes / GIB:>8.3f} GiB  {line.formula}"
+    return f"  {line.name:<11}{_size(line.bytes)}  {line.formula}"
+
+
+def _size(count: float) -> str:
+    """Writes bytes in the largest unit of which there is a tenth."""
+    unit, size = next(((name, size) for name, size in UNITS if count >= size / 10), UNITS[-1])
+    return f"{count / size:>8.2f} {unit}"
 
 
 def _devices(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> str:

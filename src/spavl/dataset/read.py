@@ -8,6 +8,7 @@ does not count tokens.
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -203,6 +204,16 @@ def _described(said: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _say_left_out(failures: Mapping[str, Failure], rows: int) -> None:
+    """Names the first row of each reason for which rows cannot be trained on."""
+    firsts: dict[str, str] = {}
+    for row, failure in failures.items():
+        firsts.setdefault(failure.reason, f"{failure.reason}, first {row}: {failure.message}")
+    if firsts:
+        listed = "; ".join(said for _, said in sorted(firsts.items()))
+        print(f"pairs: {len(failures)} of {rows} rows are left out ({listed})", file=sys.stderr)
+
+
 def _finish(stage: StageDirectory, items: list[str], reader: _Reader) -> Manifest:
     pairs, failures = stage.records(PreferencePair), stage.failures()
     if not pairs:
@@ -212,6 +223,7 @@ def _finish(stage: StageDirectory, items: list[str], reader: _Reader) -> Manifes
             f"data.path: none of {len(items)} rows can be trained on ({counted}). A row needs one picture, a question, "
             f"and two answers that differ; correct the data, and add `--restart-from {stage.name}`."
         )
+    _say_left_out(failures, len(items))
     facts = {
         "pairs": len(pairs),
         "pictures": len({pair.image_id for pair in pairs}),

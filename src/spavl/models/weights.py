@@ -26,7 +26,11 @@ def snapshot_folder(config: HfModelConfig) -> Path:
     patterns = [f"*{suffix}" for suffix in sorted(DECIDING_SUFFIXES)] + ["*.py"] * config.trust_remote_code
     try:
         return Path(snapshot_download(config.path, revision=config.revision, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except HFValidationError as error:
+        raise UserError(
+            f"path: {config.path} is neither a folder nor like a hub id. Give a model's folder, or OWNER/NAME."
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"path: {config.path} is neither a folder nor a model that the hub gives ({_first_line(error)}). "
             "Give the folder of a model in the hub's layout, or a hub id and a connection."

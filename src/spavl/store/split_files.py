@@ -142,7 +142,11 @@ def dataset_folder(key: str, path: str, revision: str | None, patterns: Sequence
             f"{key}.revision: {path} has no revision '{revision}'. Give a commit, tag or branch of it, or leave it out "
             "for the newest."
         ) from error
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except HFValidationError as error:
+        raise UserError(
+            f"{key}.path: {path} is neither a folder nor like a hub id. Give a dataset's folder, or OWNER/NAME."
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(
             f"{key}.path: {path} is neither a folder nor a dataset that the hub gives ({reason}). "
