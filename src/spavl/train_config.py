@@ -172,6 +172,10 @@ class RewardModelSettings(PairSettings):
     dataset's column of that name."""
     centring: float = Field(0.01, ge=0)
     """Strength with which a pair's scores are held around 0, which their difference alone does not."""
+    answer_tokens: int | None = Field(None, ge=1)
+    """Learn from the first tokens of answers alone, as many as the policy will be sampled with (its `max_tokens`),
+    where those are few: a score is read at an answer's last token, and the head knows only such as it has learnt from.
+    Pairs that begin alike are left out. `null` for whole answers."""
     zero_heads: bool = False
     """Whether heads begin at 0, so that every answer has the score 0 before the first step; drawn ones begin at noise,
     which is large where a model's last norm makes large states."""
@@ -187,3 +191,8 @@ class RewardModelConfig(RewardModelSettings):
 
     model: str
     """A name from `models`, of kind `embedded` or `hf`."""
+
+
+def answer_tokens(config: PairSettings) -> int | None:
+    """Returns how many tokens of an answer are learnt from; None for all, as always but for some reward models."""
+    return config.answer_tokens if isinstance(config, RewardModelSettings) else None

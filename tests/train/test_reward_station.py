@@ -130,6 +130,37 @@ def test_another_training_in_its_folder_is_refused(
         train_reward(config, pairs, picture, tiny, trained.model.parent, seed=3)
 
 
+def test_the_first_tokens_of_answers_are_all_it_knows_and_pairs_that_begin_alike_are_counted(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """What stands behind two tokens changes no weight and no score; a pair of each part begins alike."""
+    longer = [pair.model_copy(update={"chosen": f"{pair.chosen} placeholder"}) for pair in SPLIT.training]
+    alike = make_pair(20, chosen="Yes: placeholder.")
+    results = [
+        train(
+            tiny,
+            picture,
+            tmp_path / name / "train",
+            RewardPairs([*pairs, alike], [*SPLIT.held_out, alike]),
+            answer_tokens=2,
+        )
+        for name, pairs in (("short", SPLIT.training), ("long", longer))
+    ]
+    assert results[0].weights_sha256 == results[1].weights_sha256
+    for one in results:
+        assert one.dropped == {"too_long": 0, "alike": 1, "held_out_too_long": 0, "held_out_alike": 1}
+        assert one.figures is not None and one.figures.pairs == 3
+        scores = [json.loads(line) for line in one.held_out.read_bytes().splitlines()]
+        assert {(score["chosen_tokens"], score["rejected_tokens"]) for score in scores} == {(2, 2)}
+    assert read_reward_model(results[0].model.parent, "path").card.answer_tokens == 2
+
+
+def test_answers_that_all_begin_alike_are_one_line(tiny: Path, picture: Picture, tmp_path: Path) -> None:
+    alike = RewardPairs([make_pair(number, chosen="Yes: placeholder, no.") for number in range(3)])
+    with pytest.raises(UserError, match=r"train\.answer_tokens: the answers of all 3 pairs begin alike"):
+        train(tiny, picture, tmp_path / "train", alike, answer_tokens=1)
+
+
 def documented(folder: Path, dtype: str) -> Callable[..., float]:
     """Returns the page's own function, which knows plain transformers and safetensors alone."""
     code = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]

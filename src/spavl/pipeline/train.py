@@ -173,7 +173,7 @@ def make_reward_model(
     parted = hold_out(material.pairs, config.held_out_fraction, seed)
     pairs = RewardPairs(learnt_pairs(config, material.pairs, seed), [*parted.held_out, *material.validation])
     result = train_reward(config, pairs, material.picture, folder, stage.path, seed)
-    trained = len(pairs.training) - result.dropped["too_long"]
+    trained = len(pairs.training) - result.dropped["too_long"] - result.dropped["alike"]
     stage.append([outcome("reward", _checkpoint(config, result, trained))])
     facts = {
         "pairs": trained,

@@ -16,7 +16,7 @@ from spavl.train.policy import Policy
 from spavl.train.render import Renderer, Row, stop_ids
 from spavl.train.sharding import shard
 from spavl.train.vision_cache import Pictures, VisionTraining
-from spavl.train_config import PairSettings
+from spavl.train_config import PairSettings, answer_tokens
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def open_model(job: Job[C], processes: Processes) -> Opened:
     device = "cpu" if _shards(config, processes) else processes.device(config.device)
     vlm = load_vlm(job.model_folder, config.dtype, device)
     family = family_of(vlm.model)
-    renderer = Renderer(vlm.processor, stop_ids(vlm.model), config.cache / "placeholders")
+    renderer = Renderer(vlm.processor, stop_ids(vlm.model), config.cache / "placeholders", answer_tokens(config))
     rendered = renderer.rows(job.pairs, job.files.__getitem__)
     pairs, rows, too_long = fitting_pairs(job.pairs, rendered, config, vlm.model.config.image_token_id)
     return Opened(vlm, family, renderer, pairs, rows, too_long)

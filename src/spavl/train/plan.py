@@ -39,6 +39,7 @@ from spavl.train.render import Renderer, Row, open_picture, stop_ids
 from spavl.train.reward import add_heads
 from spavl.train.tree import PackedTrees, pack_rows, plan_epoch, row_tokens
 from spavl.train.vision_cache import VisionTraining, trained_blocks
+from spavl.train_config import answer_tokens
 
 SAMPLE = 120
 """Pairs that are rendered to measure lengths; whole pictures, in the order of their ids, which are hashes."""
@@ -147,7 +148,7 @@ def plan_training(
     check_type(folder)
     model, processor = load_skeleton(folder), load_processor(folder)
     family = family_of(model)
-    renderer = Renderer(processor, stop_ids(model))
+    renderer = Renderer(processor, stop_ids(model), answer_tokens=answer_tokens(config))
     if not offered.pairs:
         shown = Image.new("RGB", (512, 512))
         rows = _assumed_rows(renderer, shown, config.batch_size)

@@ -62,6 +62,7 @@ class Renderer:
         processor: The model's processor.
         stop_ids: The ids at which the model's generation stops.
         cache: Folder to keep what stands for a picture in; None keeps it in memory only.
+        answer_tokens: How many tokens of an answer count; None for all.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class Renderer:
         processor: Any,  # noqa: ANN401  # untyped library
         stop_ids: Sequence[int],
         cache: Path | None = None,
+        answer_tokens: int | None = None,
     ) -> None:
+        self._answer_tokens = answer_tokens
         self._processor = processor
         self._placeholders = Placeholders(processor, cache)
         self.end_id = end_of_turn(processor, stop_ids)
@@ -145,11 +148,12 @@ class Renderer:
     def answer(self, text: str, *, ended: bool = True) -> tuple[int, ...]:
         """Returns the ids of an answer and the token that ends the turn; marks within the text are plain letters.
 
-        An answer that its token limit cut short gets no end token: to stop there must not be learned.
+        An answer that is cut short, by its token limit or here, has no end token: to stop there must not be learned.
         """
         tokenizer = self._processor.tokenizer
         ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return (*ids, self.end_id) if ended else tuple(ids)
+        whole = (*ids, self.end_id) if ended else tuple(ids)
+        return whole[: self._answer_tokens]
 
 
 def stop_ids(model: Any) -> tuple[int, ...]:  # noqa: ANN401  # untyped library

@@ -47,6 +47,8 @@ class RewardCard(BaseModel):
     """What an answer that was not cut short ends in."""
     base_sha256: str
     """The weights it was made from."""
+    answer_tokens: int | None = None
+    """How many of an answer's first tokens it has learnt from; None where from whole answers."""
     lora: LoraSettings | None
     """Its adapters; None where all of the language model was trained."""
     adapters_alone: bool

@@ -146,7 +146,7 @@ class _Finished(BaseModel):
 def _train(job: Job[RewardModelConfig], processes: Processes) -> dict[str, Any]:
     """Trains and measures; the model's memory is given back before it is exported."""
     config = job.config
-    opened = open_model(job, processes)
+    opened, alike = _unlike(open_model(job, processes))
     policy = open_policy(opened.vlm, opened.family, config, job.seed, job.model_folder)
     policy, heads = add_heads(policy, config, job.seed)
     policy, engine = open_engine(job, opened, policy, job.files.__getitem__, processes)
@@ -154,13 +154,14 @@ def _train(job: Job[RewardModelConfig], processes: Processes) -> dict[str, Any]:
     state = TrainingState(policy.trainable(), optimizer)
     model = RewardModel(engine, heads)
     result = run_loop(reward_task(model, opened, config), state, config, job.output, job.seed)
-    scores, too_long = _measure(job, opened, model)
+    scores, left_out = _measure(job, opened, model)
     if processes.is_main:
         lines = b"".join(one.model_dump_json().encode() + b"\n" for one in scores)
         write_atomically(job.output / "held_out.jsonl", lines)
     card = RewardCard(
         heads=tuple(heads),
         base_sha256=weights_digest(job.model_folder),
+        answer_tokens=config.answer_tokens,
         lora=config.lora,
         adapters_alone=config.lora is not None and not config.projector and config.vision_blocks == 0,
         **reading_card(opened.vlm, opened.renderer.end_id),
@@ -169,20 +170,41 @@ def _train(job: Job[RewardModelConfig], processes: Processes) -> dict[str, Any]:
         "steps": result.steps,
         "trainable": policy.count_trainable(),
         "figures": reward_figures(scores),
-        "dropped": {"too_long": opened.too_long, "held_out_too_long": too_long},
+        "dropped": {"too_long": opened.too_long, "alike": alike} | left_out,
         "marks_broken": opened.marks_broken(),
         "card": card,
     }
 
 
+def _unlike(opened: Opened) -> tuple[Opened, int]:
+    """Leaves out the pairs whose answers are alike as far as they are read; returns the others, and how many they were.
+
+    Raises:
+        UserError: All are alike.
+    """
+    kept = [place for place, row in enumerate(opened.rows) if row.chosen != row.rejected]
+    if not kept:
+        raise UserError(
+            f"train.answer_tokens: the answers of all {len(opened.rows)} pairs begin alike, so that nothing tells them "
+            "apart. Set it higher, or to null for whole answers."
+        )
+    pairs, rows = ([whole[place] for place in kept] for whole in (opened.pairs, opened.rows))
+    return opened._replace(pairs=pairs, rows=rows), len(opened.rows) - len(kept)
+
+
 @torch.no_grad()
-def _measure(job: Job[RewardModelConfig], opened: Opened, model: RewardModel) -> tuple[list[PairScores], int]:
-    """Returns the scores of the held-out pairs, every process a share of them, and how many were too long."""
+def _measure(
+    job: Job[RewardModelConfig], opened: Opened, model: RewardModel
+) -> tuple[list[PairScores], dict[str, int]]:
+    """Returns the scores of the held-out pairs, every process a share of them, and how many a rule left out."""
     if not job.held_out:
-        return [], 0
+        return [], {"held_out_too_long": 0, "held_out_alike": 0}
     config, processes = job.config, model.engine.processes
     rendered = opened.renderer.rows(job.held_out, job.files.__getitem__)
-    pairs, rows, too_long = fitting_pairs(job.held_out, rendered, config, opened.vlm.model.config.image_token_id)
+    fitting = fitting_pairs(job.held_out, rendered, config, opened.vlm.model.config.image_token_id)
+    unlike = [(pair, row) for pair, row in zip(fitting.pairs, fitting.rows, strict=True) if row.chosen != row.rejected]
+    rows = [row for _, row in unlike]
+    left_out = {"held_out_too_long": fitting.too_long, "held_out_alike": len(fitting.rows) - len(rows)}
     model.engine.model.eval()  # dropout is for learning
     scores: dict[int, dict[str, tuple[float, ...]]] = {}
     packed_rows = model.engine.pack(rows, range(len(rows)))
@@ -194,7 +216,7 @@ def _measure(job: Job[RewardModelConfig], opened: Opened, model: RewardModel) ->
             for name, of_answers in said.items():
                 for row, sides in packed.by_row(of_answers).items():
                     scores.setdefault(row, {})[name] = sides
-    return [_pair_scores(pairs[place], rows[place], scores[place]) for place in range(len(rows))], too_long
+    return [_pair_scores(pair, row, scores[place]) for place, (pair, row) in enumerate(unlike)], left_out
 
 
 def _pair_scores(pair: PreferencePair, row: Row, scores: Mapping[str, Sequence[float]]) -> PairScores:

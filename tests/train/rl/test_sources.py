@@ -102,6 +102,18 @@ def test_the_critic_begins_as_the_reward_model(judge: Path, tiny: Path, picture:
     assert result.trainable["critic"] < result.trainable["language"] / 4
 
 
+def test_longer_answers_than_a_reward_model_has_learnt_from_are_said(
+    tiny: Path, picture: Picture, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = reward_model(tiny, picture, tmp_path / "judge", answer_tokens=2)
+    for name, max_tokens in (("as long", 2), ("longer", 3)):
+        learn(path, tiny, picture, tmp_path / name, rounds=1, max_tokens=max_tokens)
+    said = (
+        "train.reward.0.path: the reward model has learnt from the first 2 tokens of answers, and train.max_tokens is 3"
+    )
+    assert [message.startswith(said) for message in caplog.messages if "has learnt" in message] == [True]
+
+
 @pytest.mark.parametrize("changes", [{"lora": None}, {"method": "rloo"}, {"critic": CriticConfig(kind="shared")}])
 def test_other_arrangements_learn_from_it_too(
     changes: dict[str, Any], judge: Path, tiny: Path, picture: Picture, tmp_path: Path

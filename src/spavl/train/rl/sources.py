@@ -1,5 +1,6 @@
 """Opens what the settings name as rewards: judges, reward models, and functions of the program that trains."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,8 @@ from spavl.train.rl.reading import Body
 from spavl.train.rl.rewards import COST, HeadReward, JudgeReward, Reward, WeightedReward, name_of
 from spavl.train.rl.roles import Base, Roles, Start, add_adapter, frozen_body
 from spavl.train.scalar_head import ScalarHead
+
+_log = logging.getLogger(__name__)
 
 NO_MODELS: Mapping[str, Any] = MappingProxyType({})
 
@@ -55,6 +58,7 @@ class Sources(NamedTuple):
             if isinstance(source, ModelRewardConfig) and source.path not in saved:
                 saved[source.path] = read_reward_model(source.path, f"{field}.path")
                 check_reads_alike(saved[source.path], base.vlm, end_id, f"{field}.path")
+                _warn_of_beginnings(saved[source.path], config, f"{field}.path")
             if isinstance(source, ModelRewardConfig) and source.head not in saved[source.path].heads:
                 heads = ", ".join(sorted(saved[source.path].heads))
                 raise UserError(f"{field}.head: {source.path} has no head '{source.head}'; allowed: {heads}.")
@@ -64,6 +68,19 @@ class Sources(NamedTuple):
                     "train_rl; in a file choose kind judge or model."
                 )
         return Opened(self, base, config, saved, weights_digest(base.folder))
+
+
+def _warn_of_beginnings(saved: SavedRewardModel, config: RlConfig, field: str) -> None:
+    """Warns where answers may be longer than those that a reward model has learnt from."""
+    learnt = saved.card.answer_tokens
+    if learnt is not None and learnt < config.max_tokens:
+        _log.warning(
+            "%s: the reward model has learnt from the first %d tokens of answers, and train.max_tokens is %d; of "
+            "longer answers its scores say little.",
+            field,
+            learnt,
+            config.max_tokens,
+        )
 
 
 class Opened(NamedTuple):
