@@ -188,8 +188,8 @@ def _unlike(opened: Opened) -> tuple[Opened, int]:
             f"train.answer_tokens: the answers of all {len(opened.rows)} pairs begin alike, so that nothing tells them "
             "apart. Set it higher, or to null for whole answers."
         )
-    pairs, rows = ([whole[place] for place in kept] for whole in (opened.pairs, opened.rows))
-    return opened._replace(pairs=pairs, rows=rows), len(opened.rows) - len(kept)
+    unlike = opened._replace(pairs=[opened.pairs[place] for place in kept], rows=[opened.rows[place] for place in kept])
+    return unlike, len(opened.rows) - len(kept)
 
 
 @torch.no_grad()
