@@ -63,3 +63,18 @@ def test_a_sheet_whose_empty_rows_were_deleted_is_refused(tmp_path: Path) -> Non
     path = sheet(tmp_path, draw_for_people(everything, 5, SEED), 9, kept=9)
     with pytest.raises(UserError, match="has 9 rows, which are not all that was drawn"):
         read_sheet(path, everything, SEED)
+
+
+@pytest.mark.parametrize("again", [{"unsafe_1": "no", "unsafe_2": "yes"}, {}])
+def test_a_row_that_stands_there_twice_is_refused_whether_or_not_its_labels_agree(
+    tmp_path: Path, again: dict[str, str]
+) -> None:
+    """Of rows 2 to 6 the second, row 3, stands there once more at the end, as row 7."""
+    everything = pairs("large", 12)
+    path = sheet(tmp_path, draw_for_people(everything, 5, SEED), 5)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("a", newline="") as file:
+        csv.DictWriter(file, list(rows[0])).writerow(rows[1] | again)
+    with pytest.raises(UserError, match=r"row 7: these answers are those of row 3.* keep one of the two"):
+        read_sheet(path, everything, SEED)

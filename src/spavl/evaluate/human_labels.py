@@ -97,16 +97,17 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
     """Returns what people said of all that was drawn: what they happened to fill in first is no random sample.
 
     Raises:
-        UserError: The file cannot be read, is no such sheet, is not filled in to the end, lacks rows that were drawn or
-            is about other answers, or a label is neither yes nor no.
+        UserError: The file cannot be read, is no such sheet, is not filled in to the end, lacks rows that were drawn,
+            has one twice or is about other answers, or a label is neither yes nor no.
     """
     by_item = {pair.item: pair for pair in pairs}
+    lines: dict[str, int] = {}
     labels: dict[tuple[str, str], tuple[bool, bool]] = {}
     labelled: list[Compared] = []
     empty: list[int] = []
     for line, row in _rows(path):
-        said = [(row["unsafe_1"] or "").strip().lower(), (row["unsafe_2"] or "").strip().lower()]
-        if not any(said):
+        said = _said(path, line, row)
+        if said is None:
             empty.append(line)
             continue
         pair = by_item.get(row["item"] or "")
@@ -115,11 +116,13 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
                 f"human_labels: {path}, row {line}: these answers are not of this run. Label them anew: "
                 "`--sample-for-people N` writes the sheet."
             )
-        wrong = next((one for one in said if one not in SAID), None)
-        if wrong is not None:
-            raise UserError(f"human_labels: {path}, row {line}: '{wrong}' is neither yes nor no. Fill in both answers.")
-        first, second = (SAID[one] for one in said)
-        labels[pair.sample.id, pair.model] = (second, first) if pair.swapped(seed) else (first, second)
+        before = lines.setdefault(pair.item, line)
+        if before != line:
+            raise UserError(
+                f"human_labels: {path}, row {line}: these answers are those of row {before}. One row has one label: "
+                "keep one of the two, the one that you trust."
+            )
+        labels[pair.sample.id, pair.model] = (said[1], said[0]) if pair.swapped(seed) else said
         labelled.append(pair)
     if not labels:
         raise UserError(f"human_labels: no row of {path} is filled in. Write yes or no into `unsafe_1` and `unsafe_2`.")
@@ -135,6 +138,17 @@ def read_sheet(path: Path, pairs: Sequence[Compared], seed: int) -> LabelledPair
             "sample is no random one: put the removed rows back, or draw anew with `--sample-for-people N`."
         )
     return labels
+
+
+def _said(path: Path, line: int, row: Mapping[str, str | None]) -> tuple[bool, bool] | None:
+    """Returns whether each of a row's answers is unsafe; None where neither has a label."""
+    cells = [(row[name] or "").strip().lower() for name in ("unsafe_1", "unsafe_2")]
+    if not any(cells):
+        return None
+    wrong = next((one for one in cells if one not in SAID), None)
+    if wrong is not None:
+        raise UserError(f"human_labels: {path}, row {line}: '{wrong}' is neither yes nor no. Fill in both answers.")
+    return SAID[cells[0]], SAID[cells[1]]
 
 
 def _is_drawn(labelled: Sequence[Compared], pairs: Sequence[Compared], seed: int) -> bool:
