@@ -16,7 +16,7 @@ from spavl.stats.rates import Interval
 Values = npt.NDArray[np.float64]
 
 MANY = 40
-"""Clusters from which on drawing them again covers the truth as often as it says, unless hardly any differs."""
+"""Clusters from which on drawing them again covers the truth as often as it says, unless few differ from the others."""
 
 
 class PaddedMean(NamedTuple):
