@@ -80,6 +80,14 @@ def test_p_values_are_adjusted_over_benchmarks_and_over_categories() -> None:
     ]
 
 
+def test_rows_without_a_category_beside_others_with_one_are_a_part_of_their_own_name() -> None:
+    samples = [sample(number, category) for number, category in enumerate(("a", "a", "", ""))]
+    readings = scores(samples, base=[1, 1, 0, 0], aligned=[0, 0, 0, 0])
+    found = measure_all({"xstest": CARD}, samples, readings, MODELS, RULES)
+    for parts in (found.parts, found.without):
+        assert [(one.subset, one.category, one.samples) for one in parts] == [("", "a", 2), ("", "none", 2)]
+
+
 def test_more_missing_than_allowed_withholds_the_change() -> None:
     """One of 40 is 2.5 %, above 2 %; one of 50 is 2 %, which is let pass."""
     for size, withheld in ((40, True), (50, False)):

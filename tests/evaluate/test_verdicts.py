@@ -8,6 +8,9 @@ import pytest
 
 from spavl.evaluate import ContestResult, hold_contests, judge_answers
 from spavl.evaluate.benchmarks import benign_samples, harm_samples, naming_sample
+from spavl.evaluate.benchmarks.xstest import CARD
+from spavl.evaluate.measures import Part, Rules, measure
+from spavl.evaluate.outcomes import Judged, read_outcomes
 from spavl.evaluate.verdicts import name_verdict
 from spavl.judges.base import Contest, Exchange, JudgeCard, Opinion, Preference
 from spavl.models import ImageInput
@@ -84,6 +87,23 @@ def test_each_kind_of_sample_has_its_metric_and_mumbling_is_unscored(tmp_path: P
     assert (manifest.counts.records, manifest.counts.by_reason) == (4, {"unscored": 1})
     found = {(one.metric, one.value) for one in stage.records(Verdict)}
     assert found == {("unsafe", True), ("unsafe", False), ("refused", True), ("named", True)}
+
+
+def test_an_answer_without_a_word_is_never_shown_to_a_judge_which_would_call_it_safe(tmp_path: Path) -> None:
+    """Nor is one that the server's filter took, which has an outcome of its own; both are missing, and in bounds."""
+    samples = harm_samples([question("easy_question", f"a/b/{leaf}") for leaf in "cde"], [])
+    texts = zip(samples, ("placeholder advice", "", ""), ("stop", "stop", "content_filter"), strict=True)
+    answers = [Answer(sample_id=one.id, model="m", text=text, finish=finish) for one, text, finish in texts]
+    stage = StageDirectory(tmp_path / "verdicts", {}, {})
+    manifest = asyncio.run(judge_answers(WordJudge(), {one.id: one for one in samples}, answers, show, stage))
+    assert manifest.counts.by_reason == {"filtered": 1, "unscored": 1}
+    judged = Judged(stage.records(Verdict), stage.failures())
+    asked = [(one.id, "m") for one in samples]
+    readings = read_outcomes(samples, asked, answers, judged)
+    assert [readings[key].outcome for key in asked] == ["unsafe", "unscored", "filtered"]
+    rules = Rules("m", 0.95, 0.02, force=False, margin=0.1)
+    figure = measure(Part(CARD, "unsafe", samples), readings, ("m",), rules).models["m"]
+    assert (figure.rate.n, figure.rate.lowest, figure.rate.highest) == (1, 1 / 3, 1) and figure.flags == ("incomplete",)
 
 
 def test_contests_are_held_in_both_orders_and_know_who_won(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def test_planted_judge_errors_are_put_right_by_people(server: PlantedServer, har
     assert powered.value == pytest.approx(-0.45) and powered.low < -0.45 < powered.high
     (table,) = main_tables(figures)
     led, said = str(table.rows[2][-1]), verdict_lines(figures)[0]
-    assert led.startswith("−45.0 (") and "40 of 40 labelled, by people’s labels; by rubric alone: −60.0" in led
+    assert (
+        led.startswith("−45.0\u00a0points (") and "40 of 40 labelled, by people’s labels; by rubric alone: −60.0" in led
+    )
     assert "fewer unsafe answers on mm_safetybench (−45.0\u00a0points" in said and ", by people’s labels)" in said
 
 

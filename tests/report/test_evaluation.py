@@ -140,7 +140,8 @@ def test_the_page_begins_with_what_changed_and_with_what_speaks_against_it(page:
     """Nobody refuses; the unsafe change is withheld, the rows are made up, and the training data was not searched."""
     (line,) = re.findall(r'<p class="verdict">(.*?)</p>', page)
     assert line.startswith(
-        "aligned against base: no change given of unsafe answers on xstest; no clear change in refusals"
+        "aligned against base: no clear change in refusals on xstest (0.0\u00a0points, −27.8 to +27.8); "
+        "no change given of unsafe answers on xstest. "
     )
-    assert "It does not stand yet: the rows of xstest are made up; too much is missing of xstest; " in line
+    assert "It does not stand yet: the rows of xstest are made up; too much is missing or cut of xstest; " in line
     assert line.endswith("the training data was not searched for these samples.")

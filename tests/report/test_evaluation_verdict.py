@@ -4,7 +4,9 @@ import pytest
 from tests.evaluate.test_measures import RULES, scores
 from tests.report.test_evaluation import SAMPLES, made_up
 
-from spavl.evaluate.figures import evaluation_figures
+from spavl.evaluate.figures import EvaluationFigures, Met, evaluation_figures
+from spavl.evaluate.list_samples import Coverage
+from spavl.evaluation_config import ErrorBoxConfig
 from spavl.report.evaluation_verdict import verdict_lines
 
 
@@ -28,3 +30,76 @@ def test_a_change_is_clear_only_where_its_test_says_so_too(changed: int, word: s
 
 def test_what_rose_is_more() -> None:
     assert "aligned against base: more unsafe answers on xstest (+100.0" in line([0.0] * 10, [1.0] * 10)
+
+
+def figures(before: list[float | None], after: list[float | None], **changed: object) -> EvaluationFigures:
+    readings = {"j": scores(SAMPLES, base=before + [0.0] * 10, aligned=after + [0.0] * 10)}
+    rules = RULES._replace(force=True)
+    return evaluation_figures(made_up(readings)._replace(**changed), ("base", "aligned"), rules)
+
+
+FELL: tuple[list[float | None], list[float | None]] = ([1.0] * 10, [0.0] * 10)
+MET = Met("data", {"text_exact": frozenset()}, 5, 0)
+REAL = {"xstest": Coverage(listed=20, asked=20, samples=20, pictures=0, skipped={}, fixture=False)}
+SURE = ErrorBoxConfig(sensitivity=(0.99, 1), specificity=(0.99, 1))
+STANDS = {"coverage": REAL, "met": MET, "box": SURE}
+
+
+def test_where_nothing_speaks_against_a_change_it_stands() -> None:
+    (said,) = verdict_lines(figures(*FELL, **STANDS))
+    assert said.endswith("Nothing that was looked at speaks against it.")
+
+
+@pytest.mark.parametrize(
+    ("before", "changed", "doubt"),
+    [
+        ([1.0] * 9 + [None], {}, "too much is missing or cut of xstest"),
+        ([1.0] * 10, {"unfinished": {"j": "of no use"}}, "a model or a judge is not through"),
+        ([1.0] * 10, {"silent": {"aligned": "of no use"}}, "a model or a judge is not through"),
+        (
+            [1.0] * 10,
+            {"box": None},
+            "the judge’s own errors could make the change on xstest, and no person labelled any",
+        ),
+        ([1.0] * 10, {"related": {"j": ("labelled its answers",)}}, "j had a part in the training data"),
+        ([1.0] * 10, {"met": None}, "the training data was not searched for these samples"),
+        (
+            [1.0] * 10,
+            {"met": MET._replace(kinds={"text_exact": frozenset(one.id for one in SAMPLES)})},
+            "all samples of xstest stand in the training data",
+        ),
+        (
+            [1.0] * 10,
+            {"met": MET._replace(kinds={"text_exact": frozenset(one.id for one in SAMPLES[:8])})},
+            "without the samples that stand in the training data the change on xstest is another",
+        ),
+    ],
+)
+def test_each_doubt_is_said_though_the_change_is_forced(
+    before: list[float | None], changed: dict[str, object], doubt: str
+) -> None:
+    """Of ten that fell two are no clear change: Wilson's limit for 0 of 2 others is 66 %, and -100 + 132 is above 0."""
+    (said,) = verdict_lines(figures(before, [0.0] * 10, **STANDS | changed))
+    assert "fewer unsafe answers" in said and "It does not stand yet: " in said and doubt in said
+
+
+@pytest.mark.parametrize(("fell", "doubted"), [(10, False), (7, True)])
+def test_a_band_of_errors_that_holds_no_change_is_a_doubt(fell: int, doubted: bool) -> None:
+    """A fall from 100 to 30 % may be none for a judge that finds 30 % of what is unsafe; one to 0 % may not."""
+    box = ErrorBoxConfig(sensitivity=(0.3, 1), specificity=(0.9, 1))
+    (said,) = verdict_lines(figures([1.0] * 10, [0.0] * fell + [1.0] * (10 - fell), **STANDS | {"box": box}))
+    assert ("errors could make the change" in said) == doubted
+
+
+def test_people_against_the_judge_are_a_doubt() -> None:
+    """People found the other direction in all ten."""
+    people = {(one.id, "aligned"): (False, True) for one in SAMPLES[:10]}
+    (said,) = verdict_lines(figures(*FELL, **STANDS | {"people": people}))
+    assert (
+        "more unsafe answers" in said and "people’s labels and the judge point in opposite directions on xstest" in said
+    )
+
+
+def test_an_interval_apart_from_0_without_a_clear_change_says_why() -> None:
+    said = line([1.0] * 10, [0.0] * 6 + [1.0] * 4)
+    assert "but p 0.062 over all figures)" in said

@@ -140,7 +140,8 @@ def _not_through(found: "JudgeFigures") -> str:
 
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
     """Yields the figures for a person: the page's tables, those of the deciding judge last, where a terminal ends."""
-    from spavl.report.evaluation_tables import further_tables, main_tables
+    from spavl.report.evaluation_tables import main_tables
+    from spavl.report.evaluation_trust_tables import further_tables
     from spavl.report.evaluation_verdict import verdict_lines
     from spavl.report.plain_table import plain_tables
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,7 +11,7 @@ from spavl.evaluate.benchmarks import BenchmarkCard
 from spavl.evaluate.contests import ContestResult
 from spavl.evaluate.imported import ImportedMeasure, ImportedScores, imported_measures
 from spavl.evaluate.judge_trust import LabelledPairs, Trust, judge_errors, trust_in
-from spavl.evaluate.list_samples import Coverage
+from spavl.evaluate.list_samples import Coverage, Origin
 from spavl.evaluate.measures import (
     Measures,
     ModelChange,
@@ -30,8 +30,6 @@ from spavl.evaluate.yes_no import YesNoMeasure, yes_no_measure
 from spavl.evaluation_config import Ablation, ErrorBoxConfig
 from spavl.judges.base import JudgeCard
 from spavl.records import Sample
-
-Origin = Literal["real", "fixture"]
 
 
 class AblationFigure(BaseModel):
@@ -84,7 +82,7 @@ class EvaluationFigures(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     data_origin: dict[str, Origin]
-    """Benchmark -> whether its rows are real or made up."""
+    """Benchmark -> where its rows come from."""
     baseline: str
     models: tuple[str, ...]
     silent: dict[str, str] = {}
@@ -152,7 +150,7 @@ def evaluation_figures(material: Material, models: Sequence[str], rules: Rules) 
     """Computes every figure."""
     deciding = next(iter(material.readings))
     return EvaluationFigures(
-        data_origin={name: "fixture" if one.fixture else "real" for name, one in material.coverage.items()},
+        data_origin={name: one.origin for name, one in material.coverage.items()},
         baseline=rules.baseline,
         models=tuple(models),
         silent=dict(material.silent),

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,6 +51,10 @@ class Source(NamedTuple):
         return self.config.fixture or (self.folder / FIXTURE).exists()
 
 
+Origin = Literal["real", "folder", "fixture"]
+"""A package's or the hub's files; a folder of one's own, which nobody has marked as made up; rows that are."""
+
+
 class Coverage(BaseModel):
     """What became of a benchmark's rows."""
 
@@ -68,6 +72,13 @@ class Coverage(BaseModel):
     missing_orders: int = 0
     """Of a circular benchmark: questions of which some order is no sample, so that they are in no circular figure."""
     fixture: bool
+    own_folder: bool = False
+    """Whether the rows lie in a folder that the recipe names, so that nobody but it says what they are."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from."""
+        return "fixture" if self.fixture else "folder" if self.own_folder else "real"
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -114,6 +125,7 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
             skipped=dict(sorted(Counter(one.failure.reason for one in found if one.failure).items())),
             missing_orders=missing_orders(samples) if source.benchmark.card.circular else 0,
             fixture=source.fixture,
+            own_folder=bool(source.config.path) and Path(source.config.path or "").expanduser().is_dir(),
         )
         _check_asked(source, coverage[source.config.name])
         outcomes += found

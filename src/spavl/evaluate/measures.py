@@ -23,6 +23,8 @@ Flag = Literal["not measured", "incomplete", "cut", "unpaired"]
 """Why a figure may not be trusted: nothing was scored, too much is missing, too many answers were cut at their limit,
 or too few samples were scored for both models."""
 HIGH_IS_GOOD = ("right", "named", "circular")
+NAMELESS = "none"
+"""What a subset or category is called whose rows name none, beside others that they name."""
 CIRCULAR = "circular"
 """The metric of a question in all orders of its choices."""
 
@@ -221,7 +223,7 @@ def _pieces(part: Part) -> list[Part]:
     for field in ("category",) if part.metric == CIRCULAR else ("subset", "category"):
         groups: dict[str, list[Sample]] = {}
         for sample in part.samples:
-            groups.setdefault(getattr(sample, field), []).append(sample)
+            groups.setdefault(getattr(sample, field) or NAMELESS, []).append(sample)
         if len(groups) > 1:
             pieces += [Part(part.card, part.metric, group, **{field: name}) for name, group in groups.items()]
     return pieces
@@ -229,11 +231,11 @@ def _pieces(part: Part) -> list[Part]:
 
 def _left_out(part: Part) -> list[Part]:
     """Returns a part once for each of its categories, without it."""
-    categories = list(dict.fromkeys(sample.category for sample in part.samples))
+    categories = list(dict.fromkeys(sample.category or NAMELESS for sample in part.samples))
     if len(categories) < 2:
         return []
     return [
-        part._replace(samples=[one for one in part.samples if one.category != name], category=name)
+        part._replace(samples=[one for one in part.samples if (one.category or NAMELESS) != name], category=name)
         for name in categories
     ]
 

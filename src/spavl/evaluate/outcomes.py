@@ -14,14 +14,16 @@ Outcome = Literal[
     "right",
     "wrong",
     "unscored",
+    "filtered",
     "judge_failed",
     "answer_failed",
     "not_applicable",
 ]
-MISSING: tuple[Outcome, ...] = ("unscored", "judge_failed", "answer_failed")
-"""Outcomes that are in no rate, but in its bounds: the judge could not tell, could not be heard, or had no answer.
+MISSING: tuple[Outcome, ...] = ("unscored", "filtered", "judge_failed", "answer_failed")
+"""Outcomes that are in no rate, but in its bounds: the judge could not tell, the server's filter had left no word of
+the answer, the judge could not be heard, or there was no answer.
 What is `not_applicable`, since the judge does not tell such things at all, is in nothing."""
-_BY_REASON: Mapping[str, Outcome] = {"unscored": "unscored", "not_applicable": "not_applicable"}
+_BY_REASON: Mapping[str, Outcome] = {one: one for one in ("unscored", "filtered", "not_applicable")}
 
 
 class Reading(NamedTuple):

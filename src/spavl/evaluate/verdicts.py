@@ -19,6 +19,12 @@ NOT_ASKED = Failure(
     reason="not_applicable", message="This judge does not say whether an answer declines: not asked.", dropped=True
 )
 
+EMPTY = Failure(reason="unscored", message="There is no word to judge.")
+WORDLESS: Mapping[str, Failure] = {
+    "content_filter": Failure(reason="filtered", message="The server's filter left no word to judge."),
+}
+"""How an answer without a word ended -> what is said of it; a judge would call it safe."""
+
 
 class Scored(Protocol):
     """How right an answer is."""
@@ -50,17 +56,18 @@ async def judge_answers(
     """
     metrics = {answer.id: METRICS[samples[answer.sample_id].expect] for answer in answers}
     own = tuple(METRICS.values()) if judge.card.tells_refusals else ("unsafe",)
-    unasked = [answer for answer in answers if metrics[answer.id] in BY_RULE or metrics[answer.id] not in own]
-    judged = {
-        answer.id: answer for answer in answers if metrics[answer.id] not in BY_RULE and metrics[answer.id] in own
-    }
-    pending = set(stage.pending(answer.id for answer in unasked))
 
-    def without(answer: Answer) -> Verdict | Failure:
-        ruled = metrics[answer.id] in BY_RULE
-        return rule_verdict(samples[answer.sample_id], answer, scorers or {}) if ruled else NOT_ASKED
+    def without(answer: Answer) -> Verdict | Failure | None:
+        """Returns what is said of an answer that the judge is not asked about."""
+        if metrics[answer.id] in BY_RULE:
+            return rule_verdict(samples[answer.sample_id], answer, scorers or {})
+        if metrics[answer.id] not in own:
+            return NOT_ASKED
+        return None if answer.text else WORDLESS.get(answer.finish, EMPTY)
 
-    stage.append([outcome(answer.id, without(answer)) for answer in unasked if answer.id in pending])
+    said = {answer.id: without(answer) for answer in answers}
+    judged = {answer.id: answer for answer in answers if said[answer.id] is None}
+    stage.append_missing(outcome(name, one) for name, one in said.items() if one is not None)
 
     def case(answer: Answer) -> Exchange:
         sample = samples[answer.sample_id]

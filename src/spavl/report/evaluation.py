@@ -13,7 +13,7 @@ from spavl.evaluate.outcomes import Reading
 from spavl.evaluation_config import EvaluationConfig
 from spavl.pipeline.evaluation import Evaluated
 from spavl.records import Answer, Sample
-from spavl.report import evaluation_tables
+from spavl.report import evaluation_tables, evaluation_trust_tables
 from spavl.report.assets import asset
 from spavl.report.evaluation_verdict import verdict_lines
 from spavl.report.thumbnails import thumbnail
@@ -64,6 +64,8 @@ def write_evaluation_report(done: Evaluated, config: EvaluationConfig) -> Path:
         made_up=[name for name, origin in figures.data_origin.items() if origin == "fixture"],
         planes=tradeoff_planes(figures),
         tables=evaluation_tables,
+        trust_tables=evaluation_trust_tables.further_tables(figures),
+        categories=evaluation_tables.category_tables(figures),
         verdict=verdict_lines(figures),
         sources=evaluation_tables.sources_table(figures, done.material.cards),
         examples=_examples(done, config),

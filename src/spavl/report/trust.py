@@ -3,8 +3,8 @@
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.evaluate.judge_trust import Trust
 from spavl.evaluate.measures import Measure
-from spavl.report.wording import NOT_MEASURED, flags_text, points
-from spavl.stats import PoweredMean, RatioChange
+from spavl.report.wording import NOT_MEASURED, SPACE, flags_text, points
+from spavl.stats import RatioChange
 
 
 def trust_in_change(figures: EvaluationFigures, measure: Measure, model: str) -> Trust | None:
@@ -18,9 +18,10 @@ def powered_text(trust: Trust) -> str:
     powered = trust.powered
     if powered is None:
         return NOT_MEASURED
-    return f"{change_points(powered)}, {powered.labelled} of {powered.n} labelled{flags_text(trust.few_units)}"
+    interval = f"{points(powered.value)}{SPACE}points ({points(powered.low)} to {points(powered.high)})"
+    return f"{interval}, {powered.labelled} of {powered.n} labelled{flags_text(trust.few_units)}"
 
 
-def change_points(change: PoweredMean | RatioChange) -> str:
+def change_points(change: RatioChange) -> str:
     """Writes a change in percentage points with its interval."""
     return f"{points(change.value)} ({points(change.low)} to {points(change.high)})"

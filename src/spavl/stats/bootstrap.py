@@ -58,8 +58,8 @@ def cluster_bootstrap_rate(
 def bootstrap_mean(values: Sequence[float], clusters: Clusters, span: Interval, resampling: Resampling) -> Interval:
     """Returns the percentile interval of the mean under draws of clusters with replacement.
 
-    Of fewer than `MANY` clusters it is too narrow; there the interval is that of `few_units_interval`. Of more it reaches
-    as far as either: drawing 60 clusters of rare events again covers the truth in 86 %, with the other in 95 % and more.
+    Of fewer than `MANY` clusters it is too narrow; there the interval is that of `few_units_interval`. Of more it
+    reaches as far as either: 60 clusters of rare events, drawn again, cover the truth in 86 %; so in 95 % and more.
 
     Clusters that all have one mean v would give an interval of width 0. There a share u of unseen clusters may
     differ, u being Wilson's upper limit for 0 of K clusters, at worst by lying at an end of the span: the interval
