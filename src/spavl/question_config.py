@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 from spavl.config_base import Config
 from spavl.records import QuestionType
 
-PromptsVersion = Literal["standard_v2", "explained_v2", "small_v1", "standard_v1", "explained_v1"]
+PROMPTS = ("standard_v2", "explained_v2", "small_v1", "standard_v1", "explained_v1")
+"""Packaged prompts of questions; the first is the default."""
+CAPTION_PROMPTS = ("caption_v1",)
 
 
 class CaptionsConfig(Config):
@@ -16,8 +18,8 @@ class CaptionsConfig(Config):
     writer: str | None = None
     """A name from `models`; `null` leaves the sources' captions and makes no call. A picture that the writer declines,
     or fails at, keeps its source's caption, which is recorded and counted by leaf."""
-    prompt: Literal["caption_v1"] = "caption_v1"
-    """Prompt file."""
+    prompt: str = CAPTION_PROMPTS[0]
+    """`caption_v1`, or the path of your own file of that form."""
     max_tokens: int = Field(80, ge=8)
     """Longest caption, in tokens."""
     temperature: float = Field(0.0, ge=0)
@@ -27,7 +29,7 @@ class CaptionsConfig(Config):
 class AnotherTryConfig(Config):
     """How a question is asked for again after the writer declined."""
 
-    prompts: PromptsVersion | None = None
+    prompts: str | None = None
     """`null` for the same prompts."""
     temperature: float | None = Field(None, ge=0)
     """`null` for the same temperature."""
@@ -41,10 +43,11 @@ class QuestionsConfig(Config):
     captions were cut is in the stage's manifest."""
     types: tuple[QuestionType, ...] = tuple(QuestionType)
     """Question types written for every picture."""
-    prompts: PromptsVersion = "standard_v2"
-    """Prompt files: `standard_v2` for capable writers, `explained_v2` for those that decline it, `small_v1` for small
+    prompts: str = PROMPTS[0]
+    """`standard_v2` for capable writers, `explained_v2` for those that decline it, `small_v1` for small
     ones, which complete given openings. `standard_v1` and `explained_v1` do not fence the caption; they are there for
-    runs that were made with them."""
+    runs that were made with them. Or the path of your own file of that form (`spavl prompts standard_v2 > FILE` makes
+    one to edit); what it says, and not where it lies, decides which questions are asked anew."""
     after_refusal: tuple[AnotherTryConfig, ...] = ()
     """What is tried where the writer declines, one after the other, for example
     `[{temperature: 0.7}, {prompts: explained_v2}]`; who declines to the last is a failure `refused`."""
@@ -56,7 +59,7 @@ class QuestionsConfig(Config):
     """0 is greedy."""
 
     @property
-    def tries(self) -> tuple[tuple[PromptsVersion, float], ...]:
+    def tries(self) -> tuple[tuple[str, float], ...]:
         """Prompts and temperature of the first try and of those after a refusal."""
         again = (
             (one.prompts or self.prompts, self.temperature if one.temperature is None else one.temperature)

@@ -14,6 +14,7 @@ from spavl.cli.check import check_references
 from spavl.cli.main import VERBS
 from spavl.config import RunConfig, load_config
 from spavl.errors import UserError
+from spavl.questions import load_prompts
 from spavl.records import Question
 from spavl.store import Outcome, RunDirectory
 
@@ -102,6 +103,8 @@ def test_check_says_what_a_good_configuration_will_do(tmp_path: Path) -> None:
             {"models": MINI_AND_SERVED, "questions": {"writer": "served", "prompts": "small_v1"}},
             ["served.prefill=true"],
         ),
+        ({"questions": {"writer": "mini", "prompts": "standrad_v2"}}, ["questions.prompts: standrad_v2", "small_v1"]),
+        ({"captions": {"prompt": "nowhere.yaml"}}, ["captions.prompt: nowhere.yaml: No such file", "caption_v1"]),
         ({"train": {"model": "mini", "beta": -1}}, ["train.beta", "-1"]),
         ({"train": {"model": "mini", "loss": [{"kind": "dpo"}]}}, ["train.loss.0.kind", "'dpo'", "'sigmoid'"]),
     ],
@@ -111,6 +114,13 @@ def test_a_mistake_is_one_line_with_exit_code_2(tmp_path: Path, change: dict, wo
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_printed_prompts_are_a_file_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(spavl("prompts", "small_v1").stdout)
+    assert load_prompts(str(own)) == load_prompts("small_v1")
+    assert spavl("prompts", "small_v3").returncode == 2
 
 
 def test_a_build_that_begins_answers_for_a_server_ends_before_it_makes_anything(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from tests.models.scripted import ScriptedModel
 from tests.questions.test_write import picture
 
 from spavl.config import CaptionsConfig
-from spavl.errors import RunError
+from spavl.errors import RunError, UserError
 from spavl.images import write_captions
-from spavl.images.caption import load_caption_prompt, read_caption
+from spavl.images.caption import FORM, caption_prompt_digest, load_caption_prompt, read_caption
 from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
+from spavl.prompt_files import read_prompts
 from spavl.records import Caption, Failure, ImageRecord
 from spavl.store import StageDirectory
 
@@ -72,8 +73,19 @@ def test_what_is_no_caption_has_its_reason(text: str, reason: str) -> None:
 
 
 def test_the_prompt_has_its_intent_written_down() -> None:
-    prompt = load_caption_prompt("caption_v1")
+    prompt = read_prompts(FORM, "caption_v1", FORM.names)["caption"]
     assert len(prompt.intent.split()) >= 6 and len(prompt.prompt.split()) >= 6
+    assert load_caption_prompt("caption_v1") == prompt.prompt
+
+
+def test_a_prompt_of_ones_own_is_what_the_writer_is_told_and_has_a_digest_of_its_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("caption: {intent: 'To test.', prompt: 'Name {{one}} thing.'}")
+    assert load_caption_prompt(str(own)) == "Name {one} thing."
+    assert caption_prompt_digest(str(own)) != caption_prompt_digest("caption_v1")
+    own.write_text("caption: {intent: 'To test.', prompt: 'About {topic}.'}")
+    with pytest.raises(UserError, match=r"captions\.prompt: .*`caption\.prompt`: nothing is known to fill \{topic\}"):
+        load_caption_prompt(str(own))
 
 
 def test_a_caption_is_what_can_be_seen_of_it_and_knows_its_picture_leaf_and_writer() -> None:

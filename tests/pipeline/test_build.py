@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,12 @@ from tests.pipeline.served_build import CAPTIONS, BuildServer, build_config, dra
 from spavl.budget_config import BudgetConfig
 from spavl.config import RunConfig
 from spavl.dataset.push import prepare
-from spavl.errors import RunError
+from spavl.errors import RunError, UserError
 from spavl.judges import rubric
 from spavl.models import CallStore, Replay
 from spavl.models.account import NOTHING
 from spavl.pipeline import build, open_road
 from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES
-from spavl.questions import prompts, write
 from spavl.records import ImageRecord, Question, QuestionType, Response
 from spavl.store import Manifest, RunDirectory
 
@@ -156,15 +156,23 @@ def restart(config: RunConfig, stage: str) -> None:
     run_build(config)
 
 
-def test_an_edited_prompt_pays_for_its_questions_and_what_is_said_to_them(
-    built: RunConfig, server: BuildServer, monkeypatch: pytest.MonkeyPatch
+def test_an_edited_prompt_of_ones_own_pays_for_its_questions_and_what_is_said_to_them(
+    built: RunConfig, server: BuildServer, tmp_path: Path
 ) -> None:
-    """Ten easy questions are new, seven or so of them not in the test, each with two answers and two labels."""
-    loaded = prompts.load_prompts("standard_v2")
-    easy = loaded[QuestionType.EASY_QUESTION]
-    edited = loaded | {QuestionType.EASY_QUESTION: easy._replace(prompt=easy.prompt + " Be brief.")}
-    monkeypatch.setattr(write, "load_prompts", lambda _: edited)
-    restart(built, "questions")
+    """An unedited copy of the packaged prompts asks nothing anew.
+
+    Then ten easy questions are new, seven or so of them not in the test, each with two answers and two labels.
+    """
+    own = tmp_path / "own.yaml"
+    packaged = (resources.files("spavl.questions") / "prompt_files/standard_v2.yaml").read_text(encoding="utf-8")
+    own.write_text(packaged, encoding="utf-8")
+    edited = built.model_copy(update={"questions": built.questions.model_copy(update={"prompts": str(own)})})
+    restart(edited, "questions")
+    assert server.take() == Counter()
+    own.write_text(packaged.replace("write one short", "write one brief").replace("Write one short", "Write one brief"))
+    with pytest.raises(UserError, match="--restart-from questions"):
+        run_build(edited)
+    restart(edited, "questions")
     questions = RunDirectory(built.run).records("questions", Question)
     easy_ones = {one.id for one in questions if one.question_type is QuestionType.EASY_QUESTION}
     answers = [one for one in RunDirectory(built.run).records("responses", Response) if one.question_id in easy_ones]

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from tests.models.scripted import ScriptedModel
 
 from spavl.config import QuestionsConfig
 from spavl.models import CallStore, Completion, ImageInput, Reply, Request, StoredModel
-from spavl.question_config import PromptsVersion
+from spavl.question_config import PROMPTS
 from spavl.questions.prompts import begins_questions, everyday_topics, load_prompts, prompts_digest
 from spavl.questions.write import (
     Subject,
@@ -46,7 +45,7 @@ def picture(digest: str = "a" * 64) -> ImageRecord:
     )
 
 
-@pytest.mark.parametrize("version", get_args(PromptsVersion))
+@pytest.mark.parametrize("version", PROMPTS)
 def test_every_question_type_has_a_prompt_with_its_intent_written_down(version: str) -> None:
     prompts = load_prompts(version)
     assert set(prompts) == set(QuestionType)

@@ -1,6 +1,7 @@
 """What a changed caption, prompt or check pays for: exactly the calls that changed."""
 
 import asyncio
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,6 @@ from tests.road.conftest import CAPTIONS, Server, write_config
 
 from spavl.config import load_config
 from spavl.pipeline import build, open_road
-from spavl.questions import prompts
 from spavl.records import Caption, Question, QuestionCheck
 from spavl.store import Manifest
 
@@ -50,7 +50,7 @@ def make(config: Path, name: str, *overrides: str) -> Built:
 
 @pytest.mark.slow
 def test_a_change_pays_for_what_it_changed_and_nothing_else(
-    tmp_path: Path, server: Server, tiny_folder: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: Server, tiny_folder: Path, picture_folder: Path
 ) -> None:
     config = write_config(tmp_path / "run.yaml", server, tiny_folder, picture_folder)
     first = make(config, "first")
@@ -79,13 +79,10 @@ def test_a_change_pays_for_what_it_changed_and_nothing_else(
     assert set(unchecked.calls) == {"responses"}  # of the questions that the checks had left out
     assert unchecked.checks[0].relevance is None
 
-    easy = prompts.load_prompts("small_v1")
-    edited = {
-        kind: one._replace(prompt=f"{one.prompt} Be brief.") if kind == "easy_question" else one
-        for kind, one in easy.items()
-    }
-    monkeypatch.setattr("spavl.questions.write.load_prompts", lambda version: edited)
-    reworded = make(config, "reworded", "checks={}")
+    packaged = (resources.files("spavl.questions") / "prompt_files/small_v1.yaml").read_text(encoding="utf-8")
+    own = tmp_path / "own.yaml"
+    own.write_text(packaged.replace("Write one short", "Be brief. Write one short", 1), encoding="utf-8")
+    reworded = make(config, "reworded", "checks={}", f"questions.prompts={own}")
     assert reworded.calls["questions"] == pictures
     others = {one.id for one in reworded.questions if one.question_type != "easy_question"}
     assert others == {one.id for one in first.questions if one.question_type != "easy_question"}

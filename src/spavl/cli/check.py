@@ -43,9 +43,10 @@ def check_references(config: RunConfig) -> int:
 
     Raises:
         UserError: A leaf is unknown or held out without being collected for, the source of pictures is missing, an API
-            key is not set, an answer is begun for a server that is not said to continue it, or a package is missing.
+            key is not set, an answer is begun for a server that is not said to continue it, a package is missing, or a
+            prompt file is missing or wrong.
     """
-    from spavl.images import check_source
+    from spavl.images import check_source, load_caption_prompt
     from spavl.models.prefill import check_prefill  # aiohttp loads here, and not for `--help`
     from spavl.questions import begins_questions
     from spavl.texts.near import check_minhash
@@ -56,6 +57,7 @@ def check_references(config: RunConfig) -> int:
         lambda: check_source(config.images),
         lambda: check_keys(config.models),
         lambda: check_prefill(config, openings=begins_questions(config.questions)),
+        lambda: load_caption_prompt(config.captions.prompt),
         lambda: check_minhash("checks.near_duplicates") if config.checks.near_duplicates else None,
         lambda: check_trackers(config.train.trackers),
         lambda: check_execution(config.execution),

@@ -11,6 +11,7 @@ from spavl.cli.contamination import contamination
 from spavl.cli.demo import demo
 from spavl.cli.export import export
 from spavl.cli.merge import merge
+from spavl.cli.prompts import prompts
 from spavl.cli.push import push
 from spavl.cli.remove import remove
 from spavl.cli.road import build, evaluate, report, run, train
@@ -20,7 +21,23 @@ from spavl.errors import SpavlError
 
 INTERRUPTED = 130
 """The exit code that typer makes of Ctrl-C."""
-VERBS = (demo, run, build, train, evaluate, report, check, show, taxonomy, merge, contamination, export, push, remove)
+VERBS = (
+    demo,
+    run,
+    build,
+    train,
+    evaluate,
+    report,
+    check,
+    show,
+    taxonomy,
+    prompts,
+    merge,
+    contamination,
+    export,
+    push,
+    remove,
+)
 
 app = typer.Typer(
     name="spavl",

@@ -2,7 +2,13 @@
 
 from spavl.images.affinity import Encode
 from spavl.images.candidates import Candidate
-from spavl.images.caption import CaptionOutcomes, caption_prompt_digest, caption_request, write_captions
+from spavl.images.caption import (
+    CaptionOutcomes,
+    caption_prompt_digest,
+    caption_request,
+    load_caption_prompt,
+    write_captions,
+)
 from spavl.images.collect import collect, say_collected
 from spavl.images.downloads import DOWNLOADS, DownloadFolder
 from spavl.images.removal import add_to_list, is_entry, own_list, read_picture_list
@@ -24,6 +30,7 @@ __all__ = [
     "check_source",
     "collect",
     "is_entry",
+    "load_caption_prompt",
     "open_source",
     "own_list",
     "read_picture_list",

@@ -4,12 +4,9 @@ A picture that the model declines, or fails at, ends as a `Failure` and keeps it
 worth knowing: a model declines the pictures of some leaves more than those of others.
 """
 
-import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from importlib import resources
-from typing import NamedTuple
 
 from spavl.config import CaptionsConfig
 from spavl.images.candidates import clean
@@ -17,20 +14,16 @@ from spavl.judges.declining import declined
 from spavl.models.ask import ask, check_reached
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
+from spavl.prompt_files import PromptForm, prompt_bytes, read_prompts
+from spavl.question_config import CAPTION_PROMPTS
 from spavl.records import Caption, Failure, ImageRecord
 from spavl.store import Manifest, StageDirectory
-from spavl.strict_yaml import parse_yaml
 
 CaptionOutcomes = Mapping[str, Caption | Failure]
 """Image id -> its written caption, or why there is none; empty where no model was asked."""
 
 
-class CaptionPrompt(NamedTuple):
-    """How a caption is asked for."""
-
-    intent: str
-    """What a good caption is, for people."""
-    prompt: str
+FORM = PromptForm("captions.prompt", "spavl.images", CAPTION_PROMPTS, names=("caption",))
 
 
 async def write_captions(
@@ -47,10 +40,10 @@ async def write_captions(
     """
     if config.writer is None:
         return stage.finish([])
-    name = config.writer
+    name, told = config.writer, load_caption_prompt(config.prompt)
 
     def request(image: ImageRecord) -> Request:
-        return caption_request(config, show(image.id))
+        return caption_request(config, told, show(image.id))
 
     def read(image: ImageRecord, completion: Completion) -> Caption | Failure:
         return read_caption(image, completion, name)
@@ -63,10 +56,9 @@ async def write_captions(
     return stage.finish(images, facts={"writer": name, "by_leaf": by_leaf})
 
 
-def caption_request(config: CaptionsConfig, picture: ImageInput) -> Request:
-    """Returns what the writer is asked about a picture."""
-    text = load_caption_prompt(config.prompt).prompt
-    return Request(prompt=text, image=picture, max_tokens=config.max_tokens, temperature=config.temperature)
+def caption_request(config: CaptionsConfig, told: str, picture: ImageInput) -> Request:
+    """Returns what the writer is asked about a picture, with what it is told from `load_caption_prompt`."""
+    return Request(prompt=told, image=picture, max_tokens=config.max_tokens, temperature=config.temperature)
 
 
 def read_caption(image: ImageRecord, completion: Completion, writer: str) -> Caption | Failure:
@@ -79,17 +71,19 @@ def read_caption(image: ImageRecord, completion: Completion, writer: str) -> Cap
     return Caption(image_id=image.id, leaf=image.leaf, text=line, writer=writer)
 
 
-@functools.cache
-def load_caption_prompt(version: str) -> CaptionPrompt:
-    """Returns a version of the prompt, such as `caption_v1`."""
-    return CaptionPrompt(**parse_yaml(_prompt_bytes(version), f"{version}.yaml")["caption"])
+def load_caption_prompt(name: str) -> str:
+    """Returns what a writer of captions is told by a version such as `caption_v1`, or by one's own file.
+
+    Raises:
+        UserError: The file is missing or wrong.
+    """
+    return read_prompts(FORM, name, FORM.names)["caption"].prompt.format()
 
 
-def caption_prompt_digest(version: str) -> str:
-    """Returns the SHA-256 of a version's file."""
-    return hashlib.sha256(_prompt_bytes(version)).hexdigest()
+def caption_prompt_digest(name: str) -> str:
+    """Returns the SHA-256 of the file.
 
-
-@functools.cache
-def _prompt_bytes(version: str) -> bytes:
-    return (resources.files("spavl.images") / "prompt_files" / f"{version}.yaml").read_bytes()
+    Raises:
+        UserError: It is missing.
+    """
+    return hashlib.sha256(prompt_bytes(FORM, name)).hexdigest()

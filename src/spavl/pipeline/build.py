@@ -6,7 +6,14 @@ from typing import NamedTuple
 from spavl.dataset import Material, build_dataset
 from spavl.embedded.sentences import encoder_apart
 from spavl.execution import LazyItems
-from spavl.images import CaptionOutcomes, caption_prompt_digest, collect, say_collected, write_captions
+from spavl.images import (
+    CaptionOutcomes,
+    caption_prompt_digest,
+    collect,
+    load_caption_prompt,
+    say_collected,
+    write_captions,
+)
 from spavl.judges import open_judge, open_safety_judge
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE
 from spavl.models import ImageInput, picture_models_fingerprint
@@ -36,9 +43,11 @@ async def build(road: Road) -> None:
     Between stations travel shelves, so that of what lies upstream only places are in memory.
 
     Raises:
-        UserError: An answer is begun for a server that is not said to continue it, or a package is missing.
+        UserError: An answer is begun for a server that is not said to continue it, a package is missing, or a prompt
+            file is missing or wrong.
     """
     check_prefill(road.config, openings=begins_questions(road.config.questions))
+    load_caption_prompt(road.config.captions.prompt)
     if road.config.checks.near_duplicates:
         check_minhash("checks.near_duplicates")
     images = await _collect(road)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.config import OpenAIModelConfig, ResponderConfig, RubricJudgeConfig, RunConfig
-from spavl.images import CaptionOutcomes, caption_request
+from spavl.images import CaptionOutcomes, caption_request, load_caption_prompt
 from spavl.judge_config import judges_model
 from spavl.judges import Contest, Exchange, label_requests, manner_of
 from spavl.judges.marks import Manner
@@ -124,7 +124,8 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     pictures = sum(leaves.quotas.values()) if known.images is None else len(images)
     there = known.images is not None
     if config.captions.writer is not None:
-        captions = (caption_request(config.captions, show(image)) for image in images)
+        told = load_caption_prompt(config.captions.prompt)
+        captions = (caption_request(config.captions, told, show(image)) for image in images)
         yield _Calls("captions", config.captions.writer, "", pictures, there, captions)
     tasks = plan_tasks(config.questions, subjects_of(images, known.captions or {}))
     request, first = question_requests(config.questions, taxonomy, tasks, show), plan_tries(config.questions)[0]

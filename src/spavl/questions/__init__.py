@@ -2,12 +2,11 @@
 
 from spavl.questions.check import check_questions, kept_questions
 from spavl.questions.leakage import Leakage
-from spavl.questions.prompts import QuestionPrompt, begins_questions, load_prompts, prompts_digest
+from spavl.questions.prompts import begins_questions, load_prompts, prompts_digest
 from spavl.questions.write import Subject, write_questions
 
 __all__ = [
     "Leakage",
-    "QuestionPrompt",
     "Subject",
     "begins_questions",
     "check_questions",

@@ -21,7 +21,8 @@ from spavl.judges.judged_text import fenced, unmarked
 from spavl.models.ask import check_reached, outcome
 from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
-from spavl.questions.prompts import QuestionPrompt, everyday_topics, load_prompts
+from spavl.prompt_files import Prompt
+from spavl.questions.prompts import everyday_topics, load_prompts
 from spavl.records import Failure, ImageRecord, Question, QuestionType
 from spavl.store import Manifest, Outcome, StageDirectory, Usage
 from spavl.taxonomy import Taxonomy
@@ -44,7 +45,7 @@ class Subject(NamedTuple):
 class Try(NamedTuple):
     """How a question is asked for; the first try, or one after a refusal."""
 
-    prompts: Mapping[QuestionType, QuestionPrompt]
+    prompts: Mapping[QuestionType, Prompt]
     temperature: float
     seed: int
     """Counts the earlier tries that are the same but for it."""
@@ -86,13 +87,13 @@ async def write_questions(
     Raises:
         RunError: The writer was out of reach too often.
     """
-    tasks = plan_tasks(config, subjects)
+    tasks, tries = plan_tasks(config, subjects), plan_tries(config)
     request = question_requests(config, taxonomy, tasks, show)
 
     async def work(group: Sequence[tuple[str, Task]]) -> tuple[list[Outcome], Usage]:
         results: dict[str, Question | Failure] = {}
         waiting = list(group)
-        for refusals, how in enumerate(plan_tries(config)):
+        for refusals, how in enumerate(tries):
             replies = await writer.generate([request(task, how) for _, task in waiting])
             for (item, task), reply in zip(waiting, replies, strict=True):
                 results[item] = (
@@ -151,10 +152,14 @@ def question_requests(
 
 
 def plan_tries(config: QuestionsConfig) -> list[Try]:
-    """Returns the first try, and those after a refusal."""
+    """Returns the first try, and those after a refusal.
+
+    Raises:
+        UserError: A file of prompts is missing or wrong.
+    """
     return [
-        Try(load_prompts(version), temperature, config.tries[:place].count((version, temperature)))
-        for place, (version, temperature) in enumerate(config.tries)
+        Try(load_prompts(name, config.types), temperature, config.tries[:place].count((name, temperature)))
+        for place, (name, temperature) in enumerate(config.tries)
     ]
 
 
@@ -199,7 +204,7 @@ def deal_topics(items: Sequence[str]) -> Callable[[str], str]:
     return lambda item: topics[dealt[np.searchsorted(order, np.uint64(_place(item)))]]
 
 
-def opening(task: Task, prompt: QuestionPrompt) -> str:
+def opening(task: Task, prompt: Prompt) -> str:
     """Returns the beginning that the writer completes; empty where the prompt has none."""
     return _choose(prompt.openings, task) if prompt.openings else ""
 
