@@ -1,4 +1,6 @@
-"""Configuration of what asking a model may cost: prices, and budgets that end the asking."""
+"""Configuration of what asking a model may cost: prices, budgets that end the asking, and how amounts are written."""
+
+import math
 
 from pydantic import Field
 
@@ -30,3 +32,10 @@ class BudgetConfig(ComputeBudgetConfig):
 
     money: float | None = Field(None, gt=0)
     """In the currency of `price`."""
+
+
+def plain(amount: float) -> str:
+    """Returns an amount as a person writes it: to the hundredth, or to three digits where it is below 1."""
+    small = 0 < abs(amount) < 1
+    digits = max(2, 2 - math.floor(math.log10(abs(amount)))) if small else 2
+    return f"{amount:,.{digits}f}".rstrip("0").rstrip(".")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.models.scripted import ScriptedModel, echo
 
-from spavl.budget_config import BudgetConfig, PriceConfig
+from spavl.budget_config import BudgetConfig, PriceConfig, plain
 from spavl.config import OpenAIModelConfig
 from spavl.errors import RunError, UserError
 from spavl.models import CallStore, Completion, Reply, Request, StoredModel
@@ -177,3 +177,32 @@ def test_a_call_that_waits_for_the_budget_does_not_hang_when_its_loop_ends(tmp_p
 def test_a_budget_of_money_needs_a_price() -> None:
     with pytest.raises(ValueError, match="there is no price"):
         OpenAIModelConfig(kind="openai", base_url="http://x/v1", model="m", budget=BudgetConfig(money=1))
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (0, "0"),
+        (0.005, "0.005"),
+        (0.0125, "0.0125"),
+        (0.00049149, "0.000491"),
+        (1.2e-06, "0.0000012"),
+        (0.17, "0.17"),
+        (0.9999, "1"),
+        (1.005e6, "1,005,000"),
+        (12.345, "12.35"),
+        (20, "20"),
+    ],
+)
+def test_an_amount_keeps_three_digits_however_small_it_is(amount: float, said: str) -> None:
+    assert plain(amount) == said
+
+
+def test_a_budget_below_a_cent_is_named_as_it_is(tmp_path: Path) -> None:
+    """A call may cost 8.2 of what tokens cost here by the hundred thousand: with a price 10,000 times less 0.00082."""
+    price = PriceConfig(input=10, output=100, currency="EUR")
+    model = StoredModel(
+        ScriptedModel(), CallStore(tmp_path / "calls.sqlite"), Account("m", BudgetConfig(money=0.00081), price)
+    )
+    (left,) = ask(model, requests(1))
+    assert isinstance(left, Failure) and "models.m.budget.money: 0 of 0.00081 are spent" in left.message

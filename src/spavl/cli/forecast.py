@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from spavl.budget_config import plain
 from spavl.cli.options import say
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def as_dict(forecast: "Forecast") -> dict[str, Any]:
 def forecast_lines(forecast: "Forecast") -> list[str]:
     """Returns the forecast for a person."""
     totals = _totals(forecast)
-    money = " + ".join(f"{amount:,.2f} {currency}" for currency, amount in totals["money"].items())
+    money = " + ".join(f"{plain(amount)} {currency}" for currency, amount in totals["money"].items())
     unknown = ", without that of local models" if totals["seconds_unknown"] else ""
     rows = [
         ("stage", "model", "calls", "stored", "tokens read", "written", "money", "time"),
@@ -71,7 +72,7 @@ def _row(line: "Line") -> tuple[str, ...]:
         f"{line.stored:,}",
         f"{line.prompt_tokens:,}",
         f"{line.completion_tokens:,}",
-        "-" if line.money is None else f"{line.money:,.2f} {line.currency}",
+        "-" if line.money is None else f"{plain(line.money)} {line.currency}",
         "unknown" if line.seconds is None else _time(line.seconds),
     )
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from spavl.budget_config import BudgetConfig, ComputeBudgetConfig, PriceConfig
+from spavl.budget_config import BudgetConfig, ComputeBudgetConfig, PriceConfig, plain
 from spavl.models.base import Completion, Reply, Request, Tokens, most_tokens
 from spavl.records import Failure
 
@@ -143,11 +143,6 @@ def _sum(tokens: Sequence[Tokens]) -> Tokens:
 def cost(price: PriceConfig, tokens: Tokens) -> float:
     """Returns what tokens cost, in the price's currency."""
     return (price.input * tokens.prompt + price.output * tokens.completion) / 1e6
-
-
-def plain(amount: float) -> str:
-    """Returns an amount as a person writes it: to the hundredth, without needless zeros."""
-    return f"{amount:,.2f}".rstrip("0").rstrip(".")
 
 
 def _used(request: Request, completion: Completion) -> Tokens:

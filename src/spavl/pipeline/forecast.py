@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spavl.budget_config import plain
 from spavl.config import OpenAIModelConfig, ResponderConfig, RubricJudgeConfig, RunConfig
 from spavl.images import CaptionOutcomes, caption_request, load_caption_prompt
 from spavl.judge_config import judges_model
@@ -19,7 +20,6 @@ from spavl.judges.marks import Manner
 from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, check_request
 from spavl.judges.rubric import compare_case
 from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
-from spavl.models.account import plain
 from spavl.pipeline.build import asked_questions, subjects_of
 from spavl.pipeline.road import BUILD_STAGES, OPINIONS, Road, open_road
 from spavl.preferences import contest_of, draw_comparisons, exchange_of, safety_groups
