@@ -9,7 +9,7 @@ from benchmarks.build_vs_peers.job import Job, Said
 from benchmarks.build_vs_peers.report import disagreements, figures
 from benchmarks.build_vs_peers.server import Conditions, Counts, Server, row_of, running
 from benchmarks.build_vs_peers.works import WORKS, Work
-from benchmarks.full_build import answer
+from benchmarks.full_build import Life, answer, overpaid, paid_in_vain
 
 WORK = Work("W", "four rows", 4, 0, 2)
 COUNTS = Counts(
@@ -75,6 +75,31 @@ def test_the_judge_of_the_full_build_prefers_the_same_answer_in_both_orders() ->
     answers = [answer(_body("responder-04", f"question {number}")) for number in range(2)]
     one, other = (_body("judge", "\n".join(order)) for order in (answers, answers[::-1]))
     assert {answer(one)[-5:], answer(other)[-5:]} == {"[[A]]", "[[B]]"}
+
+
+def test_a_call_that_was_answered_and_not_stored_is_the_kills_that_lost_it() -> None:
+    """The first process asks 100 and stores 40; of the 60 in flight the server has answered 50, and 10 it has not.
+
+    The second asks the 60 and 40 new ones, which are in flight when it is killed; the server sees 50 repeats and 40
+    more without an answer, 90, of which only the 40 are this kill's. The third asks those, and that is all.
+    """
+    lives = [_life(100, 10, 40), _life(200, 100, 100), _life(240, 100, 140)]
+    assert paid_in_vain(lives) == [60, 40, 0]
+    assert overpaid(lives) == []
+
+
+def test_a_kill_that_cost_more_than_was_in_flight_is_told() -> None:
+    assert overpaid([_life(100, 65, 35), _life(165, 65, 100)]) == ["kill 1 cost 65 calls; 64 were in flight"]
+
+
+def test_a_stored_call_that_is_asked_again_is_told() -> None:
+    """100 are asked, 90 stored; the next process asks the 10 and one that the store had."""
+    (told,) = overpaid([_life(100, 10, 90), _life(111, 11, 100)])[:1]
+    assert told == "1 requests of the process that was not killed are not in the store"
+
+
+def _life(requests: int, repeats: int, stored: int) -> Life:
+    return Life(1.0, 1.0, 1.0, 1.0, [], requests, repeats, stored)
 
 
 def _body(model: str, text: str) -> bytes:
