@@ -13,6 +13,7 @@ import pytest
 from tests.pipeline.served_build import CAPTIONS, BuildServer, build_config, draw_pictures, full_config, run_build
 
 from spavl.budget_config import BudgetConfig
+from spavl.cli.forecast import forecast_lines
 from spavl.config import RunConfig
 from spavl.dataset.push import prepare
 from spavl.errors import RunError, UserError
@@ -20,6 +21,7 @@ from spavl.judges import rubric
 from spavl.models import CallStore, Replay
 from spavl.models.account import NOTHING
 from spavl.pipeline import build, open_road
+from spavl.pipeline.forecast import forecast_build
 from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES
 from spavl.records import ImageRecord, Question, QuestionType, Response
 from spavl.store import Manifest, RunDirectory
@@ -114,6 +116,48 @@ def test_calls_that_are_not_stored_are_counted_by_stage_and_model_and_the_same_b
     run_build(again)
     assert server.take()["third"] == failed
     assert count(again, "responses", Response) == items
+
+
+def test_a_plan_after_a_budget_stop_says_what_is_not_answered_and_the_way_to_it(
+    tmp_path: Path, server: BuildServer, address: str
+) -> None:
+    """A picture and a question may need some 1,600 tokens and use 22, so few of `third`'s calls fit into 1,700.
+
+    What is left has no answer, and neither has what the server declined for good of `fourth`; nothing is short, for
+    nothing is asked. With `--restart-from` both are, and the budget does not suffice.
+    """
+    draw_pictures(tmp_path / "pictures")
+    models = build_config(tmp_path, address).model_dump()["models"]
+    names = ("plain", "careful", "third", "fourth")
+    models |= {name: models["plain"] | {"model": name} for name in names[2:]}
+    models["third"] |= {"budget": {"tokens": 1700}}
+    responders = {name: {"model": name} for name in names}
+    config = build_config(tmp_path, address, models=models, responses={"responders": responders})
+    server.silent = {"fourth"}
+    run_build(config)
+    questions = server.take()["fourth"]
+    manifest = RunDirectory(config.run).manifests(["responses"])["responses"]
+    answered = manifest.facts["outcomes_by_responder"]["third"]["stop"]
+    assert manifest.counts.passing == questions - answered > 0 < answered
+
+    forecast = forecast_build(config)
+    found = {line.responder: line for line in forecast.lines if line.stage == "responses"}
+    counted = {name: (line.calls, line.stored, line.owed) for name, line in found.items()}
+    whole = (questions, questions, 0)
+    third = (questions, answered, questions - answered)
+    assert counted == {"plain": whole, "careful": whole, "third": third, "fourth": (questions, 0, questions)}
+    assert all(line.prompt_tokens == 0 and line.owed == 0 for line in forecast.lines if line.stage != "responses")
+    assert forecast.short == ()
+    said = "\n".join(forecast_lines(forecast))
+    owed = 2 * questions - answered
+    assert f"and {owed} are not made unless asked for" in said
+    assert f"again: responses of third (third): {questions - answered} of {questions} calls have no answer; " in said
+    assert "`--restart-from responses` asks for them" in said
+
+    RunDirectory(config.run).restart_from("responses", ALL_STAGES)
+    again = forecast_build(config)
+    assert sum(line.calls - line.stored for line in again.lines if line.stage == "responses") == owed
+    assert again.again == () and len(again.short) == 1 and again.short[0].startswith("models.third.budget.tokens 1,700")
 
 
 def test_pictures_that_are_added_pay_for_what_they_change_and_nothing_is_paid_twice(

@@ -20,12 +20,14 @@ def say_forecast(forecast: "Forecast", as_json: bool) -> None:
 
 def as_dict(forecast: "Forecast") -> dict[str, Any]:
     """Returns the forecast as JSON takes it."""
-    return {"lines": [line._asdict() for line in forecast.lines], "short": list(forecast.short), **_totals(forecast)}
+    said = {"again": list(forecast.again), "short": list(forecast.short)}
+    return {"lines": [line._asdict() for line in forecast.lines], **said, **_totals(forecast)}
 
 
 def forecast_lines(forecast: "Forecast") -> list[str]:
     """Returns the forecast for a person."""
     totals = _totals(forecast)
+    owed = f" and {totals['owed']:,} are not made unless asked for (below)" if totals["owed"] else ""
     money = " + ".join(f"{plain(amount)} {currency}" for currency, amount in totals["money"].items())
     unknown = ", without that of local models" if totals["seconds_unknown"] else ""
     rows = [
@@ -36,11 +38,12 @@ def forecast_lines(forecast: "Forecast") -> list[str]:
     return [
         *("  ".join(_cells(row, widths)).rstrip() for row in rows),
         "",
-        f"in all {totals['calls']:,} calls, of which {totals['stored']:,} cost nothing; at most "
+        f"in all {totals['calls']:,} calls, of which {totals['stored']:,} cost nothing{owed}; at most "
         f"{totals['prompt_tokens']:,} tokens read and {totals['completion_tokens']:,} written, "
         f"{money or 'no model with a price'}; about {_time(totals['seconds'])}{unknown}",
         "<= where inputs are not there yet; tokens from prompts' lengths and answers' limits; time at the pace of this "
         "run so far, or at an assumed one",
+        *(f"again: {line}" for line in forecast.again),
         *(f"short: {line}" for line in forecast.short),
     ]
 
@@ -56,7 +59,7 @@ def _totals(forecast: "Forecast") -> dict[str, Any]:
     for line in forecast.lines:
         if line.money is not None:
             money[line.currency] = money.get(line.currency, 0.0) + line.money
-    names = ("calls", "stored", "prompt_tokens", "completion_tokens")
+    names = ("calls", "stored", "owed", "prompt_tokens", "completion_tokens")
     return {name: sum(getattr(line, name) for line in forecast.lines) for name in names} | {
         "money": money,
         "seconds": sum(line.seconds or 0.0 for line in forecast.lines),

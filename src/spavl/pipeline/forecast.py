@@ -17,17 +17,18 @@ from spavl.images import CaptionOutcomes, caption_request, load_caption_prompt
 from spavl.judge_config import judges_model
 from spavl.judges import Contest, Exchange, label_requests, manner_of
 from spavl.judges.marks import Manner
-from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, Asked, QuestionRubric, check_request
+from spavl.judges.question_rubric import HARMFULNESS, RELEVANCE, QuestionRubric, check_request
 from spavl.judges.rubric import compare_case
 from spavl.models import ImageInput, Request, Spent, Tokens, call_key, cost, most_tokens
 from spavl.pipeline.build import asked_questions, subjects_of
 from spavl.pipeline.road import BUILD_STAGES, OPINIONS, Road, open_road
 from spavl.preferences import contest_of, draw_comparisons, exchange_of, safety_groups
 from spavl.question_config import JudgedCheckConfig
+from spavl.questions.check import asked_about
 from spavl.questions.write import plan_tasks, plan_tries, question_requests
 from spavl.records import ImageRecord, Question, QuestionType, Response
 from spavl.responses import response_request
-from spavl.store import Places
+from spavl.store import Manifest, Places
 from spavl.taxonomy import Taxonomy, chosen_leaves, load_taxonomy
 
 SAMPLES = 12
@@ -49,8 +50,10 @@ class Line(NamedTuple):
     """Whether the inputs are known; otherwise `calls` is the most there can be."""
     stored: int
     """Calls that cost nothing: the store has them, or two are the same."""
+    owed: int
+    """Calls that a finished stage has no answer to: nobody is asked unless the stage is made again."""
     prompt_tokens: int
-    """Of the calls that are left, at most; so are the following."""
+    """Of the calls that are to be made, at most; so are the following."""
     completion_tokens: int
     money: float | None
     """None where the model has no price."""
@@ -63,6 +66,8 @@ class Forecast(NamedTuple):
     """What a build will ask of its models."""
 
     lines: tuple[Line, ...]
+    again: tuple[str, ...]
+    """What finished stages owe, and the way to it."""
     short: tuple[str, ...]
     """Budgets that may not suffice."""
 
@@ -133,10 +138,10 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     captioned = there and known.captions is not None
     written = (request(task, first) for task in tasks.values())
     yield _Calls("questions", config.questions.writer, "", each * pictures, captioned, written)
-    yield from _check_calls(config, known, each * pictures, show)
+    yield from _check_calls(config, taxonomy, known, each * pictures, show)
 
     asked_pictures = pictures - _test_pictures(config, pictures, sum(leaves.quotas[leaf] for leaf in leaves.held_out))
-    questions = _placeholder_questions(config) if known.questions is None else known.questions
+    questions = _placeholder_questions(config, taxonomy) if known.questions is None else known.questions
     asked = each * asked_pictures if known.questions is None else len(questions)
     for name, responder in config.responses.responders.items():
         requests = (response_request(responder, one, show(one.image_id)) for one in questions.values())
@@ -144,9 +149,11 @@ def _calls(config: RunConfig, taxonomy: Taxonomy, known: _Known, show: Callable[
     yield from _judge_calls(config, known, questions, asked, show)
 
 
-def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[str], ImageInput]) -> Iterator[_Calls]:
+def _check_calls(
+    config: RunConfig, taxonomy: Taxonomy, known: _Known, most: int, show: Callable[[str], ImageInput]
+) -> Iterator[_Calls]:
     """Yields the checks' calls, at most: a question that one check leaves out is not read by the next."""
-    questions = known.written or _placeholder_questions(config)
+    questions = known.written or _placeholder_questions(config, taxonomy)
     number = most if known.written is None else len(questions)
     checks: list[tuple[str, QuestionRubric[Any], JudgedCheckConfig | None]] = [
         ("harmfulness", HARMFULNESS, config.checks.harmfulness),
@@ -154,8 +161,9 @@ def _check_calls(config: RunConfig, known: _Known, most: int, show: Callable[[st
     ]
     for name, rubric, check in checks:
         if check is not None:
-            asked = (Asked(one.text, one.leaf, show(one.image_id)) for one in islice(questions.values(), SAMPLES))
-            requests = [check_request(rubric, one, Manner(check.max_tokens, check.marks)) for one in asked]
+            some = islice(questions.values(), SAMPLES if known.questions is None else None)
+            manner = Manner(check.max_tokens, check.marks)
+            requests = (check_request(rubric, asked_about(one, taxonomy, show), manner) for one in some)
             yield _Calls("checked_questions", check.model, name, number, False, requests)
 
 
@@ -199,20 +207,25 @@ def _judge_calls(
 
 
 def _forecast(config: RunConfig, calls: Iterable[_Calls], road: Road | None) -> Forecast:
-    finished = frozenset() if road is None else frozenset(road.run.manifests((*BUILD_STAGES, OPINIONS)))
-    lines = tuple(_line(config, one, road, done=one.stage in finished) for one in calls)
-    return Forecast(lines, tuple(_short_budgets(config, lines, road)))
+    finished = {} if road is None else road.run.manifests((*BUILD_STAGES, OPINIONS))
+    lines = tuple(_line(config, one, road, finished.get(one.stage)) for one in calls)
+    return Forecast(lines, tuple(_owing(lines)), tuple(_short_budgets(config, lines, road)))
 
 
-def _line(config: RunConfig, calls: _Calls, road: Road | None, *, done: bool) -> Line:
-    left, tokens = (0, Tokens(0, 0)) if done else _left(calls, road)
+def _line(config: RunConfig, calls: _Calls, road: Road | None, done: Manifest | None) -> Line:
+    owed, (left, tokens) = 0, (0, Tokens(0, 0))
+    if done is None:
+        left, tokens = _left(calls, road)
+    elif done.counts.failures:  # where none failed, every call was answered
+        owed = _unanswered(calls, road)[0] if calls.exact else min(_unanswered(calls, road)[0], done.counts.failures)
     model = config.models[calls.model]
     price = model.price if isinstance(model, OpenAIModelConfig) else None
     return Line(
         *calls[:3],
         calls=calls.number,
         exact=calls.exact,
-        stored=calls.number - left,
+        stored=calls.number - left - owed,
+        owed=owed,
         prompt_tokens=tokens.prompt,
         completion_tokens=tokens.completion,
         money=None if price is None else cost(price, tokens),
@@ -227,8 +240,15 @@ def _left(calls: _Calls, road: Road | None) -> tuple[int, Tokens]:
         bounds = [most_tokens(request) for request in calls.requests]
         mean = [sum(column) / max(1, len(bounds)) for column in zip(*bounds, strict=True)] or [0.0, 0.0]
         return calls.number, Tokens(math.ceil(mean[0] * calls.number), math.ceil(mean[1] * calls.number))
-    fingerprint = road.models[calls.model].fingerprint
+    return _unanswered(calls, road)
+
+
+def _unanswered(calls: _Calls, road: Road | None) -> tuple[int, Tokens]:
+    """Returns how many of the calls the store does not have, and their tokens."""
     new, tokens = Places(), Tokens(0, 0)
+    if road is None:
+        return 0, tokens
+    fingerprint = road.models[calls.model].fingerprint
     for request in calls.requests:
         key = call_key(fingerprint, request)
         if key not in new and not road.models.store.known([key]):
@@ -236,6 +256,17 @@ def _left(calls: _Calls, road: Road | None) -> tuple[int, Tokens]:
             more = most_tokens(request)
             tokens = Tokens(tokens.prompt + more.prompt, tokens.completion + more.completion)
     return len(new), tokens
+
+
+def _owing(lines: Sequence[Line]) -> Iterator[str]:
+    for line in lines:
+        if line.owed:
+            whose = f"{line.responder} ({line.model})" if line.responder else line.model
+            most = "" if line.exact else "up to "
+            yield (
+                f"{line.stage} of {whose}: {most}{line.owed:,} of {line.calls:,} calls have no answer; "
+                f"`--restart-from {line.stage}` asks for them"
+            )
 
 
 def _seconds(config: RunConfig, name: str, left: int, tokens: Tokens, road: Road | None) -> float | None:
@@ -268,7 +299,7 @@ def _short_budgets(config: RunConfig, lines: Sequence[Line], road: Road | None) 
             so_far = cost(model.price, Tokens(spent.prompt_tokens, spent.completion_tokens))
             limits.append(("money", model.budget.money, so_far, cost(model.price, tokens)))
         for field, limit, so_far, needed in limits:
-            if limit is not None and so_far + needed > limit:
+            if limit is not None and needed and so_far + needed > limit:
                 field_and_limit = f"models.{name}.budget.{field} {plain(limit)}"
                 yield f"{field_and_limit}: {plain(so_far)} are spent, and up to {plain(needed)} more may be needed"
 
@@ -303,10 +334,10 @@ def _placeholder_images(leaves: Sequence[str]) -> dict[str, ImageRecord]:
     return {image.id: image for image in images}
 
 
-def _placeholder_questions(config: RunConfig) -> dict[str, Question]:
+def _placeholder_questions(config: RunConfig, taxonomy: Taxonomy) -> dict[str, Question]:
     kind = QuestionType.EASY_QUESTION
-    text = _words(config.questions.max_tokens)
-    one = Question(image_id="", leaf="", question_type=kind, text=text, writer=config.questions.writer)
+    text, leaf = _words(config.questions.max_tokens), taxonomy.leaves[0].path
+    one = Question(image_id="", leaf=leaf, question_type=kind, text=text, writer=config.questions.writer)
     return {one.id: one}
 
 

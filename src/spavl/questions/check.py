@@ -74,17 +74,13 @@ async def check_questions(
     )
     checks = _checks(config, open_model)
 
-    def case(question: Question) -> Asked:
-        leaf = taxonomy.leaf(question.leaf)
-        return Asked(question.text, f"{leaf.name} ({leaf.category})", show(question.image_id))
-
     async def work(group: Sequence[tuple[str, Question]]) -> tuple[list[Outcome], Usage]:
         asked = dict(group)
         found: dict[str, dict[str, Any]] = {item: {} for item in asked}
         failed: dict[str, Failure] = {}
         for check in checks:
             waiting = [item for item in asked if item not in failed]
-            cases = [case(asked[item]) for item in waiting]
+            cases = [asked_about(asked[item], taxonomy, show) for item in waiting]
             rulings = await judge_questions(check.rubric, check.model, check.manner, cases)
             for item, ruling in zip(waiting, rulings, strict=True):
                 if fault := _fault(check, asked[item], ruling, config):
@@ -107,6 +103,12 @@ async def check_questions(
     )
     check_reached(stage, len(written))
     return stage.finish(written, {"leakage": _leakage(written, stage)})
+
+
+def asked_about(question: Question, taxonomy: Taxonomy, show: Callable[[str], ImageInput]) -> Asked:
+    """Returns what judges of questions are shown of one."""
+    leaf = taxonomy.leaf(question.leaf)
+    return Asked(question.text, f"{leaf.name} ({leaf.category})", show(question.image_id))
 
 
 def kept_questions(run: RunDirectory, keep: Callable[[Body], bool] = lambda _: True) -> Shelf[Question]:
