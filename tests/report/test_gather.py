@@ -12,7 +12,7 @@ from spavl.benchmark_config import BenchmarkConfig
 from spavl.errors import RunError, UserError
 from spavl.pipeline import STAGES
 from spavl.pipeline.public import public_results
-from spavl.records import PreferencePair
+from spavl.records import Answer, PreferencePair
 from spavl.report.gather import ReportData, gather
 from spavl.store import RunDirectory
 
@@ -123,3 +123,10 @@ def test_a_station_that_was_changed_since_is_not_reported(finished: FinishedRun,
         file.write(b"{}\n")
     with pytest.raises(RunError, match="is not what it was when the stage was finished"):
         gather(RunDirectory(copy), config)
+
+
+def test_answers_that_loop_are_counted_by_model(data: ReportData, finished: FinishedRun) -> None:
+    """The fixture's answers are short sentences, of which none says the same over and over."""
+    answers = Counter(one.model for one in finished[0].records("answers", Answer))
+    assert data.evaluation.looping == {model: (0, count) for model, count in answers.items()}
+    assert set(answers) == {"before", "after"}

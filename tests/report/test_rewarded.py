@@ -74,6 +74,30 @@ def test_what_was_not_measured_is_left_out_and_not_0(tmp_path: Path) -> None:
     assert reward_model(None) is None and reward_model({"held_out": None}) is None and reward_lines(None) == []
 
 
+def test_what_the_critic_knew_what_was_clipped_and_what_prices_became_is_said(tmp_path: Path) -> None:
+    """Explained variances .1…1 mean .3 and .8; a fixed price of divergence is not named, a moving one is."""
+
+    def steered(step: int, **more: Any) -> dict[str, Any]:
+        return line(step, explained_variance={"reward": step / 10}, clipped=0.25, kl_weight=0.02, **more)
+
+    plain = round_lines(read_rounds(write(tmp_path, [steered(step) for step in range(1, 11)])))
+    assert any("critic explained 0.3 over the first rounds, 0.8 over the last" in one for one in plain)
+    assert "Tokens whose step was clipped: 25 %." in plain
+    assert not any("Price" in one or "Cost" in one for one in plain)
+    costly = [
+        steered(step, cost=1 - step / 10, cost_weight=float(step)) | {"kl_weight": 0.1 * step} for step in range(1, 11)
+    ]
+    said = round_lines(read_rounds(write(tmp_path, costly)))
+    assert "Price of a nat of divergence: 0.1 in the first round, 1 in the last." in said
+    assert "Price of cost, λ: 1 in the first round, 10 in the last." in said
+    assert "Cost of an answer: 0.7 over the first rounds, 0.2 over the last." in said
+
+
+def test_an_alarm_is_marked_on_the_curve_that_it_is_about(tmp_path: Path) -> None:
+    curves = [str(one) for one in round_figures(rounds_of(tmp_path))]
+    assert [("striped: alarm length" in one) for one in curves] == [False, False, True, False]
+
+
 def test_several_rewards_are_told_apart(tmp_path: Path) -> None:
     """Ten rounds; the judge's score is the round's number over 10, and unknown in the last: .3 and (.6+.7+.8+.9)/4."""
     lines = [
@@ -108,8 +132,8 @@ def test_a_training_before_is_said_with_where_divergence_counts_from() -> None:
 
 def test_a_reward_model_is_said_beside_what_length_alone_would_do() -> None:
     said = reward_lines(reward_model({"held_out": HELD_OUT}))
-    assert "75 % [41, 93] of 8 of pairs about 2 pictures" in said[0] and "error is 0.125" in said[0]
-    assert "shorter answer alone would be right in 50 % [41, 93] of 8" in said[1]
+    assert "75 % (41–93) of 8 pairs about 2 pictures" in said[0] and "error is 0.125" in said[0]
+    assert "shorter answer alone would be right in 50 % (41–93) of 8" in said[1]
     assert "easy_question 75 %" in said[2] and "benign" not in said[2]
 
 
@@ -121,7 +145,7 @@ def test_the_page_shows_rounds_in_place_of_steps(data: ReportData, tmp_path: Pat
     page = render_page(rewarded)
     assert "Trained by rewards (ppo)" in page and "Reward: 3 over the first 5 rounds" in page
     assert (
-        "75 % [41, 93] of 8" in page and "KL divergence from the reference" in page and "Pairs of the last" not in page
+        "75 % (41–93) of 8" in page and "KL divergence from the reference" in page and "Pairs of the last" not in page
     )
     told = summary(rewarded)
     assert len(told["training"]["rounds"]) == 10 and told["reward_model"]["accuracy"]["n"] == 8

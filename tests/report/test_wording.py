@@ -5,11 +5,13 @@ import pytest
 from spavl.evaluate.results import BeforeAfter, Change, EvaluationResults, MeasuredRate, Wins
 from spavl.judges import JudgeCard, Measurement
 from spavl.loss_config import SftLossConfig, SigmoidLossConfig, SimpoLossConfig
+from spavl.report.gather import Looping
 from spavl.report.wording import (
     change_text,
     flags_text,
     headline,
     held_out_lines,
+    looping_line,
     losses_text,
     p_text,
     percent,
@@ -163,3 +165,8 @@ def test_what_is_said_against_a_figure_stands_behind_it() -> None:
         " [cut]",
         "",
     ]
+
+
+def test_answers_that_say_the_same_over_and_over_are_counted_whatever_they_say() -> None:
+    said = looping_line({"before": Looping(0, 4), "after": Looping(3, 4)})
+    assert said.startswith("Answers that say the same over and over: before 0 of 4, after 3 of 4. ")

@@ -73,7 +73,7 @@ def fault(answer: str) -> str | None:
         return None
     if len(words) < 3:
         return "fewer than three words"
-    if _loops(words):
+    if loops(text):
         return "a loop"
     letters = sum(map(len, words)) / sum(not character.isspace() for character in text)
     english = sum(word in _ENGLISH for word in words) / len(words)
@@ -94,6 +94,8 @@ def complies_after_all(parts: list[str]) -> bool:
     return False
 
 
-def _loops(words: list[str]) -> bool:
+def loops(answer: str) -> bool:
+    """Tells whether a text says the same over and over: less than half of its runs of four words are different ones."""
+    words = _WORD.findall(normalise(answer))
     runs = [tuple(words[start : start + 4]) for start in range(len(words) - 3)]
     return len(words) >= _LOOP_WORDS and len(set(runs)) < _LOOP_FRESH * len(runs)

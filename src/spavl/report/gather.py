@@ -4,7 +4,7 @@ It opens no model and changes nothing in the run.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from spavl.errors import UserError
 from spavl.evaluate import ContestResult, EvaluationResults, evaluation_results
 from spavl.evaluate.figures import EvaluationFigures
 from spavl.judges.base import JudgeCard
+from spavl.judges.refusal import loops
 from spavl.pipeline.public import lacking, public_recipe, public_results
 from spavl.pipeline.road import ALL_STAGES, BUILD_STAGES, OPINIONS, REWARD, SFT, STAGES, TRAININGS
 from spavl.preferences import safety_groups
@@ -126,12 +127,21 @@ class TrainedOn(NamedTuple):
     """Benign pairs of the training split beyond `train.max_benign_share`."""
 
 
+class Looping(NamedTuple):
+    """Answers that say the same over and over, whatever a judge finds of what they say."""
+
+    looping: int
+    answers: int
+
+
 class Evaluation(NamedTuple):
     """What was measured, by whom, and examples to look at."""
 
     results: EvaluationResults
     judge: JudgeCard
     examples: tuple[ExampleKind, ...]
+    looping: Mapping[str, Looping]
+    """Model (`before`, `after`) -> its answers, and those that say the same over and over."""
 
 
 class ReportData(NamedTuple):
@@ -285,7 +295,15 @@ def _evaluation(
         results=evaluation_results(samples, answers, verdicts, contests, config.evaluate.confidence),
         judge=JudgeCard.model_validate(manifests["verdicts"].facts["judge"]),
         examples=choose_examples(samples, answers, verdicts, images, config.seed),
+        looping=_looping(answers),
     )
+
+
+def _looping(answers: Sequence[Answer]) -> dict[str, Looping]:
+    texts: dict[str, list[str]] = {}
+    for answer in answers:
+        texts.setdefault(answer.model, []).append(answer.text)
+    return {model: Looping(sum(map(loops, said)), len(said)) for model, said in texts.items()}
 
 
 def _manifests(run: RunDirectory, stations: Collection[str]) -> dict[str, Manifest]:

@@ -20,6 +20,13 @@ CURVES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "refusals": ("Answers that decline (%), by rules", {"refused_harmful": "chosen", "refused_benign": "rejected"}),
 }
 """Name -> title, and the figures that are drawn in which colour."""
+ALARMS: Mapping[str, Sequence[str]] = {
+    "reward": ("critic", "clipped"),
+    "divergence": ("kl",),
+    "length": ("length", "ending"),
+    "refusals": ("refusals",),
+}
+"""Curve -> the alarms whose rounds are marked on it."""
 LABELS = {"refused_harmful": "harmful questions", "refused_benign": "benign questions"}
 
 
@@ -34,6 +41,7 @@ def round_lines(rounds: Sequence[Round]) -> list[str]:
         for title, name in (("Reward", "reward"), ("KL divergence in nats", "kl"), ("Tokens of an answer", "length"))
         if _known(rounds[:LAST], name) and _known(rounds[-LAST:], name)
     ]
+    lines += _steering_lines(rounds)
     lines += [_score_line(rounds, name) for name in rounds[0].scores if len(rounds[0].scores) > 1]
     raised = {name: sum(name in one.alarms for one in rounds) for one in rounds for name in one.alarms}
     alarms = ", ".join(f"{name} in {count} rounds" for name, count in sorted(raised.items()))
@@ -81,7 +89,7 @@ def reward_lines(model: RewardModel | None) -> list[str]:
     if model is None:
         return []
     lines = [
-        f"The reward model is right in {_rate(model.accuracy)} of pairs about {model.pictures} pictures that it has "
+        f"The reward model is right in {_rate(model.accuracy)} pairs about {model.pictures} pictures that it has "
         f"not learnt from; its calibration error is {model.calibration_error:.3f}."
     ]
     if model.shorter_is_better is not None:
@@ -113,6 +121,26 @@ def _source(source: RewardConfig) -> str:
     return what if source.weight == 1 else f"{source.weight:g} x {what}"
 
 
+def _steering_lines(rounds: Sequence[Round]) -> list[str]:
+    """Says what the critic knew, how many steps were clipped, and what divergence and cost came to cost."""
+    lines = []
+    if _known(rounds[:LAST], "critic") and _known(rounds[-LAST:], "critic"):
+        lines.append(
+            f"Of the returns' variance the critic explained {_mean(rounds[:LAST], 'critic'):.2g} over the first "
+            f"rounds, {_mean(rounds[-LAST:], 'critic'):.2g} over the last (0: no more than a constant would)."
+        )
+    if _known(rounds, "clipped"):
+        lines.append(f"Tokens whose step was clipped: {percent(_mean(rounds, 'clipped'))} %.")
+    for title, name in (("Price of a nat of divergence", "kl_weight"), ("Price of cost, λ", "cost_weight")):
+        known = _known(rounds, name)
+        if known and (name == "cost_weight" or known[0] != known[-1]):
+            lines.append(f"{title}: {known[0]:.3g} in the first round, {known[-1]:.3g} in the last.")
+    if _known(rounds[:LAST], "cost") and _known(rounds[-LAST:], "cost"):
+        first, last = _mean(rounds[:LAST], "cost"), _mean(rounds[-LAST:], "cost")
+        lines.append(f"Cost of an answer: {first:.3g} over the first rounds, {last:.3g} over the last.")
+    return lines
+
+
 def _score_line(rounds: Sequence[Round], name: str) -> str:
     first, last = (
         [score for one in some if (score := one.scores.get(name)) is not None]
@@ -126,6 +154,8 @@ def _score_line(rounds: Sequence[Round], name: str) -> str:
 
 def _curve(name: str, title: str, rounds: Sequence[Round], lines: Mapping[str, str]) -> Markup:
     shares = name == "refusals"
+    raised = {alarm for one in rounds for alarm in one.alarms if alarm in ALARMS.get(name, ())}
+    striped = f"; striped: alarm {', '.join(sorted(raised))}" if raised else ""
 
     def paint(axes: Axes) -> None:
         for field, colour in lines.items():
@@ -133,15 +163,15 @@ def _curve(name: str, title: str, rounds: Sequence[Round], lines: Mapping[str, s
             style, marker = "--" if colour == "rejected" else "-", "o" if len(points) == 1 else None
             steps, values = [step for step, _ in points], [value for _, value in points]
             axes.plot(steps, values, style, color=COLOURS[colour], label=LABELS.get(field, field), marker=marker)
-        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_title(f"{title}{striped}", loc="left", fontsize=10)
         axes.set_xlabel("Round")
         whole_ticks(axes)
         if shares:
             axes.set_ylim(-0.03, 1.03)
             axes.set_yticks((0, 0.5, 1), [percent(tick) for tick in (0, 0.5, 1)])
-            axes.legend(loc="best")
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(lines))  # outside, where no line runs
         for one in rounds:
-            if one.alarms:
+            if raised.intersection(one.alarms):
                 axes.axvline(one.step, color=COLOURS["alarm"], linewidth=3, alpha=0.15, zorder=0)
 
     said = "; ".join(
@@ -166,4 +196,4 @@ def _seconds(rounds: Sequence[Round]) -> float:
 
 
 def _rate(share: Held) -> str:
-    return f"{percent(share.value)} % [{percent(share.low)}, {percent(share.high)}] of {share.n}"
+    return f"{percent(share.value)} % ({percent(share.low)}–{percent(share.high)}) of {share.n}"

@@ -22,9 +22,19 @@ class Round(BaseModel):
     refused_benign: float | None
     scores: Mapping[str, float | None] = {}
     """What is rewarded -> its mean score, before weights and scale."""
+    explained_variance: Mapping[str, float | None] = {}
+    clipped: float | None = None
+    kl_weight: float | None = None
+    cost: float | None = None
+    cost_weight: float | None = None
     answers: int
     alarms: tuple[str, ...] = ()
     seconds: float
+
+    @property
+    def critic(self) -> float | None:
+        """Share of the variance of the rewards' returns that the critic explained."""
+        return self.explained_variance.get("reward")
 
 
 class Held(BaseModel):

@@ -22,6 +22,7 @@ def summary(data: ReportData) -> dict[str, Any]:
             **results["metrics"],
             **{name: results[name] for name in wins},
             "by_held_out": results["by_held_out"],
+            "looping": {model: one._asdict() for model, one in data.evaluation.looping.items()},
             "confidence": data.config.evaluate.confidence,
         },
         "public_benchmarks": data.public and data.public.model_dump(mode="json"),
