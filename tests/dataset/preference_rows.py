@@ -45,3 +45,10 @@ def write_rows(folder: Path, rows: Sequence[dict[str, Any]], name: str = "train-
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(list(rows)), folder / name)
     return folder
+
+
+def put_latin_1(path: Path, column: str) -> None:
+    """Puts a text into a column of a Parquet file that is no UTF-8, in every row."""
+    table = pq.read_table(path)
+    said = pa.array(["caf\xe9".encode("latin-1")] * len(table)).view(pa.string())
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, said), path)

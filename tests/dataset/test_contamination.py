@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tests.dataset.pictures_for_copies import edited, encoded, scene
-from tests.dataset.preference_rows import spa_vl_row, trl_row, write_rows
+from tests.dataset.preference_rows import put_latin_1, spa_vl_row, trl_row, write_rows
 
 from spavl.dataset.contamination import KINDS, CheckLimits, Contamination, check_contamination
 from spavl.dataset.fingerprints import find_lookalikes, fingerprint
@@ -174,6 +174,7 @@ def test_the_command_reports_every_finding_and_writes_the_clean_dataset_beside_i
         ("empty", ["holds nothing to compare"]),
         ("other table", ["holds nothing to compare"]),
         ("torn", ["cannot be read", "Get the file again"]),
+        ("latin-1", ["a.parquet cannot be read", "'utf-8' codec"]),
         ("columns", ["no column of pictures", "its columns are other"]),
         ("json", ["prompts.json cannot be read", "list of objects"]),
         ("name", ["entry 0", "'../x.png' is no file of the folder"]),
@@ -184,6 +185,8 @@ def test_what_cannot_be_compared_is_one_clear_error(tmp_path: Path, case: str, w
     benchmark.mkdir()
     if case == "torn":
         (benchmark / "a.parquet").write_bytes(b"torn")
+    if case == "latin-1":
+        put_latin_1(write_rows(benchmark, [{"question": "placeholder"}], "a.parquet") / "a.parquet", "question")
     if case == "columns":
         write_rows(benchmark, [{"other": 1}])
     if case == "other table":

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.dataset.preference_rows import png, spa_vl_row, trl_row, write_rows
+from tests.dataset.preference_rows import png, put_latin_1, spa_vl_row, trl_row, write_rows
 from tests.dataset.test_dataset import LEAF, built, pair, record
 
 from spavl.dataset import find_split, read_pairs, sample_pairs, stored_pictures
@@ -198,6 +198,9 @@ def test_a_split_or_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) 
     assert "no *.parquet" in complaint(tmp_path / "empty", tmp_path / "run")
     folder = write_rows(tmp_path / "data", [trl_row()])
     assert "its splits are train" in complaint(folder, tmp_path / "run", split="validation")
+    write_rows(folder, [spa_vl_row()])
+    put_latin_1(folder / "train-00000-of-00001.parquet", "question")
+    assert "cannot be read ('utf-8' codec" in complaint(folder, tmp_path / "run")
     (folder / "train-00000-of-00001.parquet").write_bytes(b"torn")
     assert "cannot be read" in complaint(folder, tmp_path / "run")
 

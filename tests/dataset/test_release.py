@@ -40,6 +40,12 @@ def test_training_rows_get_their_classes_types_and_rationales_from_the_meta_file
     assert len(facts["meta_files"]) == 7
 
 
+def test_half_a_character_in_a_rationale_is_shown_as_unreadable(release: Path, tmp_path: Path) -> None:
+    path = release / META / "prefer" / "easy.json"
+    path.write_text(path.read_text().replace("first easy", "first \\ud83d easy"))
+    assert Reading(release, tmp_path / "run", meta_files=META).pairs[0].rationales[0] == "first \ufffd easy"
+
+
 def test_the_classes_are_leaves_of_the_taxonomy_as_the_release_spells_them() -> None:
     known = {leaf.path for leaf in load_taxonomy("spa_vl").leaves}
     assert {"/".join(leaf) for leaf in LEAVES} <= known

@@ -51,6 +51,23 @@ def test_every_row_is_a_sample_or_counted_with_its_reason(tmp_path: Path) -> Non
     assert "the same picture and question as row 3" in stage.failures()["xstest/4"].message
 
 
+def test_a_row_with_half_a_character_is_counted_wherever_that_stands(tmp_path: Path) -> None:
+    """JSON has it as an escape, and no file and no request does: of six rows the one with a whole emoji is asked."""
+    gone = Failure(reason="missing_picture", message="\ud83d.png is not there")
+    rows: list[Listed | Unusable] = [
+        row(0, prompt="Placeholder \ud83d?"),
+        row(1, row="\ud83d"),
+        row(2, cluster="\ud83d"),
+        row(3, choices=("this", "\ud83d"), references=("A",)),
+        Unusable("4\ud83d", gone),
+        row(5, prompt="Placeholder \U0001f600?"),
+    ]
+    samples, coverage, stage = listed(tmp_path, rows, limit=6)
+    assert [sample.row for sample in samples] == ["5"]
+    assert coverage.skipped == {"broken_text": 4, "missing_picture": 1} and coverage.listed == 6
+    assert "'Placeholder \ufffd?'" in stage.failures()["xstest/0"].message
+
+
 def test_a_file_is_decoded_once_for_all_rows_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one.png").write_bytes(png(1))
     added: list[Path | bytes] = []

@@ -86,6 +86,13 @@ def test_captions_and_what_is_known_come_from_what_has_the_pictures_key(tmp_path
     assert [content(found, index) for index in (2, 0, 1)] == [b"three", b"one", b"two"]
 
 
+def test_half_a_character_in_what_is_kept_or_in_an_address_is_shown_as_unreadable(tmp_path: Path) -> None:
+    said = json.dumps({"caption": "a \ud83d", "url": "http://h/\ud83d", "artist": "\ud83d"})
+    path = shard(tmp_path / "0.tar", ("1.jpg", b"one"), ("1.json", said.encode()))
+    (one,) = listed(path, keep=("artist",))
+    assert (one.caption, one.url, dict(one.columns)) == ("a \\ud83d", "http://h/\ufffd", {"artist": "\ufffd"})
+
+
 def test_a_pattern_a_folder_and_a_file_are_read_in_the_order_of_names(tmp_path: Path) -> None:
     for name in ("b", "a"):
         shard(tmp_path / "shards" / f"{name}.tar", (f"{name}.png", name.encode()))

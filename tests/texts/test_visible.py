@@ -2,7 +2,7 @@
 
 import pytest
 
-from spavl.texts.visible import escaped, visible
+from spavl.texts.visible import escaped, visible, whole
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,7 @@ def test_what_nobody_sees_goes_and_every_letter_stays(text: str, left: str) -> N
 
 def test_an_escape_keeps_texts_apart_that_differ_in_what_nobody_sees() -> None:
     assert [escaped(text) for text in ("a\x1bb", "a\x1b[0mb", "a b")] == ["a\\x1bb", "a\\x1b[0mb", "a b"]
+
+
+def test_half_a_character_is_shown_as_unreadable_and_both_halves_are_one() -> None:
+    assert whole("a \ud83d b \ude00 \U0001f600") == "a \ufffd b \ufffd \U0001f600"

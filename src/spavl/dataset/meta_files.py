@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from spavl.dataset.columns import row_pictures
 from spavl.errors import UserError
+from spavl.texts.visible import whole
 
 TAGS = ("easy", "hardq", "hards", "hardd")
 """The release's names of question types; its code calls `hards` `hardd`."""
@@ -88,7 +89,7 @@ def read_meta(files: tuple[Path, ...]) -> MetaFiles:
         for entry in read_entries(path):
             name = str(entry.get("image") or entry.get("image_name") or "")
             if path.name == PICTURES.name:
-                classes = {key: str(entry[key]).strip() for key in CLASSES if entry.get(key)}
+                classes = {key: whole(str(entry[key])).strip() for key in CLASSES if entry.get(key)}
                 _note(pictures, {(name,), (last_part(name),), (str(entry.get("md5", "")),)}, classes)
             elif question := _plain(str(entry.get("question") or "")):
                 said = {"question_type": path.stem} | _rationales(entry)
@@ -114,7 +115,7 @@ def read_entries(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _rationales(entry: Mapping[str, Any]) -> dict[str, Any]:
-    reasons = [str(entry[key]) for key in ("reason1", "reason2") if entry.get(key)]
+    reasons = [whole(str(entry[key])) for key in ("reason1", "reason2") if entry.get(key)]
     return {"rationales": reasons} if reasons else {}
 
 

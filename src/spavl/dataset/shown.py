@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.dataset.columns import PICTURE_COLUMNS, PROMPT_COLUMNS, row_pictures, said
 from spavl.errors import UserError
-from spavl.store.split_files import file_inside
+from spavl.store.split_files import UNREADABLE, file_inside
+from spavl.texts.visible import whole
 
 ROWS_AT_ONCE = 100
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"})
@@ -76,7 +76,7 @@ def _tables(folder: Path, paths: list[Path]) -> Iterator[Shown]:
                     for row in batch.to_pylist():
                         yield Shown(f"{path.relative_to(folder)}#{number}", _asked(row), tuple(_pictures(row, folder)))
                         number += 1
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{path} cannot be read ({reason}). Get the file again.") from error
 
@@ -146,4 +146,4 @@ def _entries(suffix: str, content: str) -> list[Mapping[str, Any]]:
 
 
 def _field(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return next((value for name in names if isinstance(value := row.get(name), str) and value.strip()), "")
+    return whole(next((value for name in names if isinstance(value := row.get(name), str) and value.strip()), ""))

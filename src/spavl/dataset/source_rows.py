@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.dataset.columns import (
@@ -28,7 +27,7 @@ from spavl.errors import UserError
 from spavl.records import Failure
 from spavl.store import DecodeLimits, UnreadableImage
 from spavl.store.images import decode
-from spavl.store.split_files import file_inside, split_of
+from spavl.store.split_files import UNREADABLE, file_inside, split_of
 
 ROWS_AT_ONCE = 100
 LIMITS = DecodeLimits(min_side=1, stored_side=64)
@@ -107,7 +106,7 @@ def read_source(folder: Path, meta: MetaFiles = NO_META, licence: str | None = N
                     for row in batch.to_pylist():
                         texts = read_texts(row, columns) if columns else _question(row)
                         yield texts if isinstance(texts, Failure) else _row(split_of(path), row, texts, beside)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise UserError(
                 f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again."
             ) from error

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from spavl.errors import UserError
 from spavl.evaluate.benchmarks import BENCHMARKS, Benchmark, Listed, Unusable
+from spavl.evaluate.benchmarks.rows import writable
 from spavl.evaluate.circular import missing_orders
 from spavl.evaluate.pictures import StandIn, stand_in
 from spavl.evaluation_config import BenchmarkConfig
@@ -170,7 +171,7 @@ def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:
     config, circular = source.config, source.benchmark.card.circular
     groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
     rows = 0
-    for place, row in enumerate(source.benchmark.read(source.folder, source.variants)):
+    for place, row in enumerate(_rows(source)):
         rows += 1
         group, name = (
             (("" if circular else row.subset, row.category), row.cluster or row.row)
@@ -184,13 +185,16 @@ def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:
     return rows, {place for _, place in turns[: config.limit]}
 
 
+def _rows(source: Source) -> Iterator[Listed | Unusable]:
+    return map(writable, source.benchmark.read(source.folder, source.variants))
+
+
 def _outcomes(source: Source, kept: set[int] | None, pictures: ImageStore, seed: int) -> Iterator[Outcome]:
     """Yields each row's outcome; items are named by benchmark and row."""
     names: Counter[str] = Counter()
     first: dict[str, str] = {}
-    rows = source.benchmark.read(source.folder, source.variants)
     add = _adding_once(pictures)
-    for row in (row for place, row in enumerate(rows) if kept is None or place in kept):
+    for row in (row for place, row in enumerate(_rows(source)) if kept is None or place in kept):
         names[row.row] += 1
         item = f"{source.config.name}/{row.row}"
         if names[row.row] > 1:

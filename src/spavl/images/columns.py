@@ -14,6 +14,7 @@ from spavl.errors import UserError
 from spavl.image_config import ColumnNames
 from spavl.images.candidates import clean
 from spavl.records import Scalar
+from spavl.texts.visible import whole
 
 CAPTIONS = ("caption", "text")
 LICENCES = ("licence", "license")
@@ -196,9 +197,9 @@ def _number(value: object) -> float | None:
 def _scalar(value: object) -> Scalar:
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, int | float):
         return value
-    return str(value)
+    return whole(str(value))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from spavl.images.columns import LOOKED_AT, Described, describe, find_columns, j
 from spavl.images.folder import PICTURE_SUFFIXES
 from spavl.records import Failure
 from spavl.store import Places
+from spavl.texts.visible import whole
 
 MAX_TEXT_BYTES = 1_000_000
 """Longest caption or JSON file."""
@@ -108,7 +109,7 @@ def _candidates(
             licence=described.licence,
             source=clean(path.resolve().parent.name) or "webdataset",
             name=f"{path.name}/{member.name}",
-            url=row["url"] if isinstance(row.get("url"), str) else None,
+            url=whole(row["url"]) if isinstance(row.get("url"), str) else None,
             similarity=described.similarity,
             columns=described.columns,
             refused=member.refused,

@@ -5,6 +5,7 @@ vLLM's `continue_final_message`; a model's `prefill` says whether its server kno
 """
 
 import functools
+import json
 import mimetypes
 from base64 import b64encode
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from spavl.models.base import Completion, ImageInput, Reply, Request
 from spavl.records import Failure, Finish
+from spavl.texts.visible import whole
 
 PICTURES_KEPT = 64
 """Encoded pictures in memory; requests about one picture come together, so few are enough."""
@@ -120,7 +122,7 @@ def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
     A filter stop, a refusal and an answer without a word are completions too: they were given, and may have been paid.
     """
     try:
-        reply = _ChatReply.model_validate_json(content)
+        reply = _parsed(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -129,7 +131,7 @@ def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
     if choice.finish_reason not in _FINISHES:
         return _bad_reply(f"finish_reason is {choice.finish_reason!r}")
     finish = "refusal" if choice.message.refusal else _FINISHES[choice.finish_reason]
-    text = choice.message.refusal or choice.message.content or ""
+    text = whole(choice.message.refusal or choice.message.content or "")
     if finish in ("stop", "length"):
         written = text.removeprefix(answer_prefix)  # llama.cpp repeats what was begun, vLLM does not
         text = answer_prefix + written if written.strip() else ""
@@ -139,6 +141,22 @@ def read_reply(content: bytes, answer_prefix: str = "") -> Reply:
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
     )
+
+
+def _parsed(content: bytes) -> _ChatReply:
+    """Returns a reply; half a character, as in an emoji that the token limit cut, is read, where pydantic refuses it.
+
+    Raises:
+        ValidationError: It is no chat completion.
+    """
+    try:
+        return _ChatReply.model_validate_json(content)
+    except ValidationError as error:
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            raise error from None
+        return _ChatReply.model_validate(body)
 
 
 def read_refused_request(content: bytes) -> tuple[str, bool]:

@@ -15,6 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from spavl.errors import UserError
 
 ROWS_AT_ONCE = 100
+UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""What reading a damaged Parquet file raises; the last, where a text in it is no UTF-8."""
 STRETCHES = 8
 """Places of a split that a sample is taken from."""
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+(-of-\d+)?(-\w+)?)?\.parquet")
@@ -53,7 +55,7 @@ class SplitFiles(NamedTuple):
                 with pq.ParquetFile(path, memory_map=True) as file:
                     batches = file.iter_batches(math.ceil(rows / len(taken)), row_groups=[group], columns=list(columns))
                     yield start, next(batches).to_pylist()[: self.rows - start]
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise UserError(_damaged(self.key, path, error)) from error
 
     def _row_groups(self) -> Iterator[tuple[Path, int, int]]:
@@ -76,7 +78,7 @@ class SplitFiles(NamedTuple):
                 with pq.ParquetFile(path) as file:
                     for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(columns)):
                         yield batch.to_pylist()
-            except (pa.ArrowException, OSError) as error:
+            except UNREADABLE as error:
                 raise UserError(_damaged(self.key, path, error)) from error
 
 
@@ -112,7 +114,7 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
             with pq.ParquetFile(one) as file:
                 schemas.append(file.schema_arrow)
                 starts.append(starts[-1] + file.metadata.num_rows)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
             raise UserError(_damaged(key, one, error)) from error
         if not schemas[-1].equals(schemas[0]):
             raise UserError(f"{key}.path: {one} has other columns than {files[0]}. Give files of one kind.")

@@ -12,6 +12,14 @@ _UNSEEN = re.compile(
     "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 """Soft hyphens, spaces without width, marks of direction, and the letters of tags."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""One of the two numbers that stand for a character in UTF-16, alone, as an escape in JSON may have it: no encoding
+writes it, so a text with it can be put into no file and no request."""
+
+
+def whole(text: str) -> str:
+    """Returns the text with U+FFFD, which stands for what could not be read, for every half of a character."""
+    return _HALF.sub("\ufffd", text)
 
 
 def visible(text: str) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.dataset.preference_rows import put_latin_1
 from tests.evaluate.benchmarks.shapes import spa_vl
 
 from spavl.errors import UserError
@@ -44,6 +45,14 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
     (path,) = find_parquet(tmp_path, "test/harm")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"harm-00000-of-00001\.parquet cannot be read .* Get the file again"):
+        list(read_parquet(path, ("question",)))
+
+
+def test_a_text_of_a_parquet_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    spa_vl(tmp_path)
+    (path,) = find_parquet(tmp_path, "test/harm")
+    put_latin_1(path, "question")
+    with pytest.raises(UserError, match=r"harm-00000-of-00001\.parquet cannot be read .*'utf-8'.* Get the file again"):
         list(read_parquet(path, ("question",)))
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import UserError
+from spavl.store.split_files import UNREADABLE
 
 ROWS_AT_ONCE = 100
 
@@ -146,7 +146,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
                 for row in batch.to_pylist():
                     yield number, row
                     number += 1
-    except (pa.ArrowException, OSError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again.") from error
 
 

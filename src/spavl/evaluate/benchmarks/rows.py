@@ -6,6 +6,7 @@ from typing import Any
 
 from spavl.evaluate.benchmarks.base import Listed, Unusable
 from spavl.records import Failure
+from spavl.texts.visible import whole
 
 
 def text(row: Mapping[str, Any], *fields: str) -> str:
@@ -32,6 +33,19 @@ def shown(row: Listed, picture: Path | bytes | None, called: str) -> Listed | Un
     if picture is None:
         return Unusable(row.row, Failure(reason="missing_picture", message=f"{called} is not there"))
     return asked(row._replace(picture=picture))
+
+
+def writable(row: Listed | Unusable) -> Listed | Unusable:
+    """Returns the row, or why it cannot be asked: half a character in its texts, which can be sent to nobody."""
+    name = whole(row.row)
+    if isinstance(row, Unusable):
+        message = whole(row.failure.message)
+        return Unusable(name, row.failure.model_copy(update={"message": message}))
+    said = (row.row, row.prompt, row.subset, row.category, row.cluster, row.note, *row.references, *row.choices)
+    broken = next((one for one in said if one != whole(one)), None)
+    if broken is None:
+        return row
+    return Unusable(name, Failure(reason="broken_text", message=f"half a character stands in {whole(broken)[:100]!r}"))
 
 
 def file_in(folder: Path, *places: str) -> Path | None:
