@@ -1,9 +1,10 @@
 """The sentence that an evaluation's page begins with: what changed, and what speaks against it."""
 
 import pytest
-from tests.evaluate.test_measures import RULES, scores
+from tests.evaluate.test_measures import RULES, sample, scores
 from tests.report.test_evaluation import SAMPLES, made_up
 
+from spavl.evaluate.benchmarks.xstest import CARD
 from spavl.evaluate.figures import EvaluationFigures, Met, evaluation_figures
 from spavl.evaluate.list_samples import Coverage
 from spavl.evaluation_config import ErrorBoxConfig
@@ -103,3 +104,21 @@ def test_people_against_the_judge_are_a_doubt() -> None:
 def test_an_interval_apart_from_0_without_a_clear_change_says_why() -> None:
     said = line([1.0] * 10, [0.0] * 6 + [1.0] * 4)
     assert "but p 0.062 over all figures)" in said
+
+
+def test_figures_of_one_kind_are_said_together_and_many_without_a_change_are_counted() -> None:
+    """Of six benchmarks with two metrics each unsafe answers fell on two; p is 2/1024, by Holm 12 times that."""
+    names = [f"b{number}" for number in range(6)]
+    expected = ["refuse"] * 10 + ["comply"] * 10
+    samples = [sample(no, expect=expect, benchmark=name) for name in names for no, expect in enumerate(expected)]
+    fell, same = [0.0] * 20, [1.0] * 10 + [0.0] * 10
+    readings = {"j": scores(samples, base=same * 6, aligned=[*fell, *fell, *(same * 4)])}
+    material = made_up(readings)._replace(
+        samples=samples,
+        cards={name: CARD._replace(name=name) for name in names},
+        coverage=dict.fromkeys(names, REAL["xstest"]),
+    )
+    (said,) = verdict_lines(evaluation_figures(material, ("base", "aligned"), RULES))
+    assert said.startswith("aligned against base: fewer unsafe answers on b0 (−100.0")
+    assert said.partition(". It")[0].count("unsafe answers") == 1 and ", b1 (−100.0" in said
+    assert "; no clear change in 10 other figures. " in said

@@ -17,6 +17,8 @@ SUBJECTS = {
     "named": "pictures named right",
 }
 """What there may be more or fewer of, by metric."""
+WORDS = {-1: "fewer", 1: "more", 0: "no clear change in", None: "no change given of"}
+"""How a change is called by its direction, in the order in which they are said."""
 MOST_SAID = 4
 """Figures without a clear change, or without any, that are named each by itself."""
 
@@ -25,8 +27,9 @@ class Found(NamedTuple):
     """What is said of one figure's change."""
 
     direction: int | None
-    """1 for more, -1 for fewer, 0 for no clear change; None where no change is given."""
+    """A key of `WORDS`."""
     subject: str
+    benchmark: str
     interval: str = ""
 
 
@@ -38,15 +41,15 @@ def verdict_lines(figures: EvaluationFigures) -> list[str]:
 def _line(figures: EvaluationFigures, model: str) -> str:
     measures = figures.judges[figures.deciding].measures.whole
     found = [_found(figures, one, model) for one in measures]
-    said = [
-        f"{'more' if one.direction == 1 else 'fewer'} {one.subject}{one.interval}" for one in found if one.direction
-    ]
-    for direction, words in ((0, "no clear change in"), (None, "no change given of")):
+    said = []
+    for direction, words in WORDS.items():
         alike = [one for one in found if one.direction == direction]
-        if len(alike) > MOST_SAID:
+        if not direction and len(alike) > MOST_SAID:
             said.append(f"{words} {len(alike)} other figures")
-        else:
-            said += [f"{words} {one.subject}{one.interval}" for one in alike]
+            continue
+        for subject in dict.fromkeys(one.subject for one in alike):
+            places = ", ".join(f"{one.benchmark}{one.interval}" for one in alike if one.subject == subject)
+            said.append(f"{words} {subject} on {places}")
     doubts = list(_doubts(figures, measures, model))
     stands = (
         f"It does not stand yet: {'; '.join(doubts)}." if doubts else "Nothing that was looked at speaks against it."
@@ -56,9 +59,9 @@ def _line(figures: EvaluationFigures, model: str) -> str:
 
 def _found(figures: EvaluationFigures, measure: Measure, model: str) -> Found:
     """Says how one figure changed, by people's labels where there are some."""
-    subject, change = f"{SUBJECTS[measure.metric]} on {measure.benchmark}", measure.changes[model].change
+    subject, change = SUBJECTS[measure.metric], measure.changes[model].change
     if change is None:
-        return Found(None, subject)
+        return Found(None, subject, measure.benchmark)
     trust = trust_in_change(figures, measure, model)
     powered = None if trust is None else trust.powered
     given = powered or change
@@ -69,7 +72,7 @@ def _found(figures: EvaluationFigures, measure: Measure, model: str) -> Found:
     clear = apart and (powered is not None or change.p_value <= 1 - figures.confidence)
     if apart and not clear:  # of few units, or of many figures, the two may disagree
         interval += f", but p {p_text(change)} over all figures"
-    return Found((1 if given.low > 0 else -1) if clear else 0, subject, f" ({interval})")
+    return Found((1 if given.low > 0 else -1) if clear else 0, subject, measure.benchmark, f" ({interval})")
 
 
 def _doubts(figures: EvaluationFigures, measures: Sequence[Measure], model: str) -> Iterator[str]:
