@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spavl.errors import RunError
-from spavl.store.files import append_whole, disk_errors_named, make_folder, new_folder, write_atomically
+from spavl.store.files import append_whole, disk_errors_named, make_folder, new_folder, size_text, write_atomically
 
 
 def test_a_file_is_made_with_its_folders_and_replaced(tmp_path: Path) -> None:
@@ -122,3 +122,13 @@ def test_a_kill_while_a_folder_is_replaced_leaves_the_old_or_the_new_one_whole(
         raise ZeroDivisionError
     assert {path.name: path.read_bytes() for path in target.iterdir()} == {"a": then, "b": then}
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_sizes_are_written_in_the_largest_unit_of_which_there_is_a_tenth() -> None:
+    assert [size_text(one) for one in (3 * 2**30, 2**30 / 10, 2**30 / 11, 2048, 0)] == [
+        "3.00 GiB",
+        "0.10 GiB",
+        "93.09 MiB",
+        "2.00 KiB",
+        "0.00 KiB",
+    ]

@@ -27,7 +27,7 @@ def test_what_is_written_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_training_does_not_start_without_room_for_one_checkpoint_and_the_export(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"GiB are free on this disk.* needs 1048576\.000 \+ 3145728\.000 GiB") as caught:
+    with pytest.raises(RunError, match=r"are free on this disk.* needs 1048576\.00 GiB \+ 3145728\.00 GiB") as caught:
         check_room(tmp_path, Written(checkpoint=2**50, adapter=2**50, model=2**51))
     assert "\n" not in str(caught.value)
 

@@ -6,6 +6,7 @@ import typer
 
 from spavl.cli.options import say
 from spavl.config import RewardModelConfig, TrainConfig
+from spavl.store.files import size_text
 
 if TYPE_CHECKING:
     from spavl.train.memory import MemoryLine
@@ -15,7 +16,6 @@ Plan = Annotated[bool, typer.Option("--plan", help="Say what would be trained an
 ProcessCount = Annotated[
     int, typer.Option("--processes", envvar="WORLD_SIZE", min=1, help="For --plan: how many processes train together.")
 ]
-UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 TERA = 1e12
 
 
@@ -54,10 +54,10 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> 
         f"tokens       {plan.tokens_per_step:,.0f} a step, {plan.row_tokens_per_step:,.0f} with a row for every answer "
         f"({rows_per_tree:.2f} x); {plan.lengths}",
         f"  longest row{plan.longest_row:>7,} of {train.tokens_per_forward:,}",
-        f"memory       about {_size(plan.peak_bytes).strip()} at the most{_devices(plan, train)}",
+        f"memory       about {size_text(plan.peak_bytes)} at the most{_devices(plan, train)}",
         *map(_need, plan.memory),
         _need(plan.saving),
-        f"disk         about {_size(plan.disk_bytes).strip()}{_unknown(plan)}",
+        f"disk         about {size_text(plan.disk_bytes)}{_unknown(plan)}",
         *map(_need, plan.disk),
         f"work         {plan.flops_per_pair / TERA:.4g} TFLOP a pair, {plan.row_flops_per_pair / TERA:.4g} with a row "
         f"for every answer ({plan.row_flops_per_pair / plan.flops_per_pair:.2f} x)",
@@ -69,13 +69,7 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> 
 
 
 def _need(line: "MemoryLine") -> str:
-    return f"  {line.name:<11}{_size(line.bytes)}  {line.formula}"
-
-
-def _size(count: float) -> str:
-    """Writes bytes in the largest unit of which there is a tenth."""
-    unit, size = next(((name, size) for name, size in UNITS if count >= size / 10), UNITS[-1])
-    return f"{count / size:>8.2f} {unit}"
+    return f"  {line.name:<11}{size_text(line.bytes):>12}  {line.formula}"
 
 
 def _devices(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from spavl.errors import RunError
 
+UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _REFUSED = frozenset(
     {errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -134,3 +135,9 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:  # the folders above are made too, so this is /proc's way of refusing
         raise PermissionError(errno.EACCES, error.strerror) from error
+
+
+def size_text(count: float) -> str:
+    """Writes bytes in the largest unit of which there is a tenth: `0.28 GiB`."""
+    unit, size = next(((name, size) for name, size in UNITS if count >= size / 10), UNITS[-1])
+    return f"{count / size:.2f} {unit}"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from spavl.config import WeightSettings
 from spavl.errors import RunError
+from spavl.store.files import size_text
 from spavl.train.checkpoint import KEPT
 from spavl.train.memory import MemoryLine
 
@@ -20,7 +21,6 @@ SAVING_BYTES, GATHERED_BYTES = 8, 12
 with weights cut up among processes the whole of weight and moments."""
 MARGIN = 1.02
 """Room that is asked for, as a multiple of what is written: files' headers, logs."""
-GIB = 2**30
 
 
 class Written(NamedTuple):
@@ -71,8 +71,8 @@ def check_room(output: Path, written: Written) -> None:
     free = shutil.disk_usage(output).free
     if free < MARGIN * written.least:
         raise RunError(
-            f"{output}: {free / GIB:.3f} GiB are free on this disk, and a checkpoint with the export needs "
-            f"{written.checkpoint / GIB:.3f} + {(written.adapter + written.model) / GIB:.3f} GiB. "
+            f"{output}: {size_text(free)} are free on this disk, and a checkpoint with the export needs "
+            f"{size_text(written.checkpoint)} + {size_text(written.adapter + written.model)}. "
             "Free some space, or let `run` name a folder on a larger disk."
         )
 
