@@ -62,7 +62,8 @@ def test_a_picture_unlike_its_caption_is_left_out_only_where_a_least_is_set(
     manifest = run.collect()
     assert run.left_out() == {unlike: ("caption_mismatch", True)}
     assert figures(run, "caption_similarity") == {name: value for name, value in found.items() if name != unlike}
-    assert manifest.counts.model_dump(exclude={"by_reason"}) == {"items": 4, "records": 3, "failures": 0, "dropped": 1}
+    counted = {"items": 4, "records": 3, "failures": 0, "dropped": 1, "passing": 0}
+    assert manifest.counts.model_dump(exclude={"by_reason"}) == counted
     message = run.stage().failures()[f"pictures/{unlike}"].message
     assert message == f"{unlike}: similarity of picture and caption {lowest:.3f}: less than {least}"
 
@@ -98,6 +99,16 @@ def test_explicit_pictures_wait_apart_in_a_list_until_people_let_them_in(
     again.collect()
     assert again.left_out() == {}
     assert figures(again, "explicit_score")[name] == highest
+
+
+def test_where_all_pictures_wait_for_people_the_way_is_the_released_list(
+    tmp_path: Path, pictures: Path, classifier: Path
+) -> None:
+    run = Run(tmp_path / "run", pictures, explicit=explicit(classifier, 0))
+    with pytest.raises(UserError, match="Most often needs_review, 4 times") as raised:
+        run.collect()
+    assert f"{run.path / 'images' / 'needs_review.jsonl'}, and put the ids" in str(raised.value)
+    assert "images.explicit.released" in str(raised.value) and "min_similarity" not in str(raised.value)
 
 
 @pytest.mark.parametrize("done", range(5))

@@ -33,6 +33,8 @@ class BuildServer:
         self._taken = 0
         self.silent: set[str] = set()
         """Models that answer with an error."""
+        self.locked: set[str] = set()
+        """Models that want another key."""
         self.broken: set[str] = set()
         """Models that answer in prose that is no verdict."""
         self._loop = asyncio.new_event_loop()
@@ -64,6 +66,8 @@ class BuildServer:
         self.asked.append((body["model"], digest))
         if body["model"] in self.silent:
             return web.json_response({"error": {"message": "placeholder trouble"}}, status=400)
+        if body["model"] in self.locked:
+            return web.json_response({"error": {"message": "placeholder key"}}, status=401)
         message = {"role": "assistant", "content": self._said(body, digest)}
         usage = {"prompt_tokens": 10, "completion_tokens": 12}
         return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})

@@ -119,7 +119,7 @@ def test_calls_that_are_not_stored_are_counted_by_stage_and_model_and_the_same_b
 
 
 def test_a_plan_after_a_budget_stop_says_what_is_not_answered_and_the_way_to_it(
-    tmp_path: Path, server: BuildServer, address: str
+    tmp_path: Path, server: BuildServer, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A picture and a question may need some 1,600 tokens and use 22, so few of `third`'s calls fit into 1,700.
 
@@ -139,6 +139,11 @@ def test_a_plan_after_a_budget_stop_says_what_is_not_answered_and_the_way_to_it(
     manifest = RunDirectory(config.run).manifests(["responses"])["responses"]
     answered = manifest.facts["outcomes_by_responder"]["third"]["stop"]
     assert manifest.counts.passing == questions - answered > 0 < answered
+    mute = (
+        f"responder fourth gave no answer to any of {questions} questions (most often bad_request, {questions} times: "
+    )
+    said = capsys.readouterr().err
+    assert mute in said and "placeholder trouble" in said and "responder third" not in said
 
     forecast = forecast_build(config)
     found = {line.responder: line for line in forecast.lines if line.stage == "responses"}
@@ -158,6 +163,29 @@ def test_a_plan_after_a_budget_stop_says_what_is_not_answered_and_the_way_to_it(
     again = forecast_build(config)
     assert sum(line.calls - line.stored for line in again.lines if line.stage == "responses") == owed
     assert again.again == () and len(again.short) == 1 and again.short[0].startswith("models.third.budget.tokens 1,700")
+
+
+def test_a_wrong_key_is_named_with_what_to_do_and_the_right_one_asks_what_it_owed(
+    tmp_path: Path, server: BuildServer, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_pictures(tmp_path / "pictures")
+    models = build_config(tmp_path, address).model_dump()["models"]
+    models["third"] = models["plain"] | {"model": "third"}
+    responders = {name: {"model": name} for name in ("plain", "careful", "third")}
+    config = build_config(tmp_path, address, models=models, responses={"responders": responders})
+    server.locked = {"third"}
+    run_build(config)
+    capsys.readouterr()
+    run_build(config)
+    failed = RunDirectory(config.run).manifests(["responses"])["responses"].counts.passing
+    line = next(one for one in capsys.readouterr().err.splitlines() if one.startswith("responses: "))
+    counted = f"{failed} of {3 * failed} failed, are left out and may be asked again (most often responder_failed"
+    assert counted in line and "the key is missing or wrong; see `api_key_env`" in line
+    assert "Once that is mended or over, `--restart-from responses` asks for them" in line
+    server.locked = set()
+    server.forget()
+    restart(config, "responses")
+    assert server.take()["third"] == failed
 
 
 def test_pictures_that_are_added_pay_for_what_they_change_and_nothing_is_paid_twice(
@@ -287,14 +315,14 @@ def test_what_a_budget_left_is_named_whenever_the_build_is_run_and_asked_for_alo
     assert answered > 0
     assert counts.passing == counts.by_reason["budget"] == left > 0
 
-    lacking = f"responses: {left} of {counts.items} failed for a passing reason"
+    lacking = f"responses: {left} of {counts.items} failed, are left out and may be asked again"
     assert lacking in capsys.readouterr().err
     run_build(whole)
     assert not server.take()
     assert lacking in capsys.readouterr().err
     restart(whole, "responses")
     assert server.take()["plain"] == left
-    assert "passing reason" not in capsys.readouterr().err
+    assert "asked again" not in capsys.readouterr().err
 
 
 def test_a_server_that_moved_is_paid_nothing_where_its_identity_stayed(built: RunConfig) -> None:

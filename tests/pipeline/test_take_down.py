@@ -25,6 +25,8 @@ from tests.pipeline.served_build import BuildServer, draw_pictures, run_build
 from tests.report.finished_run import Wishes, build_finished_run
 from tests.tiny_picture_models import build_classifier
 
+from spavl.cli.options import asked_again
+from spavl.cli.road import JUDGED_BY
 from spavl.config import FolderSource, RunConfig
 from spavl.dataset.clean import clean_place, write_clean
 from spavl.dataset.push import prepare
@@ -106,6 +108,14 @@ def test_nothing_made_from_a_picture_is_left_but_ids_that_say_it_was_removed(con
         "stored calls": carried,
     }
     assert calls.count() == stored - carried
+
+
+def test_what_was_taken_down_is_nothing_to_be_asked_again(config: RunConfig) -> None:
+    take_down(config, [trained_on(config).id])
+    manifests = RunDirectory(config.run).manifests(ALL_STAGES)
+    counts = {name: one.counts.model_dump() for name, one in manifests.items()}
+    assert all(counts[name]["by_reason"]["removed"] > 0 for name in ("labels", "judgments", "opinions"))
+    assert asked_again(counts, JUDGED_BY) == []
 
 
 def test_texts_of_an_earlier_version_of_the_run_go_with_the_calls_that_read_them(config: RunConfig) -> None:

@@ -12,8 +12,9 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="key.path=value, for
 RestartFrom = Annotated[str | None, typer.Option(help="Make this stage and those after it again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
-KEPT = ("unscored", "not_applicable", "planted_verdict", "judge_refusal", "judge_content_filter", "judge_length")
-"""Reasons of a judge's failures that come back as they were: nobody was asked, or the reply was read."""
+READ = ("unscored", "planted_verdict", "judge_refusal", "judge_content_filter", "judge_length")
+KEPT = (*READ, "not_applicable", "removed")
+"""Reasons why a judge's items have no record that come back as they were: the reply was read, or nobody is asked."""
 
 
 FALLING = "steps with the chosen answers falling"

@@ -26,7 +26,7 @@ from spavl.images.candidates import Candidate
 from spavl.images.dedup import KeptPictures
 from spavl.images.examine import Examiner
 from spavl.images.listing import Listing
-from spavl.images.review import ExplicitGate, WaitingList
+from spavl.images.review import NEEDS_REVIEW, ExplicitGate, WaitingList
 from spavl.images.sources import Album, check_unchanged, open_source
 from spavl.models.ask import commonest
 from spavl.models.replay import Replay, check_replayed
@@ -187,12 +187,12 @@ class _Collection:
             return candidate.refused.model_copy(update={"message": f"{candidate.name}: {candidate.refused.message}"})
         nearest, similarity = self._near.nearest_leaf(index)
         if similarity < self._config.min_similarity:
-            why = f"less than images.min_similarity ({self._config.min_similarity})"
+            reason, why = "no_leaf", f"less than images.min_similarity ({self._config.min_similarity})"
         else:
-            why = "every leaf near enough has its pictures"
+            reason, why = "leaf_full", "every leaf near enough has its pictures"
         leaf = self._leaves[nearest]
         message = f"{candidate.name}: nearest to `{leaf.label}` ({similarity:.2f}): {why}"
-        return Failure(reason="no_leaf", message=message, dropped=True)
+        return Failure(reason=reason, message=message, dropped=True)
 
 
 def _finish(config: ImagesConfig, quotas: Mapping[str, int], candidates: Listing, stage: StageDirectory) -> Manifest:
@@ -211,7 +211,13 @@ def _nothing(config: ImagesConfig, stage: StageDirectory) -> UserError:
     failures = stage.failures().values()
     reasons = Counter(failure.reason for failure in failures)
     counted = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-    remedy = f"Lower images.min_similarity (now {config.min_similarity})" if reasons["no_leaf"] else "Mend that"
+    ((most, _),) = reasons.most_common(1)
+    remedies = {
+        "no_leaf": f"Lower images.min_similarity (now {config.min_similarity})",
+        NEEDS_REVIEW: f"Look at them in {WaitingList(stage.path).path}, and put the ids of those that may enter into "
+        "the file that images.explicit.released names; or raise images.explicit.threshold",
+    }
+    remedy = remedies.get(most, "Mend that")
     return UserError(
         f"No picture was collected from {len(failures)}: {counted}. Most often {commonest(failures)}. {remedy}, or "
         f"give other pictures with images.source, and add `--restart-from {stage.name}`."

@@ -29,7 +29,7 @@ from spavl.preferences import (
 )
 from spavl.questions import Subject, begins_questions, check_questions, prompts_digest, write_questions
 from spavl.records import Caption, ImageRecord, Judgment, PreferencePair, Question, QuestionCheck, Response, SafetyLabel
-from spavl.responses import respond
+from spavl.responses import respond, say_unanswering
 from spavl.store import Manifest, Shelf
 from spavl.texts.near import check_minhash
 
@@ -140,7 +140,7 @@ async def _respond(road: Road, questions: Mapping[str, Question], show: Show) ->
     async def station() -> Manifest:
         return await respond(responders, asked_questions(road), show, road.models.__getitem__, stage)
 
-    await once(stage, station)
+    say_unanswering(stage, await once(stage, station))
     return Answered(questions, road.run.shelf("responses", Response))
 
 

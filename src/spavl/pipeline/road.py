@@ -218,8 +218,8 @@ async def once(stage: StageDirectory, station: Callable[[], Awaitable[Manifest] 
     if counts.passing:
         often = commonest(failure for _, failure in stage.each_failure() if failure.transient)
         print(
-            f"{stage.name}: {counts.passing} of {counts.items} failed for a passing reason and are left out (most "
-            f"often {often}); `--restart-from {stage.name}` asks for them again, and only for them.",
+            f"{stage.name}: {counts.passing} of {counts.items} failed, are left out and may be asked again (most often "
+            f"{often}). Once that is mended or over, `--restart-from {stage.name}` asks for them, and only for them.",
             file=sys.stderr,
         )
     return manifest

@@ -1,5 +1,5 @@
 """The responses station: every responder answers every question, one responder at a time."""
 
-from spavl.responses.respond import respond, response_request
+from spavl.responses.respond import respond, response_request, say_unanswering
 
-__all__ = ["respond", "response_request"]
+__all__ = ["respond", "response_request", "say_unanswering"]

@@ -16,6 +16,7 @@ from spavl.models.base import Completion, ImageInput, Request
 from spavl.models.call_store import StoredModel
 from spavl.records import Failure, Question, Response
 from spavl.store import Manifest, Outcome, StageDirectory
+from spavl.store.take_down import REMOVED
 
 WORDLESS: Mapping[str, str] = {"content_filter": "filtered", "refusal": "refused"}
 """How an answer without a word ended -> the reason of its failure."""
@@ -65,6 +66,23 @@ async def respond(
         "outcomes_by_responder": outcomes,
     }
     return stage.finish(everything, facts=facts)
+
+
+def say_unanswering(stage: StageDirectory, manifest: Manifest) -> None:
+    """Names the responders that gave no answer to any question for reasons that do not pass, with the commonest one."""
+    answered = manifest.facts["answers_by_responder"]
+    for name, outcomes in manifest.facts["outcomes_by_responder"].items():
+        if name in answered:
+            continue
+        own = (one for item, one in stage.each_failure() if item.partition("/")[2] == name)
+        lasting = [one for one in own if not one.transient and one != REMOVED]
+        if lasting:
+            print(
+                f"responder {name} gave no answer to any of {sum(outcomes.values())} questions (most often "
+                f"{commonest(lasting)}). Mend it, and `--restart-from {stage.name}` asks for what has no reply, and "
+                "only for that; or take the responder out.",
+                file=sys.stderr,
+            )
 
 
 def _items(questions: Mapping[str, Question], responders: Sequence[str]) -> LazyItems[Question]:
