@@ -59,6 +59,14 @@ def test_overrides_reach_every_part(tmp_path: Path) -> None:
             "train={method: ppo, cost: {source: {kind: rule, name: a}, start: 50, most: 20}}",
             ["`train.cost`", "start: 50 is above most: 20", "lower start"],
         ),
+        (
+            "train={method: ppo, reward: [{kind: judge, judge: {kind: rubric, model: j}}]}",
+            ["train.reward.0.judge.model: there is no model 'j'", "`models` has none"],
+        ),
+        (
+            "train={method: ppo, cost: {source: {kind: judge, judge: {kind: llama_guard_4, model: g}, weight: -1}}}",
+            ["train.cost.source.judge.model: there is no model 'g'"],
+        ),
         ("train={method: reward, held_out_fraction: 1}", ["`train.held_out_fraction`", "1"]),
     ],
 )
@@ -77,5 +85,5 @@ def test_a_judge_below_0_is_a_cost_and_a_price_may_start_at_its_most(tmp_path: P
 
 def test_what_wants_a_run_says_who_takes_a_recipe(tmp_path: Path) -> None:
     load(tmp_path)
-    with pytest.raises(UserError, match="only `spavl train` takes such a file"):
+    with pytest.raises(UserError, match="`spavl train` and `spavl check` take such a file"):
         load_config(tmp_path / "recipe.yaml")

@@ -32,6 +32,7 @@ from spavl.question_config import CaptionsConfig as CaptionsConfig
 from spavl.question_config import ChecksConfig as ChecksConfig
 from spavl.question_config import QuestionsConfig as QuestionsConfig
 from spavl.rl_config import RlConfig as RlConfig
+from spavl.rl_config import judging_models as judging_models
 from spavl.train_config import LoraSettings as LoraSettings
 from spavl.train_config import RewardModelConfig as RewardModelConfig
 from spavl.train_config import TrainConfig as TrainConfig
@@ -263,6 +264,7 @@ class RunConfig(Config):
         judges = {f"{field}.judge": getattr(self, field).judge for field in ("labels", "preferences", "evaluate")}
         judges |= {f"labels.others.{name}": judge for name, judge in self.labels.others.items()}
         asked = [(f"{field}.model", judges_model(judge)) for field, judge in judges.items()]
+        named += judging_models(self.train).items() if isinstance(self.train, RlConfig) else ()
         return named + [(field, model) for field, model in asked if model is not None]
 
 
@@ -278,8 +280,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     body = read_body(path, overrides)
     if "data" in body:
         raise UserError(
-            f"{path}: `data` is a key of training recipes; only `spavl train` takes such a file, and with `--plan` "
-            "checks it."
+            f"{path}: `data` is a key of training recipes; `spavl train` and `spavl check` take such a file."
         )
     if "benchmarks" in body:
         raise UserError(

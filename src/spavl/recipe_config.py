@@ -6,10 +6,19 @@ It stands beside a run's configuration, shares its parts, and is told apart by i
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from spavl.config import Config, EmbeddedModelConfig, HfModelConfig, NamedPath, TrainSettings
+from spavl.config import (
+    Config,
+    EmbeddedModelConfig,
+    HfModelConfig,
+    ModelConfig,
+    NamedPath,
+    TrainSettings,
+    judging_models,
+)
 from spavl.method_config import MethodConfig, MethodSettings, of_model
+from spavl.rl_config import RlSettings
 
 
 class DataConfig(Config):
@@ -50,9 +59,24 @@ class RecipeConfig(Config):
     seed: int = 0
     model: Annotated[EmbeddedModelConfig | HfModelConfig, Field(discriminator="kind")]
     """The model to start from; `train.dtype` and `train.device` say how it is trained."""
+    models: dict[str, ModelConfig] = Field(default_factory=dict)
+    """Name -> model, for the judges among `train.reward` and `train.cost` that ask one."""
+    calls: NamedPath = Path("runs/calls.sqlite")
+    """The store of those models' calls, shared between runs."""
     data: DataConfig
     train: MethodSettings = TrainSettings()
     """What is trained: `method` is `dpo`, `reward`, `ppo`, `rloo` or `grpo`."""
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "RecipeConfig":
+        named = judging_models(self.train) if isinstance(self.train, RlSettings) else {}
+        unknown = "; ".join(
+            f"{at}: there is no model '{name}'" for at, name in named.items() if name not in self.models
+        )
+        if unknown:
+            known = ", ".join(sorted(self.models)) or "none; add it there, as in a run's configuration"
+            raise ValueError(f"{unknown}; `models` has {known}")
+        return self
 
     @property
     def settings(self) -> MethodConfig:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from spavl.config_base import Config, NamedPath
-from spavl.judge_config import PICTURE_ONLY, JudgeConfig, RulesJudgeConfig
+from spavl.judge_config import PICTURE_ONLY, JudgeConfig, RulesJudgeConfig, judges_model
 from spavl.train_config import LoraSettings, WeightSettings
 
 
@@ -257,3 +257,19 @@ class RlConfig(RlSettings):
 
     model: str
     """What the model to start from is called."""
+
+
+def named_sources(settings: RlSettings) -> dict[str, RewardConfig]:
+    """Returns field -> what says a reward or a cost, as a configuration's file names them."""
+    named = {f"train.reward.{place}": source for place, source in enumerate(settings.reward)}
+    return named | ({"train.cost.source": settings.cost.source} if settings.cost else {})
+
+
+def judging_models(settings: RlSettings) -> dict[str, str]:
+    """Returns field -> name of the model that a judge asks, of the judges that give rewards."""
+    judges = {
+        field: judges_model(source.judge)
+        for field, source in named_sources(settings).items()
+        if isinstance(source, JudgeRewardConfig)
+    }
+    return {f"{field}.judge.model": model for field, model in judges.items() if model is not None}

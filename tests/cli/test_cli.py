@@ -123,6 +123,22 @@ def test_printed_prompts_are_a_file_of_ones_own(tmp_path: Path) -> None:
     assert spavl("prompts", "small_v3").returncode == 2
 
 
+def test_check_takes_a_training_recipe_and_knows_its_judges_models(tmp_path: Path) -> None:
+    path = ROOT / "configs" / "train" / "spa_vl_rloo_llava15_7b_lora.yaml"
+    served = "models={guard: {kind: openai, base_url: http://127.0.0.1:9/v1, model: g, api_key_env: SPAVL_TEST_NO_KEY}}"
+    judge = "train.reward=[{kind: judge, judge: {kind: llama_guard_4, model: guard}}]"
+    assert (
+        "guard (openai)"
+        in spavl("check", str(path), served.replace(", api_key_env: SPAVL_TEST_NO_KEY", ""), judge).stdout
+    )
+    for overrides, said in (
+        ([judge], "train.reward.0.judge.model: there is no model 'guard'"),
+        ([judge, served], "models.guard.api_key_env"),
+    ):
+        done = spavl("check", str(path), *overrides)
+        assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
+
+
 def test_a_build_that_begins_answers_for_a_server_ends_before_it_makes_anything(tmp_path: Path) -> None:
     responders = {"plain": {"model": "mini"}, "begun": {"model": "served", "answer_prefix": "Sure,"}}
     path = demo_config(tmp_path, models=MINI_AND_SERVED, responses={"responders": responders})

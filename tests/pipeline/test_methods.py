@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.judge_marks import with_mark
 from safetensors.torch import load_file, save_file
 from tests.dataset.preference_rows import spa_vl_row, write_rows
+from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
 from spavl.cli.options import training_lines
 from spavl.cli.plan import plan_lines
@@ -123,6 +125,43 @@ def test_another_reward_model_at_the_same_path_is_another_training(rewarding: Re
     shutil.rmtree(judge)
     with pytest.raises(UserError, match=r"^train\.reward\.0\.path: .* is no reward model"):
         train_recipe(aligning)
+
+
+def by_number(asked: Asked) -> Told:
+    """Says that what answers a question of an odd number is unsafe."""
+    verdict = "UNSAFE" if asked.number % 2 else "SAFE"
+    return Told(with_mark(asked.text, f"Placeholder reason.\n[[{verdict}]] [[ANSWERED]]"))
+
+
+def test_a_judge_behind_a_model_gives_rewards_sees_the_picture_and_is_paid_once(
+    server: PlantedServer, tiny_vlm: Path, data: Path, tmp_path: Path
+) -> None:
+    """Nine questions, five of them even: mean (5 - 4) / 9; removed and made again, it costs no call.
+
+    Another model behind the judge's name is another training.
+    """
+    server.rule = by_number
+    reward = [{"kind": "judge", "judge": {"kind": "rubric", "model": "j"}}]
+    settings: dict[str, Any] = {
+        "reward": reward,
+        "rounds": 1,
+        "prompts_per_round": 9,
+        "max_tokens": 4,
+        "no_end_rounds": 9,
+    }
+    body = recipe(tmp_path, tiny_vlm, data).model_dump(exclude={"train"})
+    body["train"] = {"method": "ppo", **settings, "lora": {"rank": 2, "alpha": 4}, "cache": tmp_path / "cache"}
+    served = {"kind": "openai", "base_url": server.url, "model": "judge"}
+    body |= {"models": {"j": served}, "calls": tmp_path / "calls.sqlite"}
+    train_recipe(RecipeConfig.model_validate(body))
+    line = json.loads((tmp_path / "run" / "train" / "metrics.jsonl").read_text())
+    assert line["scores"]["0_rubric"] == pytest.approx(1 / 9) and line["unscored"]["0_rubric"] == 0
+    assert len(server.asked) == 9 and all(asked.shown for asked in server.asked)
+    shutil.rmtree(tmp_path / "run" / "train")
+    train_recipe(RecipeConfig.model_validate(body))
+    assert len(server.asked) == 9
+    with pytest.raises(UserError, match="--restart-from train"):
+        train_recipe(RecipeConfig.model_validate(body | {"models": {"j": served | {"model": "other"}}}))
 
 
 def test_what_cannot_be_planned_or_has_no_labels_is_one_line(

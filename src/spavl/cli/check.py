@@ -12,6 +12,7 @@ from spavl.config_file import read_body, validate_body
 from spavl.errors import UserError
 from spavl.evaluation_config import EvaluationConfig
 from spavl.execution_config import ExecutionConfig, RayExecutionConfig
+from spavl.recipe_config import RecipeConfig
 from spavl.taxonomy import chosen_leaves, load_taxonomy
 from spavl.tracker_config import check_trackers
 
@@ -24,6 +25,9 @@ def check(config: ConfigPath, overrides: Overrides = None, as_json: AsJson = Fal
     body = read_body(config, overrides or ())
     if "benchmarks" in body:
         say(*check_evaluation(validate_body(EvaluationConfig, body, config), config), as_json)
+        return
+    if "data" in body:
+        say(*check_recipe(validate_body(RecipeConfig, body, config), config), as_json)
         return
     loaded = load_config(config, overrides or ())
     leaves = check_references(loaded)
@@ -107,6 +111,24 @@ def check_execution(execution: ExecutionConfig) -> None:
 
     if isinstance(execution, RayExecutionConfig):
         open_workers(execution)
+
+
+def check_recipe(config: RecipeConfig, path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Checks what a training recipe points at, but for its data, which `spavl train --plan` looks at.
+
+    Raises:
+        UserError: An API key is not set, or a tracker's package is missing.
+    """
+    _say_all(lambda: check_keys(config.models), lambda: check_trackers(config.train.trackers))
+    models = ", ".join(f"{name} ({model.kind})" for name, model in config.models.items()) or "none"
+    lines = [
+        f"{path}: good.",
+        f"  run        {config.run}",
+        f"  method     {config.train.method}, of {config.settings.model}",
+        f"  data       {config.data.path}, split {config.data.split}; `spavl train --plan` looks at its rows",
+        f"  judges ask {models}",
+    ]
+    return {"config": config.model_dump(mode="json")}, lines
 
 
 def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, Any], list[str]]:

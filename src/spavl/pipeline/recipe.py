@@ -1,14 +1,15 @@
 """A training recipe's road: read a preference dataset, align the model on it."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from spavl.config import RlConfig, TrainConfig
 from spavl.dataset import data_licence, find_split, meta_paths, read_pairs, sample_pairs, stored_pictures
 from spavl.errors import UserError
 from spavl.method_config import MethodConfig
-from spavl.models import local_folder
+from spavl.models import CallStore, ImageInput, local_folder, open_models
 from spavl.models.weights import weights_digest
 from spavl.pipeline.plan import plannable
 from spavl.pipeline.road import identity
@@ -26,6 +27,7 @@ from spavl.store import DecodeLimits, ImageStore, Manifest, RunDirectory
 from spavl.store.manifest import hash_file
 from spavl.train import check_ready
 from spavl.train.plan import Offered, TrainingPlan, plan_training
+from spavl.train.render import picture_digest
 from spavl.train.rl.sources import Sources
 
 RECIPE_STAGES = ("pairs", "train")
@@ -53,14 +55,34 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
             check_ready(config)
         folder, store = local_folder(recipe.model), _store(recipe.data, recipe.run / "pictures")
         _read(recipe, run, store)
-        pairs = run.records("pairs", PreferencePair)
+        pairs, picture = run.records("pairs", PreferencePair), stored_pictures(store).__getitem__
         check_known(config, pairs)
-        settings = training_identity(config, weights_digest(folder), recipe.seed)
-        stage = run.stage("train", settings, ("pairs",))
-        if not is_trained(stage):
-            material = TrainingMaterial(pairs, stored_pictures(store).__getitem__)
-            run_training(stage, config, material, folder, recipe.seed, Sources())
+        with _sources(recipe, picture) as sources:
+            settings = training_identity(config, weights_digest(folder), recipe.seed, sources)
+            stage = run.stage("train", settings, ("pairs",))
+            if not is_trained(stage):
+                run_training(stage, config, TrainingMaterial(pairs, picture), folder, recipe.seed, sources)
         return run.manifests(RECIPE_STAGES)
+
+
+@contextmanager
+def _sources(recipe: RecipeConfig, picture: Callable[[str], Path]) -> Iterator[Sources]:
+    """Opens what rewards are made of: models for judges, with their store of calls, where the recipe names any."""
+    if not recipe.models:
+        yield Sources()
+        return
+
+    def show(image_id: str) -> ImageInput:
+        path = picture(image_id)
+        return ImageInput(sha256=picture_digest(path), path=path)
+
+    store = CallStore(recipe.calls, str(recipe.run))
+    models = open_models(recipe.models, store)
+    try:
+        yield Sources(models, show)
+    finally:
+        models.close()
+        store.close()
 
 
 def plan_recipe(recipe: RecipeConfig, processes: int = 1) -> TrainingPlan:

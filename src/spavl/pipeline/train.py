@@ -47,14 +47,15 @@ def train(road: Road) -> None:
 
 
 def _train(road: Road, name: str, config: MethodConfig, upstream: Sequence[str]) -> None:
-    settings = training_identity(config, road.model_config(config.model), road.config.seed)
+    show = road.shower()
+    sources = Sources(road.models, show)
+    settings = training_identity(config, road.model_config(config.model), road.config.seed, sources)
     stage = road.stage(name, settings, *upstream)
     if is_trained(stage):
         return
-    show = road.shower()
     folder = road.run.path / SFT / "model" if SFT in upstream else local_folder(road.config.models[config.model])
     material = TrainingMaterial(offered_pairs(road), lambda image_id: show(image_id).path, validation_pairs(road))
-    run_training(stage, config, material, folder, road.config.seed, Sources(road.models, show))
+    run_training(stage, config, material, folder, road.config.seed, sources)
 
 
 class TrainingMaterial(NamedTuple):
@@ -97,17 +98,18 @@ def run_training(  # a training is these
     return align(stage, config, material.pairs, material.picture, folder, seed)
 
 
-def training_identity(config: MethodConfig, model: object, seed: int) -> dict[str, Any]:
+def training_identity(config: MethodConfig, model: object, seed: int, sources: Sources) -> dict[str, Any]:
     """Returns what makes a training the same training: of the model not its name, but what `model` says of it.
 
-    Rewards count as what they are, too: another reward model at the same path makes another training.
+    Rewards count as what they are, too: another reward model at the same path makes another training, and so does
+    another model behind a judge.
 
     Raises:
-        UserError: There is no such reward model.
+        UserError: There is no such reward model, or no such model for a judge.
     """
     settings = identity(config)
     del settings["model"]
-    rewards = {"rewards": Sources().fingerprints(config)} if isinstance(config, RlConfig) else {}
+    rewards = {"rewards": sources.fingerprints(config)} if isinstance(config, RlConfig) else {}
     return {"train": settings, "model": identity(model), "seed": seed, **rewards}
 
 

@@ -1,5 +1,6 @@
 """Opens what the settings name as rewards: judges, reward models, and functions of the program that trains."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,10 +10,18 @@ from typing import Any, NamedTuple
 import torch
 
 from spavl.errors import UserError
+from spavl.judge_config import judges_model
 from spavl.judges import ModelsByName, judge_fingerprint, open_safety_judge
 from spavl.models.base import ImageInput
 from spavl.models.weights import weights_digest
-from spavl.rl_config import JudgeRewardConfig, ModelRewardConfig, RewardConfig, RlConfig, RuleRewardConfig
+from spavl.rl_config import (
+    JudgeRewardConfig,
+    ModelRewardConfig,
+    RewardConfig,
+    RlConfig,
+    RuleRewardConfig,
+    named_sources,
+)
 from spavl.train.reward_model import SavedRewardModel, check_reads_alike, read_reward_model
 from spavl.train.rl.reading import Body
 from spavl.train.rl.rewards import COST, HeadReward, JudgeReward, Reward, WeightedReward, name_of
@@ -35,12 +44,12 @@ class Sources(NamedTuple):
     """Name -> a function, for rewards of kind `rule`."""
 
     def fingerprints(self, config: RlConfig) -> list[str]:
-        """Returns what identifies each reward beside its settings.
+        """Returns what identifies each reward beside its settings: of a judge its rules, and the model it asks.
 
         Raises:
-            UserError: There is no such reward model.
+            UserError: There is no such reward model, or no such model for a judge.
         """
-        return [_fingerprint(source, field) for field, source in _named(config).items()]
+        return [_fingerprint(source, field, self.models) for field, source in named_sources(config).items()]
 
     def open(self, base: Base, config: RlConfig, end_id: int) -> "Opened":
         """Opens the rewards as far as is possible before there is a policy.
@@ -54,7 +63,7 @@ class Sources(NamedTuple):
             UserError: One of them is not there, or is not of the policy's kind.
         """
         saved: dict[Path, SavedRewardModel] = {}
-        for field, source in _named(config).items():
+        for field, source in named_sources(config).items():
             if isinstance(source, ModelRewardConfig) and source.path not in saved:
                 saved[source.path] = read_reward_model(source.path, f"{field}.path")
                 check_reads_alike(saved[source.path], base.vlm, end_id, f"{field}.path")
@@ -144,16 +153,12 @@ class Opened(NamedTuple):
         return saved.adapter is not None and saved.card.base_sha256 == self.base_sha256
 
 
-def _named(config: RlConfig) -> dict[str, RewardConfig]:
-    """Returns field -> source, as a configuration's file names them."""
-    named = {f"train.reward.{place}": source for place, source in enumerate(config.reward)}
-    return named | ({"train.cost.source": config.cost.source} if config.cost else {})
-
-
-def _fingerprint(source: RewardConfig, field: str) -> str:
+def _fingerprint(source: RewardConfig, field: str, models: ModelsByName) -> str:
     match source:
         case JudgeRewardConfig():
-            return judge_fingerprint(source.judge)
+            asked = judges_model(source.judge)
+            model = [] if asked is None else [json.dumps(models[asked].fingerprint, sort_keys=True)]
+            return " ".join([judge_fingerprint(source.judge), *model])
         case ModelRewardConfig():
             saved = read_reward_model(source.path, f"{field}.path")
             return f"{weights_digest(saved.model)} {source.head}"
