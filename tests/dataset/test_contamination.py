@@ -174,6 +174,7 @@ def test_the_command_reports_every_finding_and_writes_the_clean_dataset_beside_i
         ("empty", ["holds nothing to compare"]),
         ("other table", ["holds nothing to compare"]),
         ("torn", ["cannot be read", "Get the file again"]),
+        ("part", ["lacks a-00001-of-00002.parquet", "1 of 2 parts"]),
         ("latin-1", ["a.parquet cannot be read", "'utf-8' codec"]),
         ("columns", ["no column of pictures", "its columns are other"]),
         ("json", ["prompts.json cannot be read", "list of objects"]),
@@ -185,6 +186,8 @@ def test_what_cannot_be_compared_is_one_clear_error(tmp_path: Path, case: str, w
     benchmark.mkdir()
     if case == "torn":
         (benchmark / "a.parquet").write_bytes(b"torn")
+    if case == "part":
+        write_rows(benchmark, [{"question": "placeholder"}], "a-00000-of-00002.parquet")
     if case == "latin-1":
         put_latin_1(write_rows(benchmark, [{"question": "placeholder"}], "a.parquet") / "a.parquet", "question")
     if case == "columns":

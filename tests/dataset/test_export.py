@@ -270,6 +270,7 @@ def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
         ("empty", ["holds no *.parquet", "runs/NAME/dataset"]),
         ("columns", ["neither pairs", "its columns are other"]),
         ("torn", ["cannot be read", "Get the file again"]),
+        ("part", ["lacks train-00001-of-00002.parquet", "1 of 2 parts"]),
         ("questions", ["no row has a place in format swift", "no_answers 1"]),
     ],
 )
@@ -282,6 +283,8 @@ def test_what_cannot_be_exported_is_one_clear_error_and_leaves_nothing(
         write_rows(folder, [{"other": 1}])
     if case == "torn":
         (folder / "train.parquet").write_bytes(b"torn")
+    if case == "part":
+        write_rows(folder, [{"question": "placeholder"}], "train-00000-of-00002.parquet")
     if case in ("questions", "format"):
         write_rows(folder, [{"image": {"bytes": png(0), "path": "a"}, "question": "placeholder"}])
     with pytest.raises(UserError) as caught:

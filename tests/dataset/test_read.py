@@ -198,6 +198,12 @@ def test_a_split_or_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) 
     assert "no *.parquet" in complaint(tmp_path / "empty", tmp_path / "run")
     folder = write_rows(tmp_path / "data", [trl_row()])
     assert "its splits are train" in complaint(folder, tmp_path / "run", split="validation")
+    (folder / "train-00000-of-00001.parquet").rename(folder / "train-00001-of-00003.parquet")
+    lacks = f"data.path: {folder} lacks train-00000-of-00003.parquet: 1 of 3 parts"
+    assert lacks in complaint(folder, tmp_path / "run")
+    (folder / "train-00001-of-00003.parquet").rename(folder / "train-00001.parquet")
+    assert len(Reading(folder, tmp_path / "alone").pairs) == 1
+    (folder / "train-00001.parquet").unlink()
     write_rows(folder, [spa_vl_row()])
     put_latin_1(folder / "train-00000-of-00001.parquet", "question")
     assert "cannot be read ('utf-8' codec" in complaint(folder, tmp_path / "run")

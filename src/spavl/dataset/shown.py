@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from spavl.dataset.columns import PICTURE_COLUMNS, PROMPT_COLUMNS, row_pictures, said
 from spavl.errors import UserError
-from spavl.store.split_files import UNREADABLE, file_inside
+from spavl.store.split_files import UNREADABLE, check_parts, file_inside
 from spavl.texts.visible import whole
 
 ROWS_AT_ONCE = 100
@@ -36,15 +36,21 @@ class Shown(NamedTuple):
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Returns the Parquet files of a folder, in order."""
-    return sorted(folder.rglob("*.parquet"))
+    """Returns the Parquet files of a folder, in order.
+
+    Raises:
+        UserError: One of several parts is missing.
+    """
+    found = sorted(folder.rglob("*.parquet"))
+    check_parts(found)
+    return found
 
 
 def read_shown(folder: Path) -> Iterator[Shown]:
     """Yields the rows of a dataset or benchmark.
 
     Raises:
-        UserError: There is no such folder, nothing in it can be compared, or a file is damaged.
+        UserError: There is no such folder, nothing in it can be compared, or a file is damaged or missing.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give a folder of Parquet files, or of pictures and prompts.")

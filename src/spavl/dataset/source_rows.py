@@ -27,7 +27,7 @@ from spavl.errors import UserError
 from spavl.records import Failure
 from spavl.store import DecodeLimits, UnreadableImage
 from spavl.store.images import decode
-from spavl.store.split_files import UNREADABLE, file_inside, split_of
+from spavl.store.split_files import UNREADABLE, check_parts, file_inside, split_of
 
 ROWS_AT_ONCE = 100
 LIMITS = DecodeLimits(min_side=1, stored_side=64)
@@ -85,12 +85,13 @@ def read_source(folder: Path, meta: MetaFiles = NO_META, licence: str | None = N
         licence: Licence of rows that name none; None for unknown.
 
     Raises:
-        UserError: There is no such folder or no Parquet in it, a file is damaged, or a column is missing.
+        UserError: There is no such folder or no Parquet in it, a file is damaged or missing, or a column is missing.
     """
     beside = _Beside(folder, meta, licence)
     paths = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
     if not paths:
         raise UserError(f"{folder} holds no *.parquet. Give the folder of a dataset, for example runs/NAME/dataset.")
+    check_parts(paths)
     for path in paths:
         try:
             with pq.ParquetFile(path) as file:

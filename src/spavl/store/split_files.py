@@ -3,7 +3,7 @@
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ STRETCHES = 8
 """Places of a split that a sample is taken from."""
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+(-of-\d+)?(-\w+)?)?\.parquet")
 """`train.parquet`, `train-00000-of-00008.parquet`, and with a hash behind it."""
+
+_PART = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<parts>\d+)(-\w+)?\.parquet")
 
 
 class SplitFiles(NamedTuple):
@@ -93,7 +95,7 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
         beside: Patterns of other files that are wanted from the hub.
 
     Raises:
-        UserError: There is no such dataset or split, or its files are damaged or unlike.
+        UserError: There is no such dataset or split, or its files are damaged, unlike or not all there.
     """
     folder = dataset_folder(key, path, revision, [f"*{split}*.parquet", f"*{split}/*.parquet", *beside])
     splits = {one: _splits_of(one.relative_to(folder)) for one in sorted(folder.rglob("*.parquet"))}
@@ -108,6 +110,7 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
     if len({one.parent for one in files}) > 1:
         places = ", ".join(sorted({str(one.parent.relative_to(folder)) for one in files}))
         raise UserError(f"{key}.path: split '{split}' lies in several folders ({places}). Give one as {key}.path.")
+    check_parts(files, f"{key}.path")
     schemas, starts = [], [0]
     for one in files:
         try:
@@ -119,6 +122,31 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
         if not schemas[-1].equals(schemas[0]):
             raise UserError(f"{key}.path: {one} has other columns than {files[0]}. Give files of one kind.")
     return SplitFiles(key, folder, files, schemas[0], starts.pop(), starts)
+
+
+def check_parts(files: Iterable[Path], field: str = "") -> None:
+    """Checks that where a file says it is one of several parts, `NAME-00000-of-00002.parquet`, the others are there.
+
+    Args:
+        files: Those that are there.
+        field: Where they are named, for messages.
+
+    Raises:
+        UserError: A part is missing.
+    """
+    there: dict[tuple[Path, str, str], set[int]] = {}
+    for one in files:
+        if part := _PART.fullmatch(one.name):
+            there.setdefault((one.parent, part["name"], part["parts"]), set()).add(int(part["number"]))
+    for (folder, name, parts), numbers in there.items():
+        first = 1 if int(parts) in numbers and 0 not in numbers else 0
+        missing = next((one for one in range(first, first + int(parts)) if one not in numbers), None)
+        if missing is not None:
+            raise UserError(
+                f"{field}{': ' if field else ''}{folder} lacks {name}-{missing:0{len(parts)}}-of-{parts}.parquet: "
+                f"{len(numbers)} of {int(parts)} parts are there. Get the rest; to read these alone, rename them "
+                f"without `-of-{parts}`."
+            )
 
 
 def dataset_folder(key: str, path: str, revision: str | None, patterns: Sequence[str] | None = None) -> Path:

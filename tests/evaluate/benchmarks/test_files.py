@@ -48,6 +48,28 @@ def test_a_truncated_parquet_file_is_refused(tmp_path: Path) -> None:
         list(read_parquet(path, ("question",)))
 
 
+@pytest.mark.parametrize(
+    ("there", "lacks"),
+    [
+        (("harm-00000-of-00002",), "harm-00001-of-00002"),
+        (("harm-00001-of-00002",), "harm-00000-of-00002"),
+        (("harm-00000-of-00003-abc", "harm-00002-of-00003-def"), "harm-00001-of-00003"),
+        (("harm-00000-of-00002-abc", "harm-00001-of-00002-def"), None),
+        (("harm-1-of-2", "harm-2-of-2"), None),
+        (("harm", "harm-0"), None),
+    ],
+)
+def test_files_that_say_they_are_parts_are_all_there(tmp_path: Path, there: tuple[str, ...], lacks: str | None) -> None:
+    """Parts are numbered from 0, as the hub does, or from 1, which the last one shows; `-abc` is the hub's hash."""
+    for name in there:
+        (tmp_path / f"{name}.parquet").touch()
+    if lacks is None:
+        assert len(find_parquet(tmp_path, "harm")) == len(there)
+        return
+    with pytest.raises(UserError, match=rf"lacks {lacks}\.parquet: {len(there)} of \d parts are there"):
+        find_parquet(tmp_path, "harm")
+
+
 def test_a_text_of_a_parquet_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     spa_vl(tmp_path)
     (path,) = find_parquet(tmp_path, "test/harm")

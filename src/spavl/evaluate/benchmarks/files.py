@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from spavl.errors import UserError
-from spavl.store.split_files import UNREADABLE
+from spavl.store.split_files import UNREADABLE, check_parts
 
 ROWS_AT_ONCE = 100
 
@@ -34,11 +34,12 @@ def find_parquet(folder: Path, *places: str) -> list[Path]:
     """Returns the files of a split in the first of some places, such as `test/harm`: whole, or in numbered parts.
 
     Raises:
-        UserError: None of them is there.
+        UserError: None of them is there, or a part is missing.
     """
     for place in places:
         found = sorted({*folder.glob(f"{place}.parquet"), *folder.glob(f"{place}-*.parquet")})
         if found:
+            check_parts(found)
             return found
     wanted = ", ".join(f"{place}-*.parquet" for place in places)
     raise UserError(f"{folder} has none of {wanted}. Give the folder that the benchmark's files lie in.")
