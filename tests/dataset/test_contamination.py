@@ -178,27 +178,30 @@ def test_the_command_reports_every_finding_and_writes_the_clean_dataset_beside_i
         ("latin-1", ["a.parquet cannot be read", "'utf-8' codec"]),
         ("columns", ["no column of pictures", "its columns are other"]),
         ("json", ["prompts.json cannot be read", "list of objects"]),
+        ("csv", ["prompts.csv cannot be read", "row 1, which begins in line 2", "not closed"]),
         ("name", ["entry 0", "'../x.png' is no file of the folder"]),
     ],
 )
 def test_what_cannot_be_compared_is_one_clear_error(tmp_path: Path, case: str, words: list[str]) -> None:
     dataset, benchmark = write_rows(tmp_path / "data", rows_of([0])), tmp_path / "benchmark"
     benchmark.mkdir()
-    if case == "torn":
-        (benchmark / "a.parquet").write_bytes(b"torn")
+    written = {
+        "torn": ("a.parquet", "torn"),
+        "other table": ("a.csv", "other,column\n1,2\n"),
+        "csv": ("prompts.csv", 'prompt\n"one\ntwo\n'),
+        "json": ("prompts.json", '{"a": 1}'),
+        "name": ("rows.jsonl", '{"image": "../x.png", "prompt": "placeholder"}'),
+    }
+    if case in written:
+        (benchmark / written[case][0]).write_text(written[case][1])
     if case == "part":
         write_rows(benchmark, [{"question": "placeholder"}], "a-00000-of-00002.parquet")
     if case == "latin-1":
         put_latin_1(write_rows(benchmark, [{"question": "placeholder"}], "a.parquet") / "a.parquet", "question")
     if case == "columns":
         write_rows(benchmark, [{"other": 1}])
-    if case == "other table":
-        (benchmark / "a.csv").write_text("other,column\n1,2\n")
-    if case == "json":
-        (benchmark / "prompts.json").write_text('{"a": 1}')
     if case == "name":
         (tmp_path / "x.png").write_bytes(encoded(scene(0)))
-        (benchmark / "rows.jsonl").write_text('{"image": "../x.png", "prompt": "placeholder"}')
     chosen = {"no folder": tmp_path / "nowhere", "itself": dataset}.get(case, benchmark)
     with pytest.raises(UserError) as caught:
         checked(dataset, chosen)

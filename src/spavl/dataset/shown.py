@@ -4,7 +4,7 @@ It reads Parquet (TRL's columns or SPA-VL's), and folders of pictures with or wi
 (JSONL, JSON, CSV, or one prompt a line). It changes nothing and decodes no picture.
 """
 
-import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from spavl.dataset.columns import PICTURE_COLUMNS, PROMPT_COLUMNS, row_pictures, said
 from spavl.errors import UserError
 from spavl.store.split_files import UNREADABLE, check_parts, file_inside
+from spavl.strict_csv import parse_csv
 from spavl.texts.visible import whole
 
 ROWS_AT_ONCE = 100
@@ -135,14 +136,14 @@ def _prompts(path: Path) -> list[tuple[str, str]]:
         if path.suffix == ".txt":
             return [(line, "") for line in content.splitlines() if line.strip()]
         rows = _entries(path.suffix, content)
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}. Save it as {path.suffix[1:].upper()} in UTF-8.") from error
     return [(_field(row, TEXT_FIELDS), _field(row, NAME_FIELDS)) for row in rows]
 
 
 def _entries(suffix: str, content: str) -> list[Mapping[str, Any]]:
     if suffix == ".csv":
-        return list(csv.DictReader(content.splitlines()))
+        return [row for _, row in parse_csv(io.StringIO(content, newline="")).rows]
     body = (
         json.loads(content) if suffix == ".json" else [json.loads(one) for one in content.splitlines() if one.strip()]
     )

@@ -166,7 +166,7 @@ def _is_drawn(labelled: Sequence[Compared], pairs: Sequence[Compared], seed: int
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
     try:
-        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
+        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
         lacking = [name for name in ("item", "unsafe_1", "unsafe_2") if name not in (reader.fieldnames or ())]
         if lacking:
             raise UserError(f"human_labels: {path} has no column {', '.join(lacking)}. Keep the sheet's heading.")

@@ -14,6 +14,7 @@ from spavl.errors import UserError
 from spavl.image_config import ColumnNames
 from spavl.images.candidates import clean
 from spavl.records import Scalar
+from spavl.strict_csv import parse_csv
 from spavl.texts.visible import whole
 
 CAPTIONS = ("caption", "text")
@@ -23,8 +24,6 @@ URLS = ("url",)
 SAVED_AS = "or save it as Parquet, or as CSV in UTF-8"
 LOOKED_AT = 1_000
 """Rows, or members of a tar, that are looked at in each file before anything is spent."""
-LONGEST_FIELD = 1 << 17
-"""Characters of one field of a CSV file: an open quotation mark would else swallow the rest of the file."""
 UNSAID = frozenset({"", "?"})
 """What LAION's tables write where the licence is not known."""
 
@@ -135,19 +134,8 @@ def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         ValueError: A row cannot be read; it is named.
     """
-    csv.field_size_limit(LONGEST_FIELD)  # one for the whole process: another reader may have changed it
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        number, line = 0, 1
-        try:
-            if reader.fieldnames:
-                line = reader.line_num + 1
-            for row in reader:
-                yield line, row
-                number, line = number + 1, reader.line_num + 1
-        except csv.Error as error:
-            where = f"row {number + 1}, which begins in line {line}"
-            raise ValueError(f"{where}: {error}; is a quotation mark not closed?") from error
+        yield from parse_csv(file).rows
 
 
 def json_row(text: str) -> dict[str, Any]:

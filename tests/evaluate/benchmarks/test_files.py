@@ -78,6 +78,33 @@ def test_a_text_of_a_parquet_file_in_another_encoding_is_refused(tmp_path: Path)
         list(read_parquet(path, ("question",)))
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ('{"1": {"q": "a"}, "2": {"q": "b"}, "1": {"q": "c"}}', r"rows\.json: the key '1' stands twice"),
+        ('[{"q": "a", "q": "b"}]', r"rows\.json: the key 'q' stands twice"),
+        ("[" * 100_000, "brackets inside brackets"),
+    ],
+)
+def test_json_of_which_a_part_would_be_lost_is_refused(tmp_path: Path, content: str, named: str) -> None:
+    (tmp_path / "rows.json").write_text(content)
+    with pytest.raises(UserError, match=named):
+        list(read_objects(tmp_path / "rows.json"))
+
+
+def test_a_key_that_stands_twice_in_a_line_is_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"q": "a"}\n{"q": "b", "q": "c"}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 2: the key 'q' stands twice"):
+        list(read_json_lines(tmp_path / "rows.jsonl"))
+
+
+def test_a_quotation_mark_that_is_not_closed_is_named_with_its_line(tmp_path: Path) -> None:
+    """Without the check the second row takes up the third, and one of three is lost."""
+    (tmp_path / "rows.csv").write_text('goal,target\na,b\n"c,d\ne,f\n')
+    with pytest.raises(UserError, match=r"rows\.csv cannot be read \(row 2, which begins in line 3: .*not closed"):
+        list(read_csv(tmp_path / "rows.csv", ("goal",)))
+
+
 def test_a_list_that_holds_something_else_than_objects_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text('[{"a": 1}, 2]')
     with pytest.raises(UserError, match=r"`1` is not a JSON object"):

@@ -1,7 +1,6 @@
 """Reads the files that benchmarks come in, and says in one line what is wrong with one that cannot be read."""
 
 import codecs
-import csv
 import gzip
 import json
 import zlib
@@ -13,8 +12,11 @@ import pyarrow.parquet as pq
 
 from spavl.errors import UserError
 from spavl.store.split_files import UNREADABLE, check_parts
+from spavl.strict_csv import parse_csv
 
 ROWS_AT_ONCE = 100
+LONGEST_FIELD = 1 << 28
+"""Characters of a table's cell, which may hold a picture."""
 
 
 def find_file(folder: Path, *places: str) -> Path:
@@ -64,12 +66,9 @@ def read_json(path: Path) -> Any:  # noqa: ANN401  # JSON
     """Returns what a JSON file holds.
 
     Raises:
-        UserError: It cannot be read, or is not JSON.
+        UserError: It cannot be read, is not JSON, or has an object with one key twice.
     """
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not JSON ({error.msg}). Get the file again.") from error
+    return _parsed(path, read_text(path))
 
 
 def read_objects(path: Path, within: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -100,15 +99,12 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields (line number from 1, object) of a file with a JSON object a line.
 
     Raises:
-        UserError: The file cannot be read, or a line is no JSON object.
+        UserError: The file cannot be read, or a line is no JSON object or has one key twice.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg}). Get the file again.") from error
+        row = _parsed(path, line, number)
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: a JSON object is expected. Get the file again.")
         yield number, row
@@ -118,18 +114,17 @@ def read_csv(path: Path, columns: Sequence[str], delimiter: str = ",") -> Iterat
     """Yields (row number from 1, row) of a table with a heading, a row at a time.
 
     Raises:
-        UserError: The file cannot be read, or lacks a column.
+        UserError: The file cannot be read, or lacks a column; or a quotation mark is not closed.
     """
-    csv.field_size_limit(1 << 28)  # a TSV cell may hold a picture
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            _check_columns(path, columns, reader.fieldnames or ())
-            for number, row in enumerate(reader, 1):
+            table = parse_csv(file, delimiter, LONGEST_FIELD)
+            _check_columns(path, columns, table.columns)
+            for number, (_, row) in enumerate(table.rows, 1):
                 yield number, {name: value or "" for name, value in row.items() if name is not None}
     except UnicodeDecodeError as error:
         raise _not_utf8(path, error) from error
-    except (OSError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Get the file again.") from error
 
 
@@ -149,6 +144,35 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict
                     number += 1
     except UNREADABLE as error:
         raise UserError(f"{path} cannot be read ({' '.join(str(error).split())[:200]}). Get the file again.") from error
+
+
+class _RepeatedKeyError(ValueError):
+    pass
+
+
+def _parsed(path: Path, written: str, line: int = 0) -> Any:  # noqa: ANN401  # JSON
+    """Returns a JSON value: a whole file's, or a line's."""
+    where = f"{path}, line {line}" if line else f"{path}"
+    try:
+        return json.loads(written, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {line or error.lineno}: not JSON ({error.msg}). Get the file again.") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: brackets inside brackets, too many to read. Get the file again.") from error
+    except _RepeatedKeyError as error:
+        raise UserError(
+            f"{where}: the key {error} stands twice in one object, and only one of the two could be read. Get the file "
+            "again, or give one of them another name."
+        ) from error
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    held: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in held:
+            raise _RepeatedKeyError(repr(key))
+        held[key] = value
+    return held
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> UserError:
