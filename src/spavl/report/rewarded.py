@@ -167,9 +167,9 @@ def _curve(name: str, title: str, rounds: Sequence[Round], lines: Mapping[str, s
         axes.set_xlabel("Round")
         whole_ticks(axes)
         if shares:
-            axes.set_ylim(-0.03, 1.03)
+            axes.set_ylim(-0.03, 1.4)  # the legend stands above, where no line runs
             axes.set_yticks((0, 0.5, 1), [percent(tick) for tick in (0, 0.5, 1)])
-            axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(lines))  # outside, where no line runs
+            axes.legend(loc="upper right", ncols=len(lines))
         for one in rounds:
             if raised.intersection(one.alarms):
                 axes.axvline(one.step, color=COLOURS["alarm"], linewidth=3, alpha=0.15, zorder=0)
