@@ -93,6 +93,7 @@ def settings(job: Job) -> RlConfig:
         no_end_penalty=0.0,
         no_end_rounds=job.steps + 1,
         scale_rewards=False,
+        centre_rewards=False,
         learning_rate=LEARNING_RATE,
         max_grad_norm=MAX_GRADIENT_NORM / job.tokens,
         save_every=job.steps,

@@ -211,10 +211,12 @@ class RlSettings(WeightSettings):
     """Whether a round's advantages are shifted and scaled to mean 0 and variance 1 (`ppo`)."""
     scale_rewards: bool = True
     """Whether rewards are divided by their running standard deviation."""
-    centre_rewards: bool = False
-    """Whether the first round's mean reward is taken from every reward, for a reward model whose zero means nothing."""
+    centre_rewards: bool = True
+    """Whether the first round's mean reward is taken from every reward: a reward model's zero means nothing, and
+    rewards that all lie far from 0 would all be cut to the same."""
     reward_limit: float = Field(10.0, gt=0)
-    """Largest scaled reward, either way."""
+    """Largest reward, either way, once it is centred and scaled; `limited` in `metrics.jsonl` is the share that is cut
+    to it."""
     learning_rate: float = Field(1e-6, gt=0)
     """The highest rate, reached after the warm-up; it then falls along half a cosine, a step a round."""
     warmup_steps: int = Field(0, ge=0)

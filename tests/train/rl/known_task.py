@@ -44,6 +44,7 @@ def learning_curve(model: Path, picture: Picture, output: Path, seed: int, **cha
         "no_end_penalty": 0,
         "kl": FixedKlConfig(weight=0.0),
         "scale_rewards": False,
+        "centre_rewards": False,
         "learning_rate": 1.5e-2,
         "tokens_per_forward": 2000,
         "save_every": ROUNDS,

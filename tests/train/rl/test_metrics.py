@@ -14,6 +14,7 @@ from spavl.train.rl.rollouts import Rollout
 CALM: dict[str, Any] = {
     "kl": 5.0,
     "clipped": 0.1,
+    "limited": 0.0,
     "explained_variance": {"reward": 0.5},
     "length": 20.0,
     "ended": 0.9,
@@ -43,6 +44,7 @@ def test_answers_are_counted() -> None:
 RAISES: dict[str, dict[str, Any]] = {
     "kl": {"kl": 30.0},
     "clipped": {"clipped": 0.33},
+    "limit": {"limited": 0.6},
     "critic": {"explained_variance": {"reward": -0.1}},
     "length": {"length": 41.0},
     "ending": {"ended": 0.48},

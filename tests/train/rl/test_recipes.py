@@ -34,6 +34,7 @@ def test_the_papers_settings() -> None:
         assert config.learning_rate == (1e-6 if config.lora else 5e-7) and config.critic.learning_rate is None
         assert (config.prompts_per_round, config.answers_per_prompt, config.inner_epochs) == (8, 1, 1)
         assert config.projector and not config.vision_blocks and not config.whiten and not config.scale_rewards
+        assert not config.centre_rewards
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

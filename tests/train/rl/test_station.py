@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from safetensors.torch import load_file
@@ -185,6 +185,20 @@ def test_an_update_ends_where_the_policy_has_moved_too_far(tiny: Path, picture: 
     """A limit of almost nothing: the first step is taken, for it has not moved, and the second is not."""
     learn(tiny, picture, tmp_path, max_update_kl=1e-12)
     assert all(line["steps"] == 1 and line["stopped_early"] for line in lines_of(tmp_path))
+
+
+@pytest.mark.parametrize(("centred", "limited"), [(True, 0.0), (False, 1.0)])
+def test_rewards_far_from_0_teach_unless_they_are_all_cut_to_the_limit(
+    centred: bool, limited: float, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """Shares of even tokens, 20 higher: uncentred all are worth 10, so that RLOO's advantages and gradients are 0."""
+
+    def rule(rollout: Rollout) -> Score:
+        return 20 + cast(float, even_share(rollout))
+
+    learn(tiny, picture, tmp_path, rule=rule, method="rloo", no_end_penalty=0, rounds=1, centre_rewards=centred)
+    (line,) = lines_of(tmp_path)
+    assert line["limited"] == limited and (line["grad_norm"] > 0) == centred
 
 
 def test_answers_that_cannot_be_scored_are_left_out_and_counted(tiny: Path, picture: Picture, tmp_path: Path) -> None:

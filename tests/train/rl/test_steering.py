@@ -14,6 +14,7 @@ CONFIG = rl_settings(
     cost=CostConfig(source=JudgeRewardConfig(weight=-1), start=1.0, rate=0.1, threshold=0.0),
     no_end_penalty=0.5,
     no_end_rounds=2,
+    centre_rewards=False,
 )
 
 
@@ -22,6 +23,21 @@ def test_rewards_are_divided_by_their_running_deviation_and_limited() -> None:
     steering = Steering.start(CONFIG).seen(CONFIG, [1.0, 3.0])
     assert steering.worth(CONFIG, 4.0, ended=True) == pytest.approx(2.828427)
     assert steering.worth(CONFIG, 100.0, ended=True) == 10.0
+
+
+def test_rewards_far_from_0_are_told_apart_and_cut_ones_are_counted() -> None:
+    """At the defaults 19, 20 and 21 lie -1, 0 and 1 deviations from the first round's mean.
+
+    Uncentred they are worth 19, 20 and 21 deviations, which the limit of 10 makes equal.
+    """
+    config = rl_settings()
+    steering = Steering.start(config).seen(config, [19.0, 20.0, 21.0])
+    assert [steering.worth(config, raw, ended=True) for raw in (19.0, 20.0, 21.0)] == [-1.0, 0.0, 1.0]
+    assert steering.limited(config, [19.0, 20.0, 31.0]) == pytest.approx(1 / 3) and steering.limited(config, []) is None
+    config = rl_settings(centre_rewards=False)
+    steering = Steering.start(config).seen(config, [19.0, 20.0, 21.0])
+    assert [steering.worth(config, raw, ended=True) for raw in (19.0, 20.0, 21.0)] == [10.0] * 3
+    assert steering.limited(config, [19.0, 20.0, 21.0]) == 1
 
 
 def test_an_answer_without_an_end_pays_whatever_its_reward() -> None:

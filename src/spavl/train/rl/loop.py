@@ -133,8 +133,10 @@ def _round(
     costs = weighted_sum([material.cost], scores) if material.cost else None
     kept = [place for place, one in enumerate(worth) if _known(one) and (costs is None or _known(costs[place]))]
     _check_some(kept, len(worth))
-    steering = steering.seen(config, [_number(worth[place]) for place in kept])
-    rewards = [steering.worth(config, _number(worth[place]), rollouts[place].ended) for place in kept]
+    raw = [_number(worth[place]) for place in kept]
+    steering = steering.seen(config, raw)
+    line["limited"] = steering.limited(config, raw)
+    rewards = [steering.worth(config, one, rollouts[place].ended) for one, place in zip(raw, kept, strict=True)]
     rows = [rows[place] for place in kept]
     plans = plan_round(rows, config, f"{at.seed}/update/{at.number}")
     known = know(learner.roles, rows, plans[0], config.temperature)

@@ -103,8 +103,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _recent(lines: Sequence[Line], name: str) -> float | None:
     """Returns the mean of a figure over the last rounds; None where one of them has none, or they are too few."""
-    found = [line[name] for line in lines[-WINDOW:]]
-    return None if len(found) < WINDOW or None in found else statistics.fmean(found)
+    found = [line[name] for line in lines[-WINDOW:] if line.get(name) is not None]
+    return None if len(found) < WINDOW else statistics.fmean(found)
 
 
 def _above(name: str, limit: float) -> Callable[[Sequence[Line]], bool]:
@@ -141,6 +141,10 @@ ALARMS: Mapping[str, tuple[Callable[[Sequence[Line]], bool], str]] = MappingProx
         "clipped": (
             _above("clipped", 0.3),
             "more than 30 % of tokens are clipped; lower learning_rate or inner_epochs",
+        ),
+        "limit": (
+            _above("limited", 0.5),
+            "most rewards are cut to reward_limit, where they are all the same; set centre_rewards and scale_rewards",
         ),
         "critic": (_critic_lost, "the critic expects worse than a constant would; raise critic.learning_rate"),
         "length": (_length_ran_off, "answers are half or twice as long as at first; look at them for reward hacking"),

@@ -43,8 +43,15 @@ class Steering(NamedTuple):
 
     def worth(self, config: RlSettings, raw: float, ended: bool) -> float:
         """Returns a raw reward in the unit of training, with the price of an answer that did not end."""
-        scaled = self.scale.scaled(raw - (self.offset or 0.0), config.reward_limit)
-        return scaled - (0.0 if ended else config.no_end_penalty)
+        return self._scaled(config, raw) - (0.0 if ended else config.no_end_penalty)
+
+    def limited(self, config: RlSettings, raw: Sequence[float]) -> float | None:
+        """Returns which share of raw rewards is cut to the limit and no longer told apart; None of none."""
+        cut = [abs(self._scaled(config, one)) >= config.reward_limit for one in raw]
+        return math.fsum(cut) / len(cut) if cut else None
+
+    def _scaled(self, config: RlSettings, raw: float) -> float:
+        return self.scale.scaled(raw - (self.offset or 0.0), config.reward_limit)
 
     def ended(self, config: RlSettings, number_ended: int) -> "Steering":
         """Returns the state once it is known how many of a round's answers ended.
