@@ -142,7 +142,8 @@ class ResponsesConfig(Config):
     """Who answers."""
 
     responders: dict[str, ResponderConfig] = Field(min_length=2)
-    """Name -> model under a condition; each answers every question."""
+    """Name -> model under a condition; each answers every question. Those of one model are asked in turns, so each has
+    its share of the model's budget."""
 
 
 class PreferencesConfig(Config):

@@ -100,6 +100,15 @@ def test_an_interrupted_stage_forms_the_groups_of_an_uninterrupted_one(tmp_path:
     assert stage.failures()["item-05"].reason == "kept"
 
 
+def test_items_of_two_sections_are_in_no_group_together(tmp_path: Path) -> None:
+    """Three items of `a`, two of `b` and one more of `a`, two at a time: 2 + 1, 2, 1."""
+    names = ["a/1", "a/2", "a/3", "b/1", "b/2", "a/4"]
+    items = LazyItems(6, lambda: iter(names), lambda name: int(name[2:]), section=lambda name: name[0])
+    worker = Worker()
+    asyncio.run(map_items(stage_at(tmp_path), items, worker, label="test", group_size=2))
+    assert worker.groups == [["a/1", "a/2"], ["a/3"], ["b/1", "b/2"], ["a/4"]]
+
+
 def test_an_error_no_item_is_to_blame_for_stops_the_stage_and_keeps_what_is_done(tmp_path: Path) -> None:
     stage = stage_at(tmp_path)
     with pytest.raises(RunError, match="the server is gone"):

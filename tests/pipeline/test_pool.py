@@ -105,7 +105,7 @@ def test_two_pictures_through_the_whole_pool_and_the_forecast_before_and_after(
     """Before: 2 pictures x 4 questions, 4 of them answered by 14 responders, 56 labels, 4 x 2 judgments.
 
     After the build every one of these calls is in the store and costs nothing. With a budget of 4 calls the hosted
-    model answers 4 of 8, and what is left is forecast.
+    model answers 4 of 8, of each of its two responders some, and what is left is forecast.
     """
     changed = overrides(tmp_path, server[1])
     config = load_config(RECIPE, changed)
@@ -115,10 +115,12 @@ def test_two_pictures_through_the_whole_pool_and_the_forecast_before_and_after(
     build(RECIPE, [*changed, "models.hosted.budget={tokens: 1620}"])
     manifests = RunDirectory(config.run).manifests(BUILD_STAGES)
     responses = manifests["responses"]
-    hosted = responses.facts["outcomes_by_responder"]["hosted"]
+    by_responder = responses.facts["answers_by_responder"]
+    shares = by_responder["hosted"], by_responder["hosted_jailbroken"]
     assert responses.counts.items == 56
-    assert responses.counts.by_reason["budget"] == 8 - hosted["stop"] > 0
-    assert responses.usage.cost["USD"] == pytest.approx(hosted["stop"] * (20 * 0.15 + 5 * 0.6) / 1e6)
+    assert responses.counts.by_reason["budget"] == 8 - sum(shares) > 0
+    assert max(shares) - min(shares) <= 1
+    assert responses.usage.cost["USD"] == pytest.approx(sum(shares) * (20 * 0.15 + 5 * 0.6) / 1e6)
     assert manifests["dataset"].counts.records > 0
     assert max(server[0].answered.values()) == 1
 

@@ -21,6 +21,7 @@ QUESTIONS = [
 PICTURE = ImageInput(sha256="0" * 64, path=Path(__file__).parent / "picture.png")
 Stage = tuple[Manifest, StageDirectory]
 Run = Callable[..., Stage]
+Responders = Mapping[str, ResponderConfig]
 
 
 @pytest.fixture
@@ -38,16 +39,16 @@ def server() -> Iterator[tuple[FaultyServer, str]]:
 
 @pytest.fixture
 def run(tmp_path: Path, server: tuple[FaultyServer, str]) -> Run:
-    def go(stage_name: str, names: list[str], **settings: Any) -> Stage:
+    def go(stage_name: str, names: list[str], responders: Responders | None = None, **settings: Any) -> Stage:
         fixed = {"kind": "openai", "base_url": server[1], "retries": 1, "timeout_s": 0.3}
         configs = {name: OpenAIModelConfig.model_validate(fixed | {"model": name} | settings) for name in names}
         store = CallStore(tmp_path / "calls.sqlite", "run")
         models = open_models(configs, store)
         stage = StageDirectory(tmp_path / stage_name, {}, {})
-        responders = {name: ResponderConfig(model=name) for name in names}
+        asked = responders or {name: ResponderConfig(model=name) for name in names}
         try:
             manifest = asyncio.run(
-                respond(responders, {one.id: one for one in QUESTIONS}, lambda _: PICTURE, models.__getitem__, stage)
+                respond(asked, {one.id: one for one in QUESTIONS}, lambda _: PICTURE, models.__getitem__, stage)
             )
         finally:
             models.close()
@@ -97,6 +98,29 @@ def test_a_budget_stops_one_responder_and_a_larger_one_asks_what_is_left(
     assert [manifest.usage.calls for manifest in manifests] == [12, 8]
     assert [manifest.usage.cost["EUR"] for manifest in manifests] == pytest.approx([12 * 0.00007, 8 * 0.00007])
     assert server[0].requests.total() == server[0].answered.total() == 20
+
+
+def test_responders_of_one_model_share_its_budget(run: Run, server: tuple[FaultyServer, str]) -> None:
+    """Within 1,700 tokens six calls of one model are made, as above: three for each of two responders."""
+    conditions = {name: ResponderConfig(model="one", system=name) for name in ("plain", "careful")}
+    manifest, _ = run("shared", ["one"], responders=conditions, concurrency=1, budget={"tokens": 1700})
+    assert manifest.facts["answers_by_responder"] == {"careful": 3, "plain": 3}
+    assert manifest.counts.by_reason == {"budget": 26}
+
+
+def test_what_is_wrong_with_one_responder_of_a_model_is_no_trouble_of_another(
+    run: Run, server: tuple[FaultyServer, str]
+) -> None:
+    """`begun` begins its answers for a server that is not said to continue them: that ends its own asking alone."""
+    conditions = {
+        "begun": ResponderConfig(model="one", answer_prefix="Sure,"),
+        "plain": ResponderConfig(model="one"),
+        "other": ResponderConfig(model="two"),
+    }
+    manifest, _ = run("apart", ["one", "two"], responders=conditions)
+    assert manifest.facts["answers_by_responder"] == {"other": 16, "plain": 16}
+    assert manifest.counts.by_reason == {"responder_failed": 16}
+    assert server[0].answered.total() == 32
 
 
 def test_within_one_stage_a_larger_budget_goes_on(run: Run, tmp_path: Path) -> None:

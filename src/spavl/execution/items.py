@@ -13,10 +13,18 @@ class LazyItems(Mapping[str, T]):
         size: How many there are.
         names: Begins the names anew, in order.
         load: Makes the item of a name.
+        section: Which section a name is of; items of two sections are in no group together.
     """
 
-    def __init__(self, size: int, names: Callable[[], Iterator[str]], load: Callable[[str], T]) -> None:
+    def __init__(
+        self,
+        size: int,
+        names: Callable[[], Iterator[str]],
+        load: Callable[[str], T],
+        section: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self._size, self._names, self._load = size, names, load
+        self.section = section
 
     def __len__(self) -> int:
         """Returns how many items there are."""

@@ -7,10 +7,11 @@ asked for when its group begins and let go when it ends.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from typing import TypeVar
 
 from spavl.errors import SpavlError
+from spavl.execution.items import LazyItems
 from spavl.execution.progress import progress_bar
 from spavl.store import Outcome, StageDirectory, Usage
 
@@ -74,8 +75,9 @@ def groups_left(
     stage: StageDirectory, items: Mapping[str, T], group_size: int
 ) -> Iterator[tuple[list[str], frozenset[str]]]:
     """Yields the groups with something left to do: all their items, and those that have no outcome yet."""
-    names = iter(items)
-    while group := list(islice(names, group_size)):
-        pending = frozenset(stage.pending(group))
-        if pending:
-            yield group, pending
+    section = items.section if isinstance(items, LazyItems) else None
+    for _, names in groupby(items, section or (lambda _: "")):
+        while group := list(islice(names, group_size)):
+            pending = frozenset(stage.pending(group))
+            if pending:
+                yield group, pending

@@ -1,4 +1,4 @@
-"""The responses station: every responder answers every question, one responder at a time."""
+"""The responses station: every responder answers every question, one model at a time."""
 
 from spavl.responses.respond import respond, response_request, say_unanswering
 

@@ -1,12 +1,15 @@
 """Asks every responder every question.
 
-Responders loop outside questions: a local model loads once, and a failing server cannot hide another's answers. A
+Models loop outside questions: a local model loads once, and a failing server cannot hide another's answers. Responders
+of one model take turns, group by group, so that a budget which ends the asking leaves each of them its share. A
 refusal and a truncated answer are responses; a call that brought no words is a failure, a filter stop by its own name.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple
 
 from spavl.config import ResponderConfig
 from spavl.errors import RunError, SpavlError
@@ -41,17 +44,18 @@ async def respond(
     Raises:
         RunError: No or one responder gave any answer, so there is nothing to compare.
     """
-    for name, responder in responders.items():
-        items = _items(questions, [name])
-        try:
-            await _ask_responder(name, responder, items, show, open_model(responder.model), stage)
-        except RunError:
-            raise
-        except SpavlError as error:
-            print(f"responder {name} left out: {error}", file=sys.stderr)
-            failure = Failure(reason="responder_failed", message=str(error), transient=True)
-            stage.append_missing(Outcome(item, failure=failure) for item in items)
-    everything = _items(questions, tuple(responders))
+    for model, names in _by_model(responders).items():
+        together = {name: responders[name] for name in names}
+        if len(together) > 1 and await _trouble(together, model, questions, show, open_model, stage) is None:
+            continue
+        for name in names:  # one by one, so that what is wrong with one condition is no other's trouble
+            alone = {name: responders[name]}
+            error = await _trouble(alone, model, questions, show, open_model, stage)
+            if error is not None:
+                print(f"responder {name} left out: {error}", file=sys.stderr)
+                failure = Failure(reason="responder_failed", message=str(error), transient=True)
+                stage.append_missing(Outcome(item, failure=failure) for item in _items(questions, alone))
+    everything = _items(questions, responders)
     check_answered(stage, len(everything))
     outcomes, answered = _outcomes(responders, stage)
     if len(answered) < 2:
@@ -85,13 +89,40 @@ def say_unanswering(stage: StageDirectory, manifest: Manifest) -> None:
             )
 
 
-def _items(questions: Mapping[str, Question], responders: Sequence[str]) -> LazyItems[Question]:
-    """Returns `question/responder` -> question, a responder after the other."""
-    return LazyItems(
-        len(questions) * len(responders),
-        lambda: (f"{question}/{name}" for name in responders for question in questions),
-        lambda item: questions[item.partition("/")[0]],
-    )
+def _by_model(responders: Mapping[str, ResponderConfig]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name, responder in responders.items():
+        names.setdefault(responder.model, []).append(name)
+    return names
+
+
+class _Asked(NamedTuple):
+    """A question that a responder is asked."""
+
+    responder: str
+    question: Question
+
+
+def _items(questions: Mapping[str, Question], responders: Iterable[str], turn: int | None = None) -> LazyItems[_Asked]:
+    """Returns `question/responder` -> what is asked.
+
+    Args:
+        questions: Question id -> question.
+        responders: Their names.
+        turn: After so many questions it is the next responder's turn; None for all of them.
+    """
+    names = tuple(responders)
+
+    def items() -> Iterator[str]:
+        left = iter(questions)
+        while some := list(islice(left, turn)):
+            yield from (f"{question}/{name}" for name in names for question in some)
+
+    def load(item: str) -> _Asked:
+        question, _, name = item.partition("/")
+        return _Asked(name, questions[question])
+
+    return LazyItems(len(questions) * len(names), items, load, section=lambda item: item.partition("/")[2])
 
 
 def _outcomes(
@@ -121,27 +152,42 @@ def response_request(responder: ResponderConfig, question: Question, image: Imag
     )
 
 
-async def _ask_responder(
-    name: str,
-    responder: ResponderConfig,
-    items: Mapping[str, Question],
+async def _trouble(
+    responders: Mapping[str, ResponderConfig],
+    model_name: str,
+    questions: Mapping[str, Question],
     show: Callable[[str], ImageInput],
-    model: StoredModel,
+    open_model: Callable[[str], StoredModel],
     stage: StageDirectory,
-) -> None:
-    def request(question: Question) -> Request:
-        return response_request(responder, question, show(question.image_id))
+) -> SpavlError | None:
+    """Asks responders of one model, in turns, and returns what ended it too early, if anything did.
 
-    def read(question: Question, completion: Completion) -> Response | Failure:
-        if not completion.text.strip():
-            reason = WORDLESS.get(completion.finish, "empty")
-            return Failure(reason=reason, message=f"The model gave no words and stopped with {completion.finish}.")
-        return Response(
-            question_id=question.id,
-            image_id=question.image_id,
-            responder=name,
-            text=completion.text.strip(),
-            finish=completion.finish,
-        )
+    Raises:
+        RunError: The run cannot go on.
+    """
 
-    await ask(stage, items, model, request, read, label=f"responses: {name}")
+    def request(asked: _Asked) -> Request:
+        return response_request(responders[asked.responder], asked.question, show(asked.question.image_id))
+
+    try:
+        model = open_model(model_name)
+        items = _items(questions, responders, turn=model.group_size)
+        await ask(stage, items, model, request, _read, label=f"responses: {', '.join(responders)}")
+    except RunError:
+        raise
+    except SpavlError as error:
+        return error
+    return None
+
+
+def _read(asked: _Asked, completion: Completion) -> Response | Failure:
+    if not completion.text.strip():
+        reason = WORDLESS.get(completion.finish, "empty")
+        return Failure(reason=reason, message=f"The model gave no words and stopped with {completion.finish}.")
+    return Response(
+        question_id=asked.question.id,
+        image_id=asked.question.image_id,
+        responder=asked.responder,
+        text=completion.text.strip(),
+        finish=completion.finish,
+    )
