@@ -22,6 +22,8 @@ DEATHS = 3
 """So often a worker may die over the same request before the run ends."""
 PATIENCE_S = 10
 """How long an address is tried; Ray itself would try for minutes."""
+RESTART_S = 60
+"""How long a worker that died is waited for."""
 OBJECTS_BYTES = 100_000_000
 """Ray's shared memory on this machine; requests and replies are small, and pictures never pass through it."""
 
@@ -57,6 +59,9 @@ class _Worker(Generic[Key, Asked, Answered]):
             self._held[key] = self._make(key)
         return await self._held[key].generate(requests)
 
+    async def is_alive(self) -> bool:
+        return True
+
     async def free(self, key: Key) -> None:
         if key in self._held:
             await self._held.pop(key).close()
@@ -83,7 +88,7 @@ class RayWorkers(Generic[Key, Asked, Answered]):
         Raises:
             UserError: The cluster cannot be reached or is too small, or whatever stands behind the key says so.
             NoUseError: A worker died of these requests again and again.
-            RunError: Ray does not start.
+            RunError: Ray does not start, or it died, and its workers with it.
         """
         if not self._workers:
             self._start()
@@ -96,18 +101,17 @@ class RayWorkers(Generic[Key, Asked, Answered]):
                 raise error.cause from error
             raise
         except RayActorError as error:
-            raise NoUseError(
-                f"A worker died {DEATHS + 1} times over the same request ({_first_line(error)}). Its memory may be "
-                "full: give local models a smaller `batch_size`. Then run the same command again: what was answered "
-                "is kept."
-            ) from error
+            raise await self._why_it_died(place, error) from error
         finally:
             self._under_way[place] -= 1
         return answered
 
     async def free(self, key: Key) -> None:
-        """Has every worker give back what it holds for a key."""
-        await asyncio.gather(*(worker.free.remote(key) for worker in self._workers))
+        """Has every worker give back what it holds for a key; one that is dead holds nothing."""
+        freed = await asyncio.gather(*(worker.free.remote(key) for worker in self._workers), return_exceptions=True)
+        for error in freed:
+            if isinstance(error, BaseException) and not isinstance(error, RayActorError):
+                raise error
 
     def close(self) -> None:
         """Ends the workers, and the cluster if it was started here."""
@@ -117,6 +121,29 @@ class RayWorkers(Generic[Key, Asked, Answered]):
         if self._ours:
             ray.shutdown()
             self._ours = False
+
+    async def _why_it_died(self, place: int, error: RayActorError) -> RunError:
+        """Tells a worker that its requests killed, and that Ray started again, from one that Ray cannot start again."""
+        if await self._is_back(place):
+            return NoUseError(
+                f"A worker died {DEATHS + 1} times over the same request ({_first_line(error)}). Its memory may be "
+                "full: give local models a smaller `batch_size`. Then run the same command again: what was answered "
+                "is kept."
+            )
+        where = f"the cluster at {self._config.address}" if self._config.address else "this machine"
+        return RunError(
+            f"Ray's node on {where} died, and the workers with it ({_first_line(error)}). Nothing that was answered is "
+            "lost: run the same command again, and it goes on from there."
+        )
+
+    async def _is_back(self, place: int) -> bool:
+        async def ask() -> bool:
+            return bool(await self._workers[place].is_alive.remote())
+
+        try:
+            return await asyncio.wait_for(ask(), RESTART_S)
+        except (RayActorError, TimeoutError):
+            return False
 
     def _start(self) -> None:
         config = self._config
