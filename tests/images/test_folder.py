@@ -83,20 +83,18 @@ def test_a_jsonl_speaks_for_the_files_beside_and_below_it(pictures: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("metadata.csv", b"picture,caption\nb.png,bell\n", "line 2: `file_name` is missing"),
-        ("metadata.csv", b"file_name,caption\nnone.png,bell\n", "line 2: file_name 'none.png' is not a file"),
-        ("metadata.csv", b"file_name,caption\nb.png,x\nb.png,y\n", "line 3: file_name 'b.png' is described twice"),
-        ("metadata.csv", b"file_name,caption\n../secret.png,x\n", "line 2: ../secret.png leads out"),
-        ("metadata.csv", b"file_name,caption\n/etc/hostname,x\n", "line 2: /etc/hostname leads out"),
-        ("metadata.csv", b"file_name,caption\nsub,x\n", "line 2: file_name 'sub' is not a file"),
-        ("metadata.csv", b"file_name,caption\nb\0.png,x\n", "line 2: file_name 'b\\x00.png' is not a file"),
+        ("metadata.csv", b"picture,caption\nb.png,bell\n", "line 2: : `file_name` is missing"),
+        ("metadata.csv", b"file_name,caption\nnone.png,bell\n", "line 2: none.png: not a file"),
+        ("metadata.csv", b"file_name,caption\n../secret.png,x\n", "line 2: ../secret.png: a name that leads out"),
+        ("metadata.csv", b"file_name,caption\n/etc/hostname,x\n", "line 2: /etc/hostname: a name that leads out"),
+        ("metadata.csv", b"file_name,caption\nsub,x\n", "line 2: sub: not a file"),
+        ("metadata.csv", b"file_name,caption\nb\0.png,x\n", "line 2: b\\x00.png: not a file"),
         ("metadata.csv", b'file_name,caption\nb.png,"x\n', "row 1, which begins in line 2: unexpected end of data"),
         ("metadata.csv", b"file_name,caption\nb.png,\xff\xfe\n", "Save it as CSV in UTF-8"),
         ("metadata.jsonl", b'{"file_name": "b.png"\n', "Save it as JSONL in UTF-8"),
         ("metadata.jsonl", b'["b.png"]\n', "is not an object with names and values"),
         ("metadata.jsonl", b"[" * 100_000 + b"\n", "brackets inside brackets"),
-        ("metadata.jsonl", b'{"file_name": 3}\n', "line 1: `file_name` is missing"),
-        ("metadata.jsonl", b'{"file_name": "b.png", "caption": 3}\n', "line 1: `caption` is 3; write text"),
+        ("metadata.jsonl", b'{"file_name": 3}\n', "line 1: : `file_name` is missing"),
     ],
 )
 def test_wrong_metadata_is_refused_with_its_line(pictures: Path, name: str, content: bytes, said: str) -> None:
@@ -116,6 +114,32 @@ def test_a_row_that_names_a_file_outside_is_a_counted_failure_and_the_others_cou
     assert [*refused] == [f"metadata.csv, line {line}: {name}" for line in (2, 4)]
     assert {one.reason for one in refused.values() if one} == {"leads_out"}
     assert "bell" in {one.caption for one in found}
+
+
+def test_wrong_lines_among_right_ones_are_counted_each_with_its_reason_and_the_first_of_two_counts(
+    pictures: Path,
+) -> None:
+    lines = ["file_name,caption", "none.png,bell", "b.png,bell", "b.png,bowl", ",hat", "sub,leaf"]
+    (pictures / "metadata.csv").write_text("\n".join(lines) + "\n")
+    (pictures / "sub" / "metadata.jsonl").write_text('{"file_name": "../b.png", "caption": "boat"}\n')
+    found = list(folder_candidates(FolderSource(kind="folder", path=pictures)))
+    refused = {one.name: (one.refused.reason, one.refused.dropped) for one in found if one.refused is not None}
+    assert refused == {
+        "metadata.csv, line 2: none.png": ("missing_picture", False),
+        "metadata.csv, line 4: b.png": ("described_twice", True),
+        "metadata.csv, line 5: ": ("no_file_name", False),
+        "metadata.csv, line 6: sub": ("missing_picture", False),
+        "sub/metadata.jsonl, line 1: ../b.png": ("described_twice", True),
+    }
+    taken = {one.name: one.caption for one in found if one.refused is None}
+    assert taken == {"a.JPG": "a", "b.png": "bell", "sub/deep/red-apple_01.webp": "red apple"}
+
+
+def test_a_caption_that_is_no_text_is_a_failure_of_its_picture(pictures: Path) -> None:
+    (pictures / "metadata.jsonl").write_text('{"file_name": "b.png", "caption": 3}\n{"file_name": "a.JPG"}\n')
+    found = {one.name: one.refused for one in folder_candidates(FolderSource(kind="folder", path=pictures))}
+    assert found["a.JPG"] is None and len(found) == 3
+    assert (found["b.png"] or pytest.fail()).message == "`caption` is '3'; write text"
 
 
 def test_a_folder_that_is_missing_or_a_file_is_refused(tmp_path: Path) -> None:
@@ -199,4 +223,4 @@ def test_folders_and_files_stand_in_the_order_of_whole_paths(tmp_path: Path) -> 
 def test_metadata_cannot_name_what_lies_behind_a_linked_folder(pictures: Path) -> None:
     (pictures / "again").symlink_to(pictures / "sub")
     (pictures / "metadata.jsonl").write_text('{"file_name": "again/deep/red-apple_01.webp", "text": "x"}\n')
-    assert "is not a file of the folder" in complaint(pictures)
+    assert "not a file of the folder" in complaint(pictures)

@@ -2,8 +2,9 @@
 
 Captions and licences come from `metadata.csv` or `metadata.jsonl` (`file_name`, `caption` or `text`, `licence` or
 `license`; file names are relative to the metadata's own folder), and otherwise from the file's name. Folders are
-searched to the bottom. Nothing outside the folder is ever read: a link that leads out is a counted failure, and so is a
-name in the metadata that does, unless every name there does.
+searched to the bottom. Nothing outside the folder is ever read: a link that leads out is a counted failure. So is a
+line of the metadata that names what is outside or no file of the folder, or a file that an earlier line describes,
+unless every line there is wrong.
 """
 
 import json
@@ -26,7 +27,10 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Files taken for pictures; those that cannot be decoded become failures and are counted, as are kinds that the store
 does not read (TIFF, AVIF, HEIC, SVG and such)."""
-OUT = Failure(reason="leads_out", message="a name that leads out of the folder", dropped=True)
+LEADS_OUT = Failure(reason="leads_out", message="a name that leads out of the folder", dropped=True)
+NO_FILE = Failure(reason="missing_picture", message="not a file of the folder")
+TWICE = Failure(reason="described_twice", message="an earlier line describes this file, and counts", dropped=True)
+NAMELESS = Failure(reason="no_file_name", message="`file_name` is missing; each line names one file of the folder")
 
 
 class OpenFiles:
@@ -50,13 +54,14 @@ class OpenFiles:
         """Holds nothing open."""
 
 
-class LeadingOut(NamedTuple):
-    """A row of the metadata whose name leads out of the folder."""
+class WrongLine(NamedTuple):
+    """A line of the metadata that describes no picture."""
 
     metadata: str
     name: str
-    """Where the row stands, and what it names."""
+    """Where the line stands, and what it names."""
     caption: str
+    why: Failure
 
 
 class Description(NamedTuple):
@@ -64,6 +69,8 @@ class Description(NamedTuple):
 
     caption: str
     licence: str
+    wrong: str = ""
+    """What of it cannot be read; the picture is then refused."""
 
 
 def folder_candidates(source: FolderSource) -> Iterator[Candidate]:
@@ -85,18 +92,18 @@ def folder_candidates(source: FolderSource) -> Iterator[Candidate]:
     for file in _files(root):
         known, refused = described.of(file), _refusal(file, inside) if file.is_symlink() else None
         if known is not None or file.suffix.lower() in PICTURE_SUFFIXES or (refused and file.is_dir()):
-            caption, licence = known or Description("", "")
+            caption, licence, wrong = known or Description("", "")
             yield Candidate(
                 path=file,
                 caption=caption or clean(words_of(file.name)),
                 licence=licence or source.licence,
                 source=clean(inside.name) or "folder",
                 name=printable(file.relative_to(root).as_posix()),
-                refused=refused,
+                refused=refused or (Failure(reason="unreadable_caption", message=wrong) if wrong else None),
             )
-    for row in described.leading_out():
-        path, whole = Path(row.metadata), clean(inside.name) or "folder"
-        yield Candidate(path=path, caption=row.caption, licence=None, source=whole, name=row.name, refused=OUT)
+    for line in described.wrong_lines():
+        path, whole = Path(line.metadata), clean(inside.name) or "folder"
+        yield Candidate(path=path, caption=line.caption, licence=None, source=whole, name=line.name, refused=line.why)
 
 
 def _refusal(link: Path, inside: Path) -> Failure | None:
@@ -119,7 +126,7 @@ class _Descriptions:
     def __init__(self, root: Path) -> None:
         self._root, self._inside = root, root.resolve()
         self._places, self._lines = Places(), Scratch()
-        self._out: list[int] = []
+        self._wrong: list[int] = []
 
     def of(self, file: Path) -> Description | None:
         """Returns what is said about a file, if anything."""
@@ -129,48 +136,45 @@ class _Descriptions:
         name, *said = json.loads(self._lines[place])
         return Description(*said) if name == str(file) else None
 
-    def leading_out(self) -> Iterator[LeadingOut]:
-        """Yields the rows whose names lead out of the folder, as far as they were read."""
-        for place in self._out:
-            yield LeadingOut(*json.loads(self._lines[place]))
+    def wrong_lines(self) -> Iterator[WrongLine]:
+        """Yields the lines that describe no picture, as far as they were read."""
+        for place in self._wrong:
+            metadata, name, caption, why = json.loads(self._lines[place])
+            yield WrongLine(metadata, name, caption, Failure.model_validate(why))
 
     def read(self, metadata: Path) -> None:
-        """Adds what one metadata file says.
+        """Adds what one metadata file says; of lines that describe one file the first counts.
 
         Raises:
-            UserError: It is damaged or leads out, or speaks of what is no file of the folder, or of one file twice; or
-                every name in it leads out.
+            UserError: It is damaged or leads out, or every line there is wrong.
         """
         if metadata.is_symlink() and (refused := _refusal(metadata, self._inside)):
             raise UserError(f"{metadata} is {refused.message}. Put the file itself there, or remove the link.")
-        inside, out = 0, len(self._out)
+        here, first = metadata.relative_to(self._root).as_posix(), None
+        right, before = 0, len(self._wrong)
         for line, row in _rows(metadata):
-            where = f"{metadata}, line {line}"
-            name = row.get("file_name")
-            if not isinstance(name, str) or not name:
-                raise UserError(f"{where}: `file_name` is missing. Each line names one file of the folder.")
-            said = (_text(row, ("caption", "text"), where), _text(row, ("licence", "license"), where))
-            file = Path(os.path.normpath(metadata.parent / name))
-            if not file.is_relative_to(self._root):
-                named = printable(f"{metadata.relative_to(self._root).as_posix()}, line {line}: {name}")
-                row_out = LeadingOut(str(metadata), named, said[0] or clean(words_of(name)))
-                self._out.append(self._lines.add(json.dumps(row_out).encode()))
+            name, said = row.get("file_name"), _described(row)
+            named = name if isinstance(name, str) else ""
+            file = Path(os.path.normpath(metadata.parent / named))
+            why = self._refused(file) if named else NAMELESS
+            right += why in (None, TWICE)
+            if why is None:
+                self._places.put(str(file), self._lines.add(json.dumps((str(file), *said)).encode()))
                 continue
-            inside += 1
-            self._check(file, f"{where}: file_name {name!r}")
-            if self.of(file) is not None:
-                raise UserError(f"{where}: file_name {name!r} is described twice. Keep one line for each file.")
-            self._places.put(str(file), self._lines.add(json.dumps((str(file), *said)).encode()))
-        if not inside and len(self._out) > out:
-            first = LeadingOut(*json.loads(self._lines[self._out[out]]))
-            raise UserError(
-                f"{self._root}/{first.name} leads out of the folder, as every name there does. Name files inside it."
-            )
+            where = printable(f"{here}, line {line}: {named}")
+            body = (str(metadata), where, said.caption or clean(words_of(named)) or "picture", why.model_dump())
+            self._wrong.append(self._lines.add(json.dumps(body).encode()))
+            first = first or f"{metadata}, line {line}: {printable(named)}: {why.message}"
+        if not right and len(self._wrong) > before:
+            raise UserError(f"{first}, and no line there is right. Correct the names, or remove the file.")
 
-    def _check(self, file: Path, where: str) -> None:
-        """Checks that it is a file of the folder; what lies behind a link of a folder is none, for it is not listed."""
+    def _refused(self, file: Path) -> Failure | None:
+        """Says why a line describes no picture; what lies behind a link of a folder is none, for it is not listed."""
+        if not file.is_relative_to(self._root):
+            return LEADS_OUT
         if not _is_file(file) or file.parent.resolve() != self._inside / file.parent.relative_to(self._root):
-            raise UserError(f"{where} is not a file of the folder. Correct the name or remove the line.")
+            return NO_FILE
+        return TWICE if self.of(file) is not None else None
 
 
 def _is_file(path: Path) -> bool:
@@ -227,15 +231,16 @@ def _resolved(link: Path) -> Path | None:
         return None
 
 
-def _text(row: dict[str, Any], fields: tuple[str, ...], where: str) -> str:
-    """Returns the first of the fields that is filled."""
-    for field in fields:
-        value = row.get(field) or ""
-        if not isinstance(value, str):
-            raise UserError(f"{where}: `{field}` is {value!r}; write text.")
-        if value.strip():
-            return clean(value)
-    return ""
+def _described(row: dict[str, Any]) -> Description:
+    """Returns what a line says of its file: of each pair of fields the first that is filled."""
+    said = []
+    for fields in (("caption", "text"), ("licence", "license")):
+        filled = [field for field in fields if row.get(field)]
+        wrong = next((field for field in filled if not isinstance(row[field], str)), None)
+        if wrong is not None:
+            return Description("", "", f"`{wrong}` is {str(row[wrong])[:40]!r}; write text")
+        said.append(next((text for field in filled if (text := clean(row[field]))), ""))
+    return Description(*said)
 
 
 def _rows(metadata: Path) -> Iterator[tuple[int, dict[str, Any]]]:
