@@ -99,6 +99,18 @@ def test_harm_is_weighed_against_reward() -> None:
     assert worth.returns["cost"][0].tolist() == pytest.approx([1, 1, 1])
 
 
+def test_divergence_is_paid_from_the_reward_alone() -> None:
+    """λ = 1, β = 0.1, so A_reward = [1.4, 0.95, 0.45], [-1.15] as above; costs 1 and 0 make A_cost as above.
+
+    A_cost = [0.5, 0, -0.5], [-0.25], without a price of divergence; (A_reward - A_cost) / 2.
+    """
+    cost = CostConfig(source=JudgeRewardConfig(weight=-1), start=1.0)
+    config = rl_settings(kl=FixedKlConfig(weight=0.1), smoothing=1.0, whiten=False, cost=cost)
+    worth = weigh(known(), Scores(SCORES.rewards, torch.tensor([1.0, 0.0])), Steering.start(config), config)
+    assert worth.advantages.flatten().tolist() == pytest.approx([0.45, 0.475, 0.475, -0.45, 0, 0])
+    assert worth.returns["cost"].flatten().tolist() == pytest.approx([1, 1, 1, 0, 0, 0])
+
+
 def test_a_score_that_is_no_number_is_refused() -> None:
     config = rl_settings()
     with pytest.raises(ValueError, match=r"answers \[1\] have no finite reward"):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from tests.tiny_vlm import build_tiny_vlm
 from tests.train.material import make_pairs, settings
 from tests.train.rl.material import PROMPTS, rl_settings
@@ -100,6 +102,19 @@ def test_the_critic_begins_as_the_reward_model(judge: Path, tiny: Path, picture:
     """Its adapter has the reward model's rank 2 on two layers of each block, not the policy's 4 on all seven."""
     result = learn(judge, tiny, picture, tmp_path, rounds=1)
     assert result.trainable["critic"] < result.trainable["language"] / 4
+
+
+def test_the_critics_head_begins_as_the_reward_models_and_has_a_rate_of_its_own(
+    judge: Path, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """At a rate of next to nothing it stays what it began as, while the policy moves at its own."""
+    critic = CriticConfig(learning_rate=1e-12)
+    learn(judge, tiny, picture, tmp_path, rounds=1, critic=critic, learning_rate=1e-2)
+    trained = load_file(tmp_path / "checkpoints" / "step-1" / "trained.safetensors")
+    began = read_reward_model(judge, "x").heads["reward"]
+    assert began.abs().max() > 0.01
+    torch.testing.assert_close(trained["critic.reward.weight"].flatten(), began.flatten(), atol=1e-7, rtol=0)
+    assert max(float(one.abs().max()) for name, one in trained.items() if ".lora_B.default" in name) > 1e-3
 
 
 def test_longer_answers_than_a_reward_model_has_learnt_from_are_said(

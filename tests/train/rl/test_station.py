@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable
@@ -185,6 +186,22 @@ def test_an_update_ends_where_the_policy_has_moved_too_far(tiny: Path, picture: 
     """A limit of almost nothing: the first step is taken, for it has not moved, and the second is not."""
     learn(tiny, picture, tmp_path, max_update_kl=1e-12)
     assert all(line["steps"] == 1 and line["stopped_early"] for line in lines_of(tmp_path))
+
+
+def test_an_answer_is_worth_its_centred_scaled_reward_less_the_price_of_no_end(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """The first round's mean is taken from every score, which is divided by the deviation of all scores so far."""
+    found = learn(tiny, picture, tmp_path, no_end_penalty=0.5)
+    scores = [
+        json.loads((found.rollouts / f"round-0000{number}-scores.json").read_text())["scores"]["0_even"]
+        for number in (1, 2)
+    ]
+    lines, first = lines_of(tmp_path), statistics.fmean(scores[0])
+    assert first > 0.1 and all(line["ended"] < 1 for line in lines)
+    for line, ours, so_far in zip(lines, scores, (scores[0], scores[0] + scores[1]), strict=True):
+        worth = (statistics.fmean(ours) - first) / statistics.stdev(so_far) - 0.5 * (1 - line["ended"])
+        assert line["reward"] == pytest.approx(worth)
 
 
 @pytest.mark.parametrize(("centred", "limited"), [(True, 0.0), (False, 1.0)])

@@ -13,16 +13,17 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from spavl.errors import RunError
-from spavl.models.loading import Vlm
+from spavl.models.loading import Vlm, load_vlm
+from spavl.rl_config import CriticConfig, PtxConfig
 from spavl.train.checkpoint import TrainingState
 from spavl.train.families import family_of
 from spavl.train.policy import Policy, open_policy
 from spavl.train.render import Renderer, Row
 from spavl.train.rl.experience import Known, Scores, Worth, know, weigh
 from spavl.train.rl.reading import Body, adapter_active
-from spavl.train.rl.roles import POLICY, Roles
+from spavl.train.rl.roles import POLICY, Base, Roles, open_roles
 from spavl.train.rl.steering import Steering
-from spavl.train.rl.update import Round, UpdateFigures, _accumulate, plan_round, update
+from spavl.train.rl.update import Round, UpdateFigures, _accumulate, _imitate, plan_round, update
 
 CONFIG = rl_settings(method="rloo", minibatch_size=6, inner_epochs=1, clip=0.2)
 Picture = Callable[[str], Path]
@@ -140,3 +141,69 @@ def test_a_loss_that_is_no_number_is_not_learnt_from(
     with pytest.raises(RunError, match="It was not taken"):
         take(roles, Round(known, worth, plans, False, ()))
     assert all(torch.equal(before[name], parameter) for name, parameter in moved.trainable().items())
+
+
+def critics_round(
+    rows: list[Row], tiny: Path, picture: Picture, tmp_path: Path, **changes: Any
+) -> tuple[UpdateFigures, Tensor]:
+    """Passes one minibatch of all six answers: every advantage is 1 and every return 2, but for two certain tokens.
+
+    These two had the log-probability 0 when they were drawn, and their advantage is -1. Returns the figures and the
+    gradient of the critic's head.
+    """
+    config = rl_settings(cache=tmp_path / "cache", **changes)
+    vlm = load_vlm(tiny)
+    roles = open_roles(Base(vlm, family_of(vlm.model), tiny, picture), config, 0, None)
+    known = know(roles, rows, [list(range(6))], config.temperature)
+    worth = Worth(torch.where(known.real, 1.0, 0.0), {"reward": torch.where(known.real, 2.0, 0.0)})
+    for place, token in ((0, 1), (5, 0)):
+        known.policy[place, token], worth.advantages[place, token] = 0.0, -1.0
+    found = UpdateFigures(steps=1)
+    _accumulate(roles, Round(known, worth, [[list(range(6))]], False, ()), range(6), config, found)
+    gradient = roles.heads["reward"].weight.grad
+    assert gradient is not None
+    return found, gradient
+
+
+@pytest.mark.parametrize("budget", [500, 70])
+@pytest.mark.parametrize("kind", ["own", "shared"])
+def test_losses_are_means_over_every_token_of_the_minibatch_certain_ones_and_values_of_0_included(
+    kind: Any, budget: int, rows: list[Row], tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """18 tokens. Of 16 the ratio is 1: -1 each. Of the two certain ones it is far below 0.8, and A = -1: 0.8 each.
+
+    (-16 + 2 x 0.8) / 18 = -0.8. A head of zeros expects 0: (0 - 2)^2 / 2 = 2 of every token.
+    """
+    critic = CriticConfig(kind=kind)
+    found, _ = critics_round(rows, tiny, picture, tmp_path, critic=critic, tokens_per_forward=budget)
+    assert found.policy_losses == [pytest.approx(-0.8, abs=1e-5)]
+    assert found.value_losses == [pytest.approx(2.0)]
+
+
+@pytest.mark.parametrize("kind", ["own", "shared"])
+def test_the_critics_loss_counts_by_its_weight(
+    kind: Any, rows: list[Row], tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    one, other = (
+        critics_round(rows, tiny, picture, tmp_path, critic=CriticConfig(kind=kind, value_weight=weight))
+        for weight in (0.1, 0.4)
+    )
+    assert one[0].value_losses == other[0].value_losses
+    torch.testing.assert_close(4 * one[1], other[1])
+
+
+def test_imitation_is_the_answers_mean_surprise_by_its_weight(
+    moved: Policy, vlm: Vlm, picture: Picture, rows: list[Row]
+) -> None:
+    """-Σ log π / 18 tokens at temperature 1, and gradients in proportion to the weight."""
+    roles = roles_of(moved, vlm, picture)
+    surprise = -float(know(roles, rows, [list(range(6))], 1.0).policy.sum()) / 18
+    found = {}
+    for weight in (0.1, 0.4):
+        figures = UpdateFigures()
+        _imitate(roles.actor, rows, rl_settings(ptx=PtxConfig(weight=weight)), figures)
+        assert figures.imitation_losses == [pytest.approx(surprise, rel=1e-5)]
+        found[weight] = {name: one.grad.clone() for name, one in moved.trainable().items() if one.grad is not None}
+        moved.model.zero_grad(set_to_none=True)
+    for name, gradient in found[0.1].items():
+        torch.testing.assert_close(4 * gradient, found[0.4][name], rtol=1e-4, atol=1e-7)
