@@ -3,7 +3,7 @@
 import io
 import threading
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,6 +32,8 @@ class SamplingServer:
         self.down = 0
         """Requests that are still to be answered with 503."""
         self.gives_ids = True
+        self.spoil: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+        """What becomes of a reply before it is sent."""
         self._lock = threading.Lock()
 
     @contextmanager
@@ -80,7 +82,8 @@ class SamplingServer:
             return 400, {"error": {"message": "placeholder refusal"}}
         else:
             self.asked.append(body)
-            return 200, self._sample(body)
+            reply = self._sample(body)
+            return 200, self.spoil(reply) if self.spoil else reply
         return 200, {}
 
     def _refusal(self, path: str, name: str) -> tuple[int, Any] | None:

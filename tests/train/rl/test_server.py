@@ -54,7 +54,8 @@ def test_the_server_answers_with_the_policys_newest_weights(
 
     questions = {one.id: one.question for one in PROMPTS}
     image_token = vlm.model.config.image_token_id
-    served = Served(write_adapter, tmp_path, questions, show, (renderer.end_id,), image_token)
+    vocabulary = vlm.model.config.get_text_config().vocab_size
+    served = Served(write_adapter, tmp_path, questions, show, (renderer.end_id,), image_token, vocabulary)
     found = []
     with SamplingServer(tiny).running() as url:
         away = ServerSampler(local, ServerConfig(kind="server", base_url=url), served)
@@ -136,3 +137,43 @@ def test_a_server_without_token_ids_is_refused(tiny: Path, picture: Picture, tmp
     server.gives_ids = False
     with server.running() as url, pytest.raises(RunError, match=r"gives no token ids \(choices.0.token_ids"):
         learn(tiny, picture, tmp_path, **served(url, rounds=1))
+
+
+@pytest.mark.parametrize("name", ["abort", None])
+def test_answers_that_the_server_gave_up_are_asked_for_again(
+    name: str | None, tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """The first two replies hold one; a server that always gives up is a stop, and nothing is kept of it."""
+    server = SamplingServer(tiny)
+    given_up = 2
+
+    def spoilt(reply: dict[str, Any]) -> dict[str, Any]:
+        if len(server.asked) <= given_up:
+            reply["choices"][1]["finish_reason"] = name
+        return reply
+
+    server.spoil = spoilt
+    with server.running() as url:
+        assert learn(tiny, picture, tmp_path / "twice", **served(url, rounds=1)).rounds == 1
+        assert len(server.asked) == 4
+        given_up = 99
+        with pytest.raises(RunError, match=r"choices.1.finish_reason is .* gave it up"):
+            learn(tiny, picture, tmp_path / "always", **served(url, rounds=1))
+    assert not list((tmp_path / "always").rglob("round-*.json"))
+
+
+def test_what_a_server_spoils_is_not_kept_and_the_same_command_goes_on(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    server = SamplingServer(tiny)
+
+    def spoilt(reply: dict[str, Any]) -> dict[str, Any]:
+        reply["choices"][0]["token_ids"] = [99_999]
+        return reply
+
+    with server.running() as url:
+        server.spoil = spoilt
+        with pytest.raises(RunError, match=rf"{url}: choices.0.token_ids has 99999, and the model's ids go from 0"):
+            learn(tiny, picture, tmp_path, **served(url, rounds=1))
+        server.spoil = None
+        assert learn(tiny, picture, tmp_path, **served(url, rounds=1)).rounds == 1

@@ -2,8 +2,7 @@
 
 Any OpenAI-compatible server will do that takes `load_lora_adapter` and returns token ids, as vLLM does
 (`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve BASE --enable-lora`); it has to see the same files. What it sampled
-is taken as token ids, never as text that would be tokenised anew, and the prompt that it read is held against the one
-that training reads. Both may still round otherwise, so log-probabilities are computed again before they count.
+is taken as token ids, never as text that would be tokenised anew, and held against what training reads (`replies.py`). Both may still round otherwise, so log-probabilities are computed again before they count.
 """
 
 import asyncio
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from spavl.errors import RunError
 from spavl.execution import backoff_s
@@ -26,6 +24,7 @@ from spavl.models.chat_completions import encoded_picture
 from spavl.models.generation import Generated
 from spavl.rl_config import RlSettings, ServerConfig
 from spavl.train.render import Row
+from spavl.train.rl.replies import Expected, Unfinished, read_reply
 
 TRIES = 4
 FIRST_WAIT_S = 0.5
@@ -33,20 +32,6 @@ FIRST_WAIT_S = 0.5
 
 class _Refused(RunError):
     """The server answered, and does not do what it was asked."""
-
-
-class _Choice(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    token_ids: list[int] = Field(min_length=1)
-    finish_reason: str
-
-
-class _Sampled(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    choices: list[_Choice]
-    prompt_token_ids: list[int] | None = None
 
 
 class Served(NamedTuple):
@@ -62,6 +47,8 @@ class Served(NamedTuple):
     """Image id -> the picture."""
     stop_ids: tuple[int, ...]
     image_token: int
+    vocabulary: int
+    """Ids below it are the policy's."""
 
 
 class ServerSampler:
@@ -79,6 +66,7 @@ class ServerSampler:
         self.at_once = server.concurrency * config.answers_per_prompt
         """Answers of as many requests as may be in flight."""
         self._name = ""
+        self._expected = Expected(self._url, served.stop_ids, served.image_token, served.vocabulary, config.max_tokens)
 
     def follow(self, number: int) -> None:
         """Gives the server the policy as it is before a round, and takes those away that were written before.
@@ -100,7 +88,7 @@ class ServerSampler:
         """Returns an answer to each row's prompt, in order; equal prompts that follow each other are one request.
 
         Raises:
-            RunError: The server cannot be reached, refuses, or read another prompt than training does.
+            RunError: The server cannot be reached, refuses, or its reply is none that training could learn from.
         """
         return asyncio.run(self._sample(asked, seed))
 
@@ -129,11 +117,21 @@ class ServerSampler:
 
             async def one(place: int, row: Row, count: int) -> list[Generated]:
                 async with slots:
-                    content = await self._post(session, "chat/completions", self._body(row, count, seed + place))
-                return self._read(content, row, count)
+                    return await self._answers(session, row, count, seed + place)
 
             found = await asyncio.gather(*(one(place, row, count) for place, (row, count) in enumerate(runs)))
         return [answer for answers in found for answer in answers]
+
+    async def _answers(self, session: aiohttp.ClientSession, row: Row, count: int, seed: int) -> list[Generated]:
+        """Asks until no answer was given up, a few times."""
+        body = self._body(row, count, seed)
+        for tries in range(1, TRIES):
+            content = await self._post(session, "chat/completions", body)
+            try:
+                return read_reply(content, row, count, self._expected)
+            except Unfinished:
+                await asyncio.sleep(backoff_s(tries, FIRST_WAIT_S))
+        return read_reply(await self._post(session, "chat/completions", body), row, count, self._expected)
 
     def _session(self) -> aiohttp.ClientSession:
         key = os.environ.get(self._server.api_key_env or "", "")
@@ -158,43 +156,6 @@ class ServerSampler:
                 "return_token_ids": True,
             }
         )
-
-    def _read(self, content: bytes, row: Row, count: int) -> list[Generated]:
-        try:
-            reply = _Sampled.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            raise RunError(
-                f"rollouts.base_url: {self._url} gives no token ids ({'.'.join(map(str, first['loc']))}: "
-                f"{first['msg']}). Use a server that knows `return_token_ids`, such as vLLM 0.11 or newer."
-            ) from error
-        if len(reply.choices) != count:
-            raise RunError(
-                f"rollouts.base_url: {self._url} gave {len(reply.choices)} answers where {count} were asked."
-            )
-        self._check_prompt(reply.prompt_token_ids, row)
-        return [self._answer(choice) for choice in reply.choices]
-
-    def _check_prompt(self, read: list[int] | None, row: Row) -> None:
-        """Holds what the server read against what training reads, the picture's own tokens left out."""
-        if read is None:
-            return
-        image = self._served.image_token
-        theirs, ours = ([token for token in ids if token != image] for ids in (read, row.prompt))
-        if theirs != ours:
-            place = next((at for at, both in enumerate(zip(theirs, ours, strict=False)) if both[0] != both[1]), -1)
-            raise RunError(
-                f"rollouts.base_url: {self._url} reads prompt {row.id} as {len(theirs)} tokens beside the picture's, "
-                f"and training as {len(ours)}; they differ from token {place} on. The server has another chat template "
-                "or tokenizer: serve the very folder that is trained."
-            )
-
-    def _answer(self, choice: _Choice) -> Generated:
-        tokens, ended = tuple(choice.token_ids), choice.finish_reason == "stop"
-        stops = self._served.stop_ids
-        if ended and tokens[-1] not in stops:  # some servers leave out the token that they stopped at
-            tokens = (*tokens, stops[0])
-        return Generated(tokens, ended)
 
     async def _post(self, session: aiohttp.ClientSession, path: str, body: bytes) -> bytes:
         said, kind = "", RunError

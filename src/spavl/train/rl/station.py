@@ -186,6 +186,7 @@ def _sampler(roles: Roles, config: RlConfig, asked: Asked, ends: tuple[int, ...]
         show=show,
         stop_ids=ends,
         image_token=roles.policy.model.config.image_token_id,
+        vocabulary=roles.policy.model.config.get_text_config().vocab_size,
     )
     return ServerSampler(config, config.rollouts, served)
 
