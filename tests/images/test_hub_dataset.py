@@ -15,9 +15,10 @@ from PIL import Image
 from tests.images.test_collect import TAXONOMY, WordCounts, blocks
 
 from spavl.errors import UserError
-from spavl.image_config import DatasetSource, ImagesConfig
+from spavl.image_config import DatasetSource, ImagesConfig, TableSource
 from spavl.images import check_source, collect
 from spavl.images.hub_dataset import OpenDataset, open_dataset
+from spavl.images.table import check_table, table_candidates
 from spavl.records import Failure, ImageRecord
 from spavl.store import ImageStore, StageDirectory
 
@@ -194,3 +195,19 @@ def test_a_path_that_is_no_folder_and_no_hub_id_is_found_without_a_network(tmp_p
     with pytest.raises(UserError, match=r"is neither a folder nor like a hub id"):
         check_source(ImagesConfig(source=DatasetSource(kind="dataset", path=str(tmp_path / "none"))))
     check_source(ImagesConfig(source=DatasetSource(kind="dataset", path="owner/name")))
+
+
+def test_all_damaged_files_are_named_at_once_of_a_dataset_and_of_a_table_of_addresses(tmp_path: Path) -> None:
+    for number in range(4):
+        columns = {"image": [b"x"], "caption": ["bell"], "url": ["http://h/a.png"]}
+        source = write(tmp_path, columns, f"train-{number:05}-of-00004.parquet")
+    torn = [tmp_path / f"train-{number:05}-of-00004.parquet" for number in (1, 3)]
+    for path in torn:
+        path.write_bytes(path.read_bytes()[:50])
+    table = TableSource(kind="table", path=tmp_path)
+    for read in (lambda: open_dataset(source), lambda: list(table_candidates(table)), lambda: check_table(table)):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert [line.partition(" cannot be read")[0] for line in str(caught.value).splitlines()] == [
+            f"images.source.path: {path}" for path in torn
+        ]

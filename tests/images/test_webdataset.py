@@ -189,10 +189,10 @@ def whole() -> bytes:
 
 @pytest.mark.parametrize(
     "damaged",
-    [whole()[:100], whole()[:900], whole()[:1600], whole()[:2100], b"these are words" * 100, gzip.compress(whole())],
-    ids=["in the first header", "in the first member", "in the second header", "in the second", "no tar", "compressed"],
+    [whole()[:100], whole()[:900], b"these are words" * 100, gzip.compress(whole()), b""],
+    ids=["in the first header", "in the first member", "no tar", "compressed", "empty"],
 )
-def test_a_tar_that_is_torn_or_none_is_refused_in_one_line(tmp_path: Path, damaged: bytes) -> None:
+def test_a_tar_of_which_nothing_can_be_read_is_refused_in_one_line(tmp_path: Path, damaged: bytes) -> None:
     path = tmp_path / "0.tar"
     path.write_bytes(damaged)
     for read in (listed, check):
@@ -200,6 +200,41 @@ def test_a_tar_that_is_torn_or_none_is_refused_in_one_line(tmp_path: Path, damag
             read(path)
         assert str(caught.value).startswith(f"images.source.path: {path} cannot be read as a tar")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [whole()[:1600], whole()[:2100], whole()[:1536] + b"x" * 1024],
+    ids=["in the second header", "in the second member", "overwritten"],
+)
+def test_what_lies_before_a_tear_is_read_and_the_tear_is_one_failure_of_its_shard(
+    tmp_path: Path, damaged: bytes
+) -> None:
+    """A member takes 512 + 1,024 bytes, so the first ends at 1,536; the shards beside the torn one are read."""
+    for name, data in (("0.tar", whole()), ("1.tar", damaged), ("2.tar", whole()), ("3.tar", b"no tar" * 200)):
+        (tmp_path / name).write_bytes(data)
+    found = {one.name: one.refused and one.refused.reason for one in listed(tmp_path)}
+    assert found == {
+        "0.tar/a.png": None,
+        "0.tar/b.png": None,
+        "1.tar/a.png": None,
+        "1.tar/(torn after byte 1536)": "torn_tar",
+        "2.tar/a.png": None,
+        "2.tar/b.png": None,
+        "3.tar/(torn after byte 0)": "torn_tar",
+    }
+    with pytest.raises(UserError, match=r"1\.tar cannot be read as a tar"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [100, 512 + 1], ids=["in the caption's header", "in the caption"])
+def test_a_picture_whose_caption_was_torn_away_is_not_taken_by_its_name(tmp_path: Path, cut: int) -> None:
+    """Members of 1,024 bytes; of the second sample the picture is whole, and its caption is not."""
+    members = [("a.png", b"x"), ("a.txt", b"a bell"), ("b.png", b"x"), ("b.txt", b"a bowl")]
+    path = shard(tmp_path / "0.tar", *members)
+    path.write_bytes(path.read_bytes()[: 3 * 1024 + cut])
+    found = {one.name: one.refused and one.refused.reason for one in listed(path)}
+    assert found == {"0.tar/a.png": None, "0.tar/b.png": "torn_tar", "0.tar/(torn after byte 3072)": "torn_tar"}
 
 
 def test_a_check_of_a_long_tar_reads_its_beginning_and_sees_that_it_was_cut(tmp_path: Path) -> None:

@@ -121,11 +121,24 @@ def check_table(config: TableSource) -> None:
 
 
 def table_files(config: TableSource) -> list[Path]:
-    """Returns the table's files in order.
+    """Returns the table's files in order, each of which begins as a table.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or some are damaged; all of those are named.
     """
+    tables = _named_tables(config)
+    damaged = []
+    for path in tables:
+        try:
+            _column_names(path)
+        except UserError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise UserError("\n".join(damaged))
+    return tables
+
+
+def _named_tables(config: TableSource) -> list[Path]:
     files = sorted(config.path.iterdir()) if config.path.is_dir() else [config.path]
     tables = [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not tables:

@@ -2,7 +2,8 @@
 
 The key of a member is its name up to the first dot of its last part. A picture's caption comes from `<key>.txt`, or
 from `<key>.json`, which may also have licence, similarity and address. Nothing is ever extracted: a picture's bytes are
-read from where they lie in the tar. Links, devices and names that lead out are counted failures, not followed.
+read from where they lie in the tar. Links, devices and names that lead out are counted failures, not followed. Of a
+torn tar what lies before the tear is read, and the tear is a counted failure.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from spavl.texts.visible import whole
 
 MAX_TEXT_BYTES = 1_000_000
 """Longest caption or JSON file."""
+UNFINISHED = Failure(reason="torn_tar", message="the tar is torn before the picture's caption")
 
 
 class _Member(NamedTuple):
@@ -36,6 +38,8 @@ class _Member(NamedTuple):
     offset: int
     size: int
     refused: Failure | None
+    torn: bool = False
+    """Whether it stands for what a tear took: one of this key, as far as its header says, and all that followed."""
 
     @property
     def is_picture(self) -> bool:
@@ -58,13 +62,17 @@ class OpenWebDataset:
         """Yields the pictures, and what was refused in place of some.
 
         Raises:
-            UserError: There are no such files, one is damaged, none has a picture, or no JSON has a key that is named.
+            UserError: There are no such files, none has a picture, nothing of them can be read, or no JSON has a key
+                that is named.
         """
-        config, names, keys = self._config, Places(), dict[str, None]()
+        config, names, keys, torn = self._config, Places(), dict[str, None](), dict[Path, str]()
         for path in tar_files(config):
             for _, members in groupby(_members(path), key=lambda member: member.key):
                 sample = list(members)
                 row, wrong = _texts(path, sample)
+                if (tear := _tear(sample)) is not None:
+                    torn[path] = tear.message
+                wrong = wrong or (UNFINISHED if path in torn and keys and not row else None)
                 keys |= dict.fromkeys(row)
                 for candidate in _candidates(path, sample, row, config):
                     name = candidate.name
@@ -72,6 +80,8 @@ class OpenWebDataset:
                         name = f"{candidate.name} ({len(names)})"
                     names.put(name, len(names))
                     yield candidate._replace(name=name, refused=candidate.refused or wrong)
+        if torn and len(names) == len(torn):
+            raise _damaged(*next(iter(torn.items())))
         if not names:
             raise _no_picture(config)
         _check_names(keys, config)
@@ -150,7 +160,9 @@ def check_webdataset(config: WebDatasetSource) -> None:
 
 
 def _refuse_wrong(path: Path, sample: Sequence[_Member], unreadable: Failure | None) -> None:
-    """Says what a collection would leave out and count: a name that leads out, or a caption that cannot be read."""
+    """Says what a collection would leave out and count: a tear, a name that leads out, an unreadable caption."""
+    if (tear := _tear(sample)) is not None:
+        raise _damaged(path, tear.message)
     leading = next((one for one in sample if one.refused is not None and one.refused.reason == "leads_out"), None)
     wrong = unreadable.message if unreadable is not None else None
     if leading is not None:
@@ -160,6 +172,10 @@ def _refuse_wrong(path: Path, sample: Sequence[_Member], unreadable: Failure | N
             f"images.source.path: {path}: {wrong}. Pack the tar again without it; a collection counts such pictures "
             "and leaves them out."
         )
+
+
+def _tear(sample: Sequence[_Member]) -> Failure | None:
+    return next((one.refused for one in sample if one.torn), None)
 
 
 def _no_picture(config: WebDatasetSource) -> UserError:
@@ -200,20 +216,33 @@ def _matching(pattern: Path) -> list[Path]:
 
 
 def _members(path: Path) -> Iterator[_Member]:
-    """Yields the members of a tar that are not folders, in order."""
-    with _damage_named(path), tarfile.open(path, "r:") as tar:
-        while (member := tar.next()) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header; typeshed lacks the name
-            if member.isdir():
-                continue
-            name = printable(member.name)
-            folder, slash, last = name.rpartition("/")
-            key, _, suffix = last.partition(".")
-            refused = _refusal(member, name)
-            yield _Member(name, folder + slash + key, suffix.lower(), member.offset_data, member.size, refused)
-        left = path.stat().st_size - tar.offset
-        if 0 < left < tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("unexpected end of data")
+    """Yields the members of a tar that are not folders, in order, and at its end the tear where it has one."""
+    size, key, end = path.stat().st_size, "", 0
+    try:
+        with _damage_named(path), tarfile.open(path, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # tarfile would keep every header; typeshed lacks the name
+                if member.isdir():
+                    continue
+                name = printable(member.name)
+                folder, slash, last = name.rpartition("/")
+                stem, _, suffix = last.partition(".")
+                key = folder + slash + stem
+                if member.isreg() and member.offset_data + member.size > size:
+                    raise tarfile.ReadError("unexpected end of data")
+                end = tar.offset
+                yield _Member(name, key, suffix.lower(), member.offset_data, member.size, _refusal(member, name))
+            _check_end(path, tar.offset, size)
+    except tarfile.TarError as error:
+        why = Failure(reason="torn_tar", message=" ".join(str(error).split())[:100])
+        yield _Member(f"(torn after byte {end})", key, "", end, 0, why, torn=True)
+
+
+def _check_end(path: Path, offset: int, size: int) -> None:
+    """Refuses what is neither the end of the file nor a block of zeros, for `tarfile` takes it for the end."""
+    left = min(size - offset, tarfile.BLOCKSIZE)
+    if left > 0 and (left < tarfile.BLOCKSIZE or any(_bytes_at(path, offset, left))):
+        raise tarfile.ReadError("unexpected end of data")
 
 
 def _refusal(member: tarfile.TarInfo, name: str) -> Failure | None:
@@ -250,7 +279,7 @@ def _bytes_at(path: Path, offset: int, size: int) -> bytes:
         file.seek(offset)
         content = file.read(size)
         if len(content) < size:
-            raise tarfile.ReadError("unexpected end of data")
+            raise EOFError("unexpected end of data")
         return content
 
 
@@ -258,7 +287,7 @@ def _bytes_at(path: Path, offset: int, size: int) -> bytes:
 def _damage_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except (OSError, EOFError) as error:
         raise _damaged(path, " ".join(str(error).split())[:100]) from error
 
 

@@ -111,17 +111,30 @@ def find_split(key: str, path: str, revision: str | None, split: str, beside: Se
         places = ", ".join(sorted({str(one.parent.relative_to(folder)) for one in files}))
         raise UserError(f"{key}.path: split '{split}' lies in several folders ({places}). Give one as {key}.path.")
     check_parts(files, f"{key}.path")
-    schemas, starts = [], [0]
+    footers = _footers(key, files)
+    schema, starts = footers[0].schema.to_arrow_schema(), [0]
+    for one, footer in zip(files, footers, strict=True):
+        starts.append(starts[-1] + footer.num_rows)
+        if not footer.schema.to_arrow_schema().equals(schema):
+            raise UserError(f"{key}.path: {one} has other columns than {files[0]}. Give files of one kind.")
+    return SplitFiles(key, folder, files, schema, starts.pop(), starts)
+
+
+def _footers(key: str, files: Iterable[Path]) -> list[pq.FileMetaData]:
+    """Reads what stands at the end of every file.
+
+    Raises:
+        UserError: Files are damaged; all of them are named.
+    """
+    footers, damaged = [], []
     for one in files:
         try:
-            with pq.ParquetFile(one) as file:
-                schemas.append(file.schema_arrow)
-                starts.append(starts[-1] + file.metadata.num_rows)
+            footers.append(pq.read_metadata(one))
         except UNREADABLE as error:
-            raise UserError(_damaged(key, one, error)) from error
-        if not schemas[-1].equals(schemas[0]):
-            raise UserError(f"{key}.path: {one} has other columns than {files[0]}. Give files of one kind.")
-    return SplitFiles(key, folder, files, schemas[0], starts.pop(), starts)
+            damaged.append(_damaged(key, one, error))
+    if damaged:
+        raise UserError("\n".join(damaged))
+    return footers
 
 
 def check_parts(files: Iterable[Path], field: str = "") -> None:
