@@ -143,13 +143,14 @@ def compare(requests: Sequence[Request], rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measures, prints a table, and writes the JSON file where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="4 pictures in one round instead of 24 in three")
+    parser.add_argument("--quick", action="store_true", help="4 pictures in one round instead of up to 24 in three")
     parser.add_argument("--json", type=Path, help="where the measurements go")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pictures, rounds = (4, 1) if arguments.quick else (24, 3)
-    results = compare(work(pictures), rounds)
-    print(f"{pictures} pictures, {len(QUESTIONS)} questions of each, {MAX_TOKENS} tokens at most, {rounds} rounds\n")
+    requests = work(pictures)
+    results = compare(requests, rounds)
+    print(f"{len(requests) // len(QUESTIONS)} pictures, {len(QUESTIONS)} questions of each, {MAX_TOKENS} tokens at most, {rounds} rounds\n")
     print(f"{'system':<14}{'samples a CPU second':<28}{'a second':<28}CPU by `one by one`")
     for name, rate in results["samples_per_cpu_s"].items():
         print(
