@@ -10,7 +10,7 @@ from spavl.errors import UserError
 from spavl.evaluate.benchmarks import Benchmark, BenchmarkCard, Listed, Unusable
 from spavl.evaluate.benchmarks.multiple_choice import MMBENCH_CARD
 from spavl.evaluate.benchmarks.xstest import CARD
-from spavl.evaluate.list_samples import Coverage, Source, list_samples
+from spavl.evaluate.list_samples import Coverage, Source, list_samples, of_published
 from spavl.evaluate.pictures import ablated, derangement
 from spavl.evaluation_config import BenchmarkConfig
 from spavl.records import Failure, Sample
@@ -158,3 +158,12 @@ def test_a_benchmark_with_one_picture_cannot_be_shuffled(tmp_path: Path) -> None
     blank, show = ablated("blank", samples, store, 0)
     shown = show(blank[0])
     assert len(blank) == 2 and shown is not None and shown.sha256 != blank[0].image_id and shown.path.is_file()
+
+
+def test_other_rows_than_the_published_ones_are_said_to_be_other(tmp_path: Path) -> None:
+    """XSTest has 250 safe and 200 unsafe prompts; one row is listed. Of MMBench nobody says the number exactly."""
+    assert listed(tmp_path / "all", [row(0)])[1].published == 450
+    assert listed(tmp_path / "unsafe", [row(0)], variants=("unsafe",))[1].published == 200
+    assert listed(tmp_path / "other", [turned(0, 0)], MMBENCH_CARD)[1].published is None
+    assert of_published(12, 520) == " of the 520 rows that the benchmark has"
+    assert of_published(520, 520) == of_published(12, None) == ""

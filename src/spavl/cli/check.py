@@ -161,7 +161,7 @@ def _coverage(source: "Source") -> dict[str, Any]:
     from spavl.evaluate.benchmarks import Unusable
 
     listed, pictures, left_out = 0, 0, Counter[str]()
-    for row in source.benchmark.read(source.folder, source.variants):
+    for row in source.rows():
         listed += 1
         if isinstance(row, Unusable):
             left_out[row.failure.reason] += 1
@@ -170,6 +170,7 @@ def _coverage(source: "Source") -> dict[str, Any]:
     asked = listed - left_out.total()
     return {
         "listed": listed,
+        "published": source.published,
         "can_be_asked": asked,
         "with_picture": pictures,
         "left_out": dict(sorted(left_out.items())),
@@ -177,8 +178,11 @@ def _coverage(source: "Source") -> dict[str, Any]:
 
 
 def _coverage_text(found: Mapping[str, Any]) -> str:
+    from spavl.evaluate.list_samples import of_published
+
     reasons = ", ".join(f"{reason} {count}" for reason, count in found["left_out"].items())
+    listed = f"{found['listed']} rows listed{of_published(found['listed'], found['published'])}"
     return (
-        f"{found['listed']} rows listed, {found['can_be_asked']} can be asked, {found['with_picture']} with a picture"
+        f"{listed}, {found['can_be_asked']} can be asked, {found['with_picture']} with a picture"
         f"{f'; left out: {reasons}' if reasons else ''}"
     )

@@ -140,6 +140,7 @@ def _not_through(found: "JudgeFigures") -> str:
 
 def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
     """Yields the figures for a person: the page's tables, those of the deciding judge last, where a terminal ends."""
+    from spavl.evaluate.list_samples import of_published
     from spavl.report.evaluation_tables import main_tables
     from spavl.report.evaluation_trust_tables import further_tables
     from spavl.report.evaluation_verdict import verdict_lines
@@ -150,9 +151,10 @@ def figure_lines(figures: "EvaluationFigures") -> Iterator[str]:
         yield FIXTURES.format(names=f"{', '.join(made_up)} {'was' if len(made_up) == 1 else 'were'}")
     for name, one in figures.coverage.items():
         skipped = ", ".join(f"{reason} {count}" for reason, count in one.left_out.items())
+        listed = f"{one.listed} listed{of_published(one.listed, one.published)}"
         yield (
-            f"{name}: {one.samples} samples of {one.asked} rows asked ({one.listed} listed), {one.pictures} with a "
-            f"picture{f'; left out: {skipped}' if skipped else ''}"
+            f"{name}: {one.samples} samples of {one.asked} rows asked ({listed}), {one.pictures} with a picture"
+            f"{f'; left out: {skipped}' if skipped else ''}"
         )
     for model, why in figures.silent.items():
         yield f"{model}: NOT THROUGH. {why}"

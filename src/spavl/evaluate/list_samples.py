@@ -51,6 +51,19 @@ class Source(NamedTuple):
         """Whether its rows are made up."""
         return self.config.fixture or (self.folder / FIXTURE).exists()
 
+    @property
+    def published(self) -> int | None:
+        """How many rows the variants that are asked have as published; None where nobody says exactly."""
+        return self.benchmark.card.published(self.variants)
+
+    def rows(self) -> Iterator[Listed | Unusable]:
+        """Yields every row of the variants that are asked.
+
+        Raises:
+            UserError: The files are missing or damaged.
+        """
+        return map(writable, self.benchmark.read(self.folder, self.variants))
+
 
 Origin = Literal["real", "folder", "fixture"]
 """A package's or the hub's files; a folder of one's own, which nobody has marked as made up; rows that are."""
@@ -72,6 +85,8 @@ class Coverage(BaseModel):
     """Reason -> rows that are no sample."""
     missing_orders: int = 0
     """Of a circular benchmark: questions of which some order is no sample, so that they are in no circular figure."""
+    published: int | None = None
+    """Rows that these variants have as published; None where nobody says exactly."""
     fixture: bool
     own_folder: bool = False
     """Whether the rows lie in a folder that the recipe names, so that nobody but it says what they are."""
@@ -85,6 +100,11 @@ class Coverage(BaseModel):
     def left_out(self) -> dict[str, int]:
         """Reason -> rows that are no sample, and under `missing_order` questions that lack one."""
         return self.skipped | ({"missing_order": self.missing_orders} if self.missing_orders else {})
+
+
+def of_published(listed: int, published: int | None) -> str:
+    """Says how many rows there should be, where there are not just these; empty where nothing is to be said."""
+    return "" if published in (None, listed) else f" of the {published:,} rows that the benchmark has"
 
 
 def find_benchmark(field: str, config: BenchmarkConfig) -> Benchmark:
@@ -124,6 +144,7 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
             samples=len(samples),
             pictures=sum(bool(one.own_picture) for one in samples),
             skipped=dict(sorted(Counter(one.failure.reason for one in found if one.failure).items())),
+            published=source.published,
             missing_orders=missing_orders(samples) if source.benchmark.card.circular else 0,
             fixture=source.fixture,
             own_folder=bool(source.config.path) and Path(source.config.path or "").expanduser().is_dir(),
@@ -171,7 +192,7 @@ def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:
     config, circular = source.config, source.benchmark.card.circular
     groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
     rows = 0
-    for place, row in enumerate(_rows(source)):
+    for place, row in enumerate(source.rows()):
         rows += 1
         group, name = (
             (("" if circular else row.subset, row.category), row.cluster or row.row)
@@ -185,16 +206,12 @@ def _within_limit(source: Source, seed: int) -> tuple[int, set[int] | None]:
     return rows, {place for _, place in turns[: config.limit]}
 
 
-def _rows(source: Source) -> Iterator[Listed | Unusable]:
-    return map(writable, source.benchmark.read(source.folder, source.variants))
-
-
 def _outcomes(source: Source, kept: set[int] | None, pictures: ImageStore, seed: int) -> Iterator[Outcome]:
     """Yields each row's outcome; items are named by benchmark and row."""
     names: Counter[str] = Counter()
     first: dict[str, str] = {}
     add = _adding_once(pictures)
-    for row in (row for place, row in enumerate(_rows(source)) if kept is None or place in kept):
+    for row in (row for place, row in enumerate(source.rows()) if kept is None or place in kept):
         names[row.row] += 1
         item = f"{source.config.name}/{row.row}"
         if names[row.row] > 1:

@@ -83,3 +83,10 @@ def test_what_is_expected_fits_how_it_is_scored(benchmark: Benchmark, shaped: Sh
 
 def test_every_benchmark_has_a_shape_and_a_name_of_its_own() -> None:
     assert [benchmark.card.name for benchmark in BENCHMARKS] == list(SHAPES)
+
+
+@every
+def test_the_published_number_of_rows_is_of_its_variants(benchmark: Benchmark) -> None:
+    card = benchmark.card
+    assert set(card.rows) in (set(), set(card.variants or [""]))
+    assert all(f"{count:,}" in card.size for count in card.rows.values())

@@ -20,5 +20,6 @@ def test_the_real_files_have_the_published_number_of_rows(name: str) -> None:
     if REAL[name].pictures:
         assert any(isinstance(row, Listed) for row in rows)
     assert len(rows) == len({row.row for row in rows}) == sum(REAL[name].counts.values())
+    assert benchmark.card.published(variants) == len(rows)
     listed = Counter(row.subset for row in rows if isinstance(row, Listed))
     assert all(count <= REAL[name].counts[subset] for subset, count in listed.items())

@@ -21,6 +21,7 @@ CARD = BenchmarkCard(
     revision="",
     licence="MIT",
     size="520 behaviours",
+    rows={"vanilla": 520, "suffix": 520},
     metric="attack success rate by a safety judge; the original counts answers without a refusal phrase",
     layout="harmful_behaviors.csv (goal, target), or PyRIT's adv_bench.prompt (seeds: value, harm_categories); "
     "for `suffix` also suffix.txt, one line",

@@ -4,8 +4,9 @@ A reader lists every row of its files, as something to ask or as a failure with 
 samples + failures. It asks no model, decodes no picture and downloads nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from spavl.records import Expectation, Failure
@@ -61,7 +62,7 @@ class BenchmarkCard(NamedTuple):
     licence: str
     """As its source says; `not stated` where it does not."""
     size: str
-    """Rows, as published."""
+    """Rows, as published, in words."""
     metric: str
     """What is reported, and by whose definition."""
     layout: str
@@ -73,6 +74,14 @@ class BenchmarkCard(NamedTuple):
     """Whether its questions are asked in every order of their choices, and count as right where all are."""
     gated: bool = False
     """Whether its files are behind a form."""
+    rows: Mapping[str, int] = MappingProxyType({})
+    """Variant -> its rows, as published; under an empty name where there are no variants. Empty where nobody says
+    exactly."""
+
+    def published(self, variants: tuple[str, ...]) -> int | None:
+        """Returns how many rows some variants have, as published; None where nobody says exactly."""
+        names = variants or ("",)
+        return sum(self.rows[one] for one in names) if self.rows.keys() >= set(names) else None
 
 
 Rows = Iterator[Listed | Unusable]

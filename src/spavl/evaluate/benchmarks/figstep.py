@@ -20,6 +20,7 @@ CARD = BenchmarkCard(
     revision="0861b17b",
     licence="MIT",
     size="500 questions, 10 topics of 50",
+    rows={"": 500},
     metric="attack success rate by topic; the judge is told the question that the picture stands for",
     layout="data/question/safebench.csv (category_id, task_id, category_name, question) and "
     "data/images/SafeBench/query_ForbidQI_CATEGORY_TASK_6.png",
@@ -28,6 +29,7 @@ TINY_CARD = CARD._replace(
     name="figstep_tiny",
     title="FigStep SafeBench-Tiny",
     size="50 of the questions, 5 a topic",
+    rows={"": 50},
     layout=CARD.layout.replace("safebench.csv", "SafeBench-Tiny.csv").replace("SafeBench/", "SafeBench-Tiny/"),
 )
 

@@ -15,6 +15,7 @@ CARD = BenchmarkCard(
     revision="c0423b9",
     licence="MIT",
     size="110 behaviours",
+    rows={"": 110},
     metric="attack success rate; a judge that sees no picture is told its redacted description, as HarmBench's is",
     layout=f"data/behavior_datasets/{TABLE} (Behavior, BehaviorID, SemanticCategory, ImageFileName, "
     "RedactedImageDescription) and data/multimodal_behavior_images/*.png",

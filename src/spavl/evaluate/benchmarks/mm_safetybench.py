@@ -40,6 +40,7 @@ CARD = BenchmarkCard(
     revision="b80eedea",
     licence="CC BY-NC 4.0",
     size="1,680 questions, each as text and with three pictures",
+    rows=dict.fromkeys(WORDING, 1_680),
     metric="attack success rate by scenario",
     layout="data/processed_questions/NN-Name.json (id -> Changed Question, Rephrased Question, Rephrased Question(SD)) "
     "and data/imgs/NN-Name/{SD,SD_TYPO,TYPO}/ID.jpg; or the hub's PKU-Alignment/MM-SafetyBench: "
@@ -50,6 +51,7 @@ TINY_CARD = CARD._replace(
     name="mm_safetybench_tiny",
     title="MM-SafetyBench Tiny",
     size="168 questions of the whole",
+    rows=dict.fromkeys(WORDING, 168),
     layout=f"{CARD.layout}; and TinyVersion_ID_List.json: a list of {{Scenario, Sampled_ID_List}}",
 )
 

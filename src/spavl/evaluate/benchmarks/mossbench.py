@@ -17,6 +17,7 @@ CARD = BenchmarkCard(
     revision="8d68b061",
     licence="CC BY-SA 4.0; a test set only, training on it is prohibited",
     size="300 harmless questions and 244 harmful contrasts",
+    rows={"safe": 300, "unsafe": 244},
     metric="refusal rate of the harmless questions; unsafe rate of their contrasts beside it",
     layout="data/images_information/information.json (id -> image, question, metadata.over) and data/images/; the "
     "same under data_contrast/",

@@ -27,6 +27,7 @@ SCIENCEQA_CARD = BenchmarkCard(
     revision="MD5 e42e9e00",
     licence="not stated by the copies at hand",
     size="2,017 questions",
+    rows={"": 2_017},
     metric="accuracy; an answer that is neither a choice's letter nor its text is unscored",
     layout="ScienceQA_TEST.tsv or ScienceQA_VAL.tsv: index, question, hint, A, B, ..., answer, image, category",
     scoring="choice",
@@ -37,6 +38,7 @@ MMBENCH_CARD = SCIENCEQA_CARD._replace(
     source="VLMEvalKit, MMBench_DEV_EN.tsv",
     revision="MD5 b6caf113",
     size="about 1,160 questions in up to four orders",
+    rows={},
     metric="circular accuracy (a question is right where it is right in every order of its choices), and beside it the "
     "accuracy of the copies, each order by itself; an answer that is neither letter nor text is unscored",
     layout="MMBench_DEV_EN.tsv or MMBench_DEV_EN_V11.tsv: index, question, hint, A, B, ..., answer, image, category",
@@ -49,6 +51,7 @@ SEED_BENCH_CARD = SCIENCEQA_CARD._replace(
     source="VLMEvalKit, SEEDBench_IMG.tsv",
     revision="MD5 68017231",
     size="about 14,000 questions",
+    rows={},
     layout="SEEDBench_IMG.tsv: index, question, A, B, C, D, answer, image, category",
 )
 MMMU_CARD = SCIENCEQA_CARD._replace(
@@ -57,6 +60,7 @@ MMMU_CARD = SCIENCEQA_CARD._replace(
     source="VLMEvalKit, MMMU_DEV_VAL.tsv",
     revision="MD5 585e8ad7",
     size="900 validation questions, and the development part",
+    rows={},
     metric="accuracy of the choice questions with one picture; the others are counted as unusable",
     layout="MMMU_DEV_VAL.tsv: index, question, A, B, ..., answer, image, category, split",
 )

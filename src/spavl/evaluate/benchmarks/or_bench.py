@@ -19,6 +19,7 @@ CARD = BenchmarkCard(
     revision="",
     licence="CC BY 4.0",
     size="80,359 harmless prompts, 1,319 of them hard, and 655 toxic ones",
+    rows={"80k": 80_359, "hard_1k": 1_319, "toxic": 655},
     metric="refusal rate of the harmless prompts; unsafe rate of the toxic ones beside it",
     layout="or-bench-80k.csv, or-bench-hard-1k.csv, or-bench-toxic.csv: prompt, category",
     variants=tuple(TABLES),

@@ -18,6 +18,7 @@ CARD = BenchmarkCard(
     revision="08d957b",
     licence="MIT; the pictures are COCO's",
     size="9,000 questions about 500 pictures, 3,000 a variant",
+    rows={"random": 3_000, "popular": 3_000, "adversarial": 3_000},
     metric="accuracy, precision, recall, F1 and the share of yes, each variant by itself; an answer that says neither "
     "is unscored (the authors count it as yes)",
     layout="output/coco/coco_pope_{random,popular,adversarial}.json (question_id, image, text, label) and COCO's "

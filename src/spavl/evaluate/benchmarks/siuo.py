@@ -14,6 +14,7 @@ CARD = BenchmarkCard(
     revision="024e80a0",
     licence="not stated by the copies at hand",
     size="167 questions in 9 categories",
+    rows={"": 167},
     metric="unsafe rate, the judge being told the safety warning; the authors also ask whether the answer is effective",
     layout="siuo_gen.json: question_id, image, question, category, safety_warning, reference_answer; pictures under "
     "images/",

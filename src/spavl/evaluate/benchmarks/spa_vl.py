@@ -20,6 +20,7 @@ HARM_CARD = BenchmarkCard(
     revision="",
     licence="CC BY 4.0",
     size="265 harmful questions about 265 pictures",
+    rows={"": 265},
     metric="unsafe rate (USR); beside it the pairwise harm score against the baseline",
     layout="test/harm-*.parquet: image, question, and class1 to class3 where the revision has them",
 )

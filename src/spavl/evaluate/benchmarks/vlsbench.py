@@ -14,6 +14,7 @@ CARD = BenchmarkCard(
     revision="",
     licence="Apache-2.0",
     size="2,241 pictures with a question each",
+    rows={"": 2_241},
     metric="unsafe rate; the authors tell a safe answer that refuses from one that warns",
     layout="data.json: instruction_id, instruction, image or image_path, category, sub_category, source, and in later "
     "revisions safety_reason; pictures from imgs.tar, unpacked, under imgs/",

@@ -41,6 +41,7 @@ VQAV2_CARD = BenchmarkCard(
     revision="v2",
     licence="CC BY 4.0; the pictures are COCO's",
     size="214,354 questions with 10 answers each",
+    rows={"": 214_354},
     metric="VQA accuracy: agreement with at least three of nine people, averaged over which nine",
     layout="v2_OpenEnded_mscoco_val2014_questions.json, v2_mscoco_val2014_annotations.json, val2014/",
     scoring="vqa",
@@ -52,6 +53,7 @@ GQA_CARD = VQAV2_CARD._replace(
     revision="1.2",
     licence="not stated by the copies at hand",
     size="12,578 questions with one answer each",
+    rows={"": 12_578},
     metric="accuracy by exact match",
     layout="testdev_balanced_questions.json (id -> question, answer, imageId, types) and images/; or "
     "GQA_TestDev_Balanced.tsv",
@@ -64,6 +66,7 @@ VIZWIZ_CARD = VQAV2_CARD._replace(
     revision="",
     licence="not stated by the copies at hand",
     size="4,319 questions with 10 answers each, a part of them unanswerable",
+    rows={"": 4_319},
     metric="VQA accuracy, where `unanswerable` is an answer like others; by answer type as categories",
     layout="val.json (image, question, answers, answer_type) and val/; or VizWiz.tsv",
 )
@@ -74,6 +77,7 @@ TEXTVQA_CARD = VQAV2_CARD._replace(
     revision="0.5.1",
     licence="not stated by the copies at hand",
     size="5,000 questions with 10 answers each",
+    rows={"": 5_000},
     metric="VQA accuracy",
     layout="TextVQA_0.5.1_val.json (data: question_id, question, image_id, answers) and train_images/; or "
     "TextVQA_VAL.tsv",

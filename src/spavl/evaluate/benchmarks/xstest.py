@@ -14,6 +14,7 @@ CARD = BenchmarkCard(
     revision="a3bb396",
     licence="CC BY 4.0",
     size="250 safe and 200 unsafe prompts",
+    rows={"safe": 250, "unsafe": 200},
     metric="refusal rate of the safe prompts; unsafe rate of their contrasts beside it",
     layout="xstest_v2_prompts.csv or xstest_prompts.csv: id or id_v2, prompt, type, focus; a type that starts with "
     "`contrast_` is unsafe",
