@@ -21,6 +21,7 @@ from spavl.models.account import NOTHING, Account, Spent
 from spavl.models.base import Completion, Model, Reply, Request, call_key
 from spavl.models.forgetting import keys_about
 from spavl.models.replay import Replay
+from spavl.models.store_mark import StoreMark
 from spavl.records import Failure
 from spavl.store import Usage
 from spavl.store.files import disk_errors_named
@@ -91,6 +92,7 @@ class CallStore:
                 f"calls: {path} cannot be used as the store of calls ({error}). "
                 "Name another file, or move this one away and a new one is made."
             ) from error
+        self._mark = StoreMark(path)
 
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
         """Returns key -> completion for the calls that were answered before.
@@ -218,6 +220,7 @@ class CallStore:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+        self._mark.close()
 
     @contextlib.contextmanager
     def _errors_named(self) -> Iterator[None]:
