@@ -60,6 +60,14 @@ def test_overrides_reach_every_part(tmp_path: Path) -> None:
             ["`train.cost`", "start: 50 is above most: 20", "lower start"],
         ),
         (
+            "train={method: ppo, cost: {source: {kind: rule, name: a}, start: 0.01}}",
+            ["`train.cost`", "start: 0.01 is below least: 0.05", "lower least"],
+        ),
+        (
+            "train={method: rloo, answers_per_prompt: 6, kl: {kind: adaptive, horizon: 47}}",
+            ["kl.horizon: 47", "48 answers of a round"],
+        ),
+        (
             "train={method: ppo, reward: [{kind: judge, judge: {kind: rubric, model: j}}]}",
             ["train.reward.0.judge.model: there is no model 'j'", "`models` has none"],
         ),

@@ -75,7 +75,7 @@ class AdaptiveKlConfig(Config):
     target: float = Field(6.0, gt=0)
     """Wanted divergence, in nats an answer."""
     horizon: int = Field(10_000, ge=1)
-    """Answers in which the price changes by about a fifth."""
+    """Answers in which the price changes by about a fifth, if the divergence stays off; not fewer than a round's."""
 
 
 class CostConfig(Config):
@@ -92,6 +92,9 @@ class CostConfig(Config):
     """λ at first."""
     most: float = Field(20.0, gt=0)
     """Greatest λ."""
+    least: float = Field(0.05, gt=0)
+    """Smallest λ; without one it would fall for as long as answers cost less than is let pass, and be far from
+    mattering when they cost more again."""
 
     @model_validator(mode="after")
     def _more_is_worse(self) -> "CostConfig":
@@ -103,11 +106,16 @@ class CostConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _starts_below_its_most(self) -> "CostConfig":
+    def _starts_between(self) -> "CostConfig":
         if self.start > self.most:
             raise ValueError(
-                f"start: {self.start:g} is above most: {self.most:g}; allowed is 0 < start <= most: lower start, or "
-                "raise most"
+                f"start: {self.start:g} is above most: {self.most:g}; allowed is least <= start <= most: lower start, "
+                "or raise most"
+            )
+        if self.start < self.least:
+            raise ValueError(
+                f"start: {self.start:g} is below least: {self.least:g}; allowed is least <= start <= most: raise start,"
+                " or lower least"
             )
         return self
 
@@ -230,6 +238,16 @@ class RlSettings(WeightSettings):
             raise ValueError(
                 f"answers_per_prompt: {self.answers_per_prompt}; {self.method} compares answers to one prompt: set 2 "
                 "or more, or method=ppo"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _horizon_is_a_round_at_least(self) -> "RlSettings":
+        answers = self.prompts_per_round * self.answers_per_prompt
+        if self.kl.kind == "adaptive" and self.kl.horizon < answers:
+            raise ValueError(
+                f"kl.horizon: {self.kl.horizon} is less than the {answers} answers of a round (prompts_per_round x "
+                f"answers_per_prompt); set {answers} or more, ten times as many to change slowly"
             )
         return self
 

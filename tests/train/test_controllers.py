@@ -25,6 +25,12 @@ def test_the_price_follows_the_divergence(divergence: float, weight: float) -> N
     assert AdaptiveKl(0.1, target=6.0, horizon=40).after(divergence, answers=8).weight == pytest.approx(weight)
 
 
+@pytest.mark.parametrize("answers", [8, 48, 10_000])
+def test_a_price_stays_above_0_however_many_answers_a_round_has(answers: int) -> None:
+    """48 answers at a horizon of 8 would make it 0.1 (1 - 0.2 x 6) = -0.02; it falls by a fifth at most."""
+    assert AdaptiveKl(0.1, 6.0, 8).after(0.0, answers).weight == pytest.approx(0.08)
+
+
 def test_a_fixed_price_stays() -> None:
     assert FixedKl(0.1).after(100.0, 8) == FixedKl(0.1)
 
@@ -65,10 +71,21 @@ def test_a_small_deviation_beside_a_large_mean_counts() -> None:
 
 def test_harm_gets_dearer_while_there_is_too_much_of_it() -> None:
     """λ 1; cost .5 above the threshold at rate .1 multiplies by e^.05; it stops at the most."""
-    price = CostMultiplier(0.0, rate=0.1, threshold=-0.5, most=2.0)
+    price = CostMultiplier(0.0, rate=0.1, threshold=-0.5, most=2.0, least=0.5)
     assert price.after(0.0).weight == pytest.approx(math.exp(0.05))
     assert price.after(-1.0).weight == pytest.approx(math.exp(-0.05))
     assert price.after(1000.0).weight == pytest.approx(2.0)
+
+
+def test_harm_that_was_cheap_for_long_is_dear_again_soon() -> None:
+    """200 rounds at -1 would leave λ = e^-20 = 2e-9; from 0.05 ten rounds at 2 make it 0.05 e^2 = 0.369."""
+    price = CostMultiplier(0.0, rate=0.1, threshold=0.0, most=20.0, least=0.05)
+    for _ in range(200):
+        price = price.after(-1.0)
+    assert price.weight == pytest.approx(0.05)
+    for _ in range(10):
+        price = price.after(2.0)
+    assert price.weight == pytest.approx(0.05 * math.exp(2))
 
 
 def test_what_is_not_finite_stops() -> None:
@@ -78,4 +95,4 @@ def test_what_is_not_finite_stops() -> None:
         with pytest.raises(ValueError, match="finite"):
             RunningScale().after([1.0, broken])
         with pytest.raises(ValueError, match="finite"):
-            CostMultiplier(0.0, 0.1, 0.0, 2.0).after(broken)
+            CostMultiplier(0.0, 0.1, 0.0, 2.0, 0.5).after(broken)

@@ -24,7 +24,9 @@ class FixedKl(NamedTuple):
 class AdaptiveKl(NamedTuple):
     """A price that rises while answers diverge more than wanted, and falls while less (Ziegler et al. 2019, 2.2).
 
-    e = clip(KL / target - 1, -0.2, 0.2),  β ← β (1 + e n / horizon)
+    e = clip(KL / target - 1, -0.2, 0.2),  β ← β (1 + e min(n / horizon, 1))
+
+    The paper has n / horizon, which makes β negative where n is over five horizons; ours stays within a fifth of β.
     """
 
     weight: float
@@ -47,7 +49,7 @@ class AdaptiveKl(NamedTuple):
         if not math.isfinite(divergence):
             raise ValueError(f"divergence {divergence} is not finite")
         off = min(max(divergence / self.target - 1, -0.2), 0.2)
-        return self._replace(weight=self.weight * (1 + off * answers / self.horizon))
+        return self._replace(weight=self.weight * (1 + off * min(answers / self.horizon, 1)))
 
 
 class RunningScale(NamedTuple):
@@ -95,7 +97,7 @@ class RunningScale(NamedTuple):
 class CostMultiplier(NamedTuple):
     """Safe-RLHF's price of harm: it rises while answers cost more than is let pass (Dai et al. 2023, arXiv 2310.12773).
 
-    log λ ← log λ + η (mean cost - threshold), λ at most `most`;  A = (A_reward - λ A_cost) / (1 + λ)
+    log λ ← log λ + η (mean cost - threshold), least <= λ <= most;  A = (A_reward - λ A_cost) / (1 + λ)
     """
 
     log_weight: float
@@ -104,6 +106,8 @@ class CostMultiplier(NamedTuple):
     threshold: float
     """Mean cost of an answer that is let pass."""
     most: float
+    least: float
+    """Where λ stays however long nothing costs too much, so that it is soon felt when something does again."""
 
     @property
     def weight(self) -> float:
@@ -119,4 +123,4 @@ class CostMultiplier(NamedTuple):
         if not math.isfinite(mean_cost):
             raise ValueError(f"mean cost {mean_cost} is not finite")
         moved = self.log_weight + self.rate * (mean_cost - self.threshold)
-        return self._replace(log_weight=min(moved, math.log(self.most)))
+        return self._replace(log_weight=min(max(moved, math.log(self.least)), math.log(self.most)))

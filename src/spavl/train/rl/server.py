@@ -2,7 +2,8 @@
 
 Any OpenAI-compatible server will do that takes `load_lora_adapter` and returns token ids, as vLLM does
 (`VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve BASE --enable-lora`); it has to see the same files. What it sampled
-is taken as token ids, never as text that would be tokenised anew, and held against what training reads (`replies.py`). Both may still round otherwise, so log-probabilities are computed again before they count.
+is taken as token ids, never as text that would be tokenised anew, and held against what training reads (`replies.py`).
+Both may still round otherwise, so log-probabilities are computed again before they count.
 """
 
 import asyncio

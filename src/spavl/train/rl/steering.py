@@ -29,7 +29,9 @@ class Steering(NamedTuple):
         kl = config.kl
         price = FixedKl(kl.weight) if kl.kind == "fixed" else AdaptiveKl(kl.weight, kl.target, kl.horizon)
         cost = config.cost
-        harm = None if cost is None else CostMultiplier(math.log(cost.start), cost.rate, cost.threshold, cost.most)
+        harm = None
+        if cost is not None:
+            harm = CostMultiplier(math.log(cost.start), cost.rate, cost.threshold, cost.most, cost.least)
         return cls(price, cost=harm)
 
     def seen(self, config: RlSettings, raw: Sequence[float]) -> "Steering":
