@@ -57,7 +57,7 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
         _read(recipe, run, store)
         pairs, picture = run.records("pairs", PreferencePair), stored_pictures(store).__getitem__
         check_known(config, pairs)
-        with _sources(recipe, picture) as sources:
+        with _sources(recipe, picture, anew=restart_from is not None) as sources:
             settings = training_identity(config, weights_digest(folder), recipe.seed, sources)
             stage = run.stage("train", settings, ("pairs",))
             if not is_trained(stage):
@@ -66,8 +66,11 @@ def train_recipe(recipe: RecipeConfig, restart_from: str | None = None) -> dict[
 
 
 @contextmanager
-def _sources(recipe: RecipeConfig, picture: Callable[[str], Path]) -> Iterator[Sources]:
-    """Opens what rewards are made of: models for judges, with their store of calls, where the recipe names any."""
+def _sources(recipe: RecipeConfig, picture: Callable[[str], Path], *, anew: bool) -> Iterator[Sources]:
+    """Opens what rewards are made of: models for judges, with their store of calls, where the recipe names any.
+
+    Where a stage is made anew, replies that could not be read are forgotten.
+    """
     if not recipe.models:
         yield Sources()
         return
@@ -77,6 +80,8 @@ def _sources(recipe: RecipeConfig, picture: Callable[[str], Path]) -> Iterator[S
         return ImageInput(sha256=picture_digest(path), path=path)
 
     store = CallStore(recipe.calls, str(recipe.run))
+    if anew:
+        store.forget_unread()
     models = open_models(recipe.models, store)
     try:
         yield Sources(models, show)

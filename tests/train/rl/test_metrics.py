@@ -45,7 +45,7 @@ RAISES: dict[str, dict[str, Any]] = {
     "kl": {"kl": 30.0},
     "clipped": {"clipped": 0.33},
     "limit": {"limited": 0.6},
-    "critic": {"explained_variance": {"reward": -0.1}},
+    "critic": {"explained_variance": {"reward": 0.0}},
     "length": {"length": 41.0},
     "ending": {"ended": 0.48},
     "refusals": {"refused_benign": 0.4},

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
+import torch
 
 from spavl.errors import RunError
 from spavl.judges import RulesJudge
@@ -19,6 +20,9 @@ def rollout(text: str, harmful: bool) -> Rollout:
     return Rollout(
         prompt="prm-1", image_id="img-1", question="placeholder", harmful=harmful, tokens=(1,), text=text, ended=True
     )
+
+
+TWO = rollout("a", True), rollout("b", False)
 
 
 def scored(*rollouts: Rollout) -> Scored:
@@ -54,6 +58,30 @@ def test_rewards_are_added_up_by_weight_and_one_that_cannot_tell_leaves_no_sum()
 def test_a_score_that_is_not_finite_stops_and_names_the_answer(value: float) -> None:
     with pytest.raises(RunError, match=r"reward 0_a: the score of the answer 'b' to prompt prm-1 is .*kept"):
         score_all([rule(lambda one: value if one.text == "b" else 0.0)], scored(rollout("a", True), rollout("b", True)))
+
+
+def fails(_: Rollout) -> Score:
+    raise OSError("placeholder trouble")
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (fails, r"the function raised OSError\('placeholder trouble'\) at the answer 'a' to prompt prm-1\."),
+        (lambda _: None, "the score of the answer 'a' to prompt prm-1 is None"),
+        (lambda _: "0.5", "the score of the answer 'a' to prompt prm-1 is 0.5, and should be a finite number"),
+    ],
+)
+def test_a_function_that_raises_or_gives_no_number_stops_and_names_the_answer(
+    function: Callable[[Rollout], Score], said: str
+) -> None:
+    with pytest.raises(RunError, match=rf"^reward 0_a: {said}.* answers are kept"):
+        score_all([rule(function)], scored(rollout("a", True)))
+
+
+def test_whatever_is_a_number_is_a_score() -> None:
+    found = score_all([rule(lambda one: torch.tensor(0.5) if one.harmful else True)], scored(*TWO))
+    assert found == {"0_a": [0.5, 1.0]} and all(type(score) is float for score in found["0_a"])
 
 
 def test_a_source_that_loses_an_answer_is_broken() -> None:

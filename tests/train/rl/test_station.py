@@ -276,7 +276,13 @@ def unscored(rollout: Rollout) -> Score:
 
 @pytest.mark.parametrize(
     ("rule", "message"),
-    [(nan, "reward 0_even: the score .* is nan"), (unscored, "6 of 6 answers .* unscored, 6 times")],
+    [
+        (nan, "reward 0_even: the score .* is nan"),
+        (
+            unscored,
+            r"6 of 6 answers .* unscored, 6 times.*max_tokens is 6.*--restart-from train and a greater train.max",
+        ),
+    ],
 )
 def test_a_reward_that_fails_stops_and_loses_no_answer(
     rule: Callable[[Rollout], Score],
@@ -300,6 +306,14 @@ def test_answers_that_never_end_stop_the_training(tiny: Path, picture: Picture, 
     assert (tmp_path / "checkpoints" / "step-1").is_dir()
     with pytest.raises(RunError, match=r"No answer of the last 3 rounds"):  # it goes on, and is patient for one more
         learn(tiny, picture, tmp_path, max_tokens=2, no_end_rounds=3, rounds=9, save_every=1)
+
+
+def test_answers_that_never_end_are_said_before_anybody_is_asked_for_a_score(
+    tiny: Path, picture: Picture, tmp_path: Path
+) -> None:
+    """What judges cannot read for want of an end would be said to be the judges' fault."""
+    with pytest.raises(RunError, match="No answer of the last 1 rounds ended"):
+        learn(tiny, picture, tmp_path, rule=unscored, max_tokens=2, no_end_rounds=1)
 
 
 def test_nothing_to_ask_is_an_error(tiny: Path, picture: Picture, tmp_path: Path) -> None:

@@ -124,11 +124,11 @@ def _round(
     clock.lap("generate")
     asked = {prompt.id: row.prompt for prompt, row in zip(material.prompts, material.rows, strict=True)}
     rows = [Row(one.prompt, one.image_id, asked[one.prompt], (one.tokens,)) for one in rollouts]
-    scores = files.scores(at.number, lambda: _score(material, Scored(rollouts, rows)))
+    steering = steering.ended(config, sum(one.ended for one in rollouts))
+    scores = files.scores(at.number, lambda: _score(material, config, Scored(rollouts, rows)))
     clock.lap("reward")
     line = {"step": at.number, **answer_figures(rollouts, scores), "kl_weight": steering.kl.weight}
     line |= {"learning_rate": config.learning_rate * at.factor}
-    steering = steering.ended(config, sum(one.ended for one in rollouts))
     worth = weighted_sum(material.rewards, scores)
     costs = weighted_sum([material.cost], scores) if material.cost else None
     kept = [place for place, one in enumerate(worth) if _known(one) and (costs is None or _known(costs[place]))]
@@ -183,7 +183,7 @@ def _rollout(prompt: Prompt, answer: Generated, decode: Callable[[Sequence[int]]
     )
 
 
-def _score(material: Material, scored: Scored) -> Mapping[str, Sequence[Score]]:
+def _score(material: Material, config: RlConfig, scored: Scored) -> Mapping[str, Sequence[Score]]:
     """Has a round's answers scored.
 
     Raises:
@@ -198,9 +198,18 @@ def _score(material: Material, scored: Scored) -> Mapping[str, Sequence[Score]]:
             raise RunError(
                 f"reward {name}: {len(failures)} of {len(found)} answers of the round have no score; the commonest "
                 f"reason is {commonest(unreached or failures)}. Nothing was learnt of them, and they are kept: mend "
-                "the source, and run the same command again."
+                f"the source, and run the same command again.{'' if unreached else _way_out(scored, config)}"
             )
     return scores
+
+
+def _way_out(scored: Scored, config: RlConfig) -> str:
+    """Returns what to do where it is the answers that nobody can score: they are kept, and come again as they are."""
+    wordless = sum(not one.text for one in scored.rollouts)
+    return (
+        f" Where the answers are at fault ({wordless} have no text; max_tokens is {config.max_tokens}), it finds the "
+        "same ones: start again with --restart-from train and a greater train.max_tokens, or with another source."
+    )
 
 
 def _imitated(material: Material, config: RlConfig, at: _At, steps: int) -> list[Row]:

@@ -117,7 +117,7 @@ def _above(name: str, limit: float) -> Callable[[Sequence[Line]], bool]:
 
 def _critic_lost(lines: Sequence[Line]) -> bool:
     found = [line["explained_variance"].get("reward") for line in lines[-WINDOW:]]
-    return len(found) == WINDOW and all(one is not None and one < 0 for one in found)
+    return len(found) == WINDOW and all(one is not None and one <= 0 for one in found)
 
 
 def _length_ran_off(lines: Sequence[Line]) -> bool:
@@ -146,7 +146,7 @@ ALARMS: Mapping[str, tuple[Callable[[Sequence[Line]], bool], str]] = MappingProx
             _above("limited", 0.5),
             "most rewards are cut to reward_limit, where they are all the same; set centre_rewards and scale_rewards",
         ),
-        "critic": (_critic_lost, "the critic expects worse than a constant would; raise critic.learning_rate"),
+        "critic": (_critic_lost, "the critic knows no more than a constant would; raise critic.learning_rate"),
         "length": (_length_ran_off, "answers are half or twice as long as at first; look at them for reward hacking"),
         "ending": (_few_end, "most answers do not end; raise max_tokens or no_end_penalty"),
         "refusals": (_refuses_benign, "benign questions are declined 20 points more often; give refusing a price"),

@@ -7,7 +7,7 @@ update. A score that is not finite is a fault of its source, and stops the train
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, SupportsFloat
 
 import torch
 
@@ -40,6 +40,10 @@ class Reward(Protocol):
         """Returns what each answer is worth, in order."""
 
 
+class RuleFault(Exception):
+    """A function raised; the text says what, and at which answer."""
+
+
 class RuleReward:
     """A function of one answer.
 
@@ -51,8 +55,18 @@ class RuleReward:
         self._rule = rule
 
     def __call__(self, scored: Scored) -> list[Score]:
-        """Returns what each answer is worth."""
-        return [self._rule(rollout) for rollout in scored.rollouts]
+        """Returns what each answer is worth.
+
+        Raises:
+            RuleFault: The function raised.
+        """
+        return [self._worth(rollout) for rollout in scored.rollouts]
+
+    def _worth(self, rollout: Rollout) -> Score:
+        try:
+            return self._rule(rollout)
+        except Exception as error:  # it is not ours, and may raise anything
+            raise RuleFault(f"the function raised {error!r} at {_told(rollout)}") from error
 
 
 class JudgeReward:
@@ -143,7 +157,7 @@ def score_all(rewards: Sequence[WeightedReward], scored: Scored) -> dict[str, li
     Heads of one reward model are read in one pass.
 
     Raises:
-        RunError: A score is not finite, or there are fewer or more scores than answers.
+        RunError: A function raised, a score is no finite number, or there are fewer or more scores than answers.
     """
     found: dict[str, Sequence[Score]] = {}
     bodies: dict[int, dict[str, HeadReward]] = {}
@@ -151,13 +165,11 @@ def score_all(rewards: Sequence[WeightedReward], scored: Scored) -> dict[str, li
         if isinstance(one.reward, HeadReward):
             bodies.setdefault(id(one.reward.body), {})[one.name] = one.reward
         else:
-            found[one.name] = one.reward(scored)
+            found[one.name] = _asked(one, scored)
     for heads in bodies.values():
         body = next(iter(heads.values())).body
         found |= read_heads(body, {name: reward.head for name, reward in heads.items()}, scored.rows)
-    for name, scores in found.items():
-        _check(name, scores, scored.rollouts)
-    return {one.name: list(found[one.name]) for one in rewards}
+    return {one.name: _checked(one.name, found[one.name], scored.rollouts) for one in rewards}
 
 
 def weighted_sum(rewards: Sequence[WeightedReward], scores: Mapping[str, Sequence[Score]]) -> list[Score]:
@@ -186,13 +198,32 @@ def _sum(column: Sequence[Score], weights: Sequence[float]) -> Score:
     return total
 
 
-def _check(name: str, scores: Sequence[Score], rollouts: Sequence[Rollout]) -> None:
+def _asked(one: WeightedReward, scored: Scored) -> Sequence[Score]:
+    try:
+        return one.reward(scored)
+    except RuleFault as fault:
+        raise RunError(f"reward {one.name}: {fault}. {_KEPT}") from fault
+
+
+def _checked(name: str, scores: Sequence[Score], rollouts: Sequence[Rollout]) -> list[Score]:
     if len(scores) != len(rollouts):
         raise RunError(f"reward {name}: {len(scores)} scores for {len(rollouts)} answers. This source is broken.")
-    for score, rollout in zip(scores, rollouts, strict=True):
-        if not isinstance(score, Failure) and not math.isfinite(score):
-            raise RunError(
-                f"reward {name}: the score of the answer {rollout.text[:60]!r} to prompt {rollout.prompt} is {score}. "
-                "Nothing was learnt of this round and its answers are kept: mend that source, and run the same command "
-                "again. With another reward model or rule the training begins anew."
-            )
+    return [_number(name, *both) for both in zip(scores, rollouts, strict=True)]
+
+
+def _number(name: str, score: object, rollout: Rollout) -> Score:
+    if isinstance(score, Failure):
+        return score
+    if isinstance(score, SupportsFloat) and math.isfinite(score):
+        return float(score)
+    raise RunError(f"reward {name}: the score of {_told(rollout)} is {score}, and should be a finite number. {_KEPT}")
+
+
+def _told(rollout: Rollout) -> str:
+    return f"the answer {rollout.text[:60]!r} to prompt {rollout.prompt}"
+
+
+_KEPT = (
+    "Nothing was learnt of this round and its answers are kept: mend that source, and run the same command again. With "
+    "another reward model or rule the training begins anew."
+)
