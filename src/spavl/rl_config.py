@@ -191,6 +191,7 @@ class RlSettings(WeightSettings):
     rounds: int | None = Field(None, ge=1)
     """Most rounds in all; `null` for what `epochs` makes."""
     prompts_per_round: int = Field(8, ge=1)
+    """Prompts of a round; where an epoch ends inside a round, the round is filled from the next epoch's order."""
     answers_per_prompt: int = Field(1, ge=1)
     """Answers to one prompt in a round; they share its picture and question in every pass. Two or more for `rloo` and
     `grpo`."""

@@ -34,13 +34,22 @@ def prompts_of(pairs: Sequence[PreferencePair]) -> list[Prompt]:
 
 
 def count_rounds(config: RlSettings, prompts: int) -> int:
-    """Returns the rounds of a training; the last one of an epoch may have fewer prompts."""
-    made = math.ceil(prompts / config.prompts_per_round) * config.epochs
+    """Returns the rounds of a training, all of the same size."""
+    made = math.ceil(prompts * config.epochs / _size(config, prompts))
     return made if config.rounds is None else min(made, config.rounds)
 
 
 def round_prompts(config: RlSettings, prompts: int, number: int, seed: int) -> list[int]:
-    """Returns the prompts of a round, counted from 1; every epoch takes each once, in an order of its own."""
-    epoch, place = divmod(number - 1, math.ceil(prompts / config.prompts_per_round))
-    order = random.Random(f"{seed}/prompts/{epoch}").sample(range(prompts), prompts)
-    return order[place * config.prompts_per_round : (place + 1) * config.prompts_per_round]
+    """Returns the prompts of a round, counted from 1; every epoch takes each once, in an order of its own.
+
+    Epochs follow each other without a gap: where one ends inside a round, the round goes on with the next one's order,
+    so that no round steers by a few answers.
+    """
+    size = _size(config, prompts)
+    epoch, place = divmod((number - 1) * size, prompts)
+    orders = [random.Random(f"{seed}/prompts/{one}").sample(range(prompts), prompts) for one in (epoch, epoch + 1)]
+    return [*orders[0], *orders[1]][place : place + size]
+
+
+def _size(config: RlSettings, prompts: int) -> int:
+    return min(config.prompts_per_round, prompts)
