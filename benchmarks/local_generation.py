@@ -150,9 +150,8 @@ def main() -> None:
     pictures, rounds = (4, 1) if arguments.quick else (24, 3)
     requests = work(pictures)
     results = compare(requests, rounds)
-    print(
-        f"{len(requests) // len(QUESTIONS)} pictures, {len(QUESTIONS)} questions of each, {MAX_TOKENS} tokens at most, {rounds} rounds\n"
-    )
+    shown = f"{len(requests) // len(QUESTIONS)} pictures, {len(QUESTIONS)} questions of each"
+    print(f"{shown}, {MAX_TOKENS} tokens at most, {rounds} rounds\n")
     print(f"{'system':<14}{'samples a CPU second':<28}{'a second':<28}CPU by `one by one`")
     for name, rate in results["samples_per_cpu_s"].items():
         print(

@@ -280,7 +280,7 @@ def unscored(rollout: Rollout) -> Score:
         (nan, "reward 0_even: the score .* is nan"),
         (
             unscored,
-            r"6 of 6 answers .* unscored, 6 times.*max_tokens is 6.*--restart-from train and a greater train.max",
+            r"6 of 6 answers .* 6 times.*train.max_tokens is 6.*--restart-from train and a greater train.max_tokens",
         ),
     ],
 )

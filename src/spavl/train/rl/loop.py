@@ -198,17 +198,17 @@ def _score(material: Material, config: RlConfig, scored: Scored) -> Mapping[str,
             raise RunError(
                 f"reward {name}: {len(failures)} of {len(found)} answers of the round have no score; the commonest "
                 f"reason is {commonest(unreached or failures)}. Nothing was learnt of them, and they are kept: mend "
-                f"the source, and run the same command again.{'' if unreached else _way_out(scored, config)}"
+                f"the source, and run the same command again.{'' if unreached else _way_out(config)}"
             )
     return scores
 
 
-def _way_out(scored: Scored, config: RlConfig) -> str:
+def _way_out(config: RlConfig) -> str:
     """Returns what to do where it is the answers that nobody can score: they are kept, and come again as they are."""
-    wordless = sum(not one.text for one in scored.rollouts)
     return (
-        f" Where the answers are at fault ({wordless} have no text; max_tokens is {config.max_tokens}), it finds the "
-        "same ones: start again with --restart-from train and a greater train.max_tokens, or with another source."
+        f" Where the answers are at fault, being too short to be read (train.max_tokens is {config.max_tokens}), that "
+        "finds the same ones: start again with --restart-from train and a greater train.max_tokens, or with another "
+        "source."
     )
 
 
