@@ -68,8 +68,9 @@ def read_reply(content: bytes, row: Row, count: int, expected: Expected) -> list
         raise RunError(f"{said} gives a reply that cannot be read ({where}: {first['msg']}). {NEXT}") from error
     if len(reply.choices) != count:
         raise RunError(f"{said} gave {len(reply.choices)} answers where {count} were asked. {NEXT}")
+    answers = [_answer(choice, place, expected) for place, choice in enumerate(reply.choices)]
     _check_prompt(reply.prompt_token_ids, row, expected)
-    return [_answer(choice, place, expected) for place, choice in enumerate(reply.choices)]
+    return answers
 
 
 def _check_prompt(read: list[int] | None, row: Row, expected: Expected) -> None:
