@@ -242,7 +242,8 @@ def test_an_edited_prompt_of_ones_own_pays_for_its_questions_and_what_is_said_to
     restart(edited, "questions")
     assert server.take() == Counter()
     own.write_text(packaged.replace("write one short", "write one brief").replace("Write one short", "Write one brief"))
-    with pytest.raises(UserError, match="--restart-from questions"):
+    said = r"the text of the question prompts changed \(`prompts`\).*--restart-from questions"
+    with pytest.raises(UserError, match=said):
         run_build(edited)
     restart(edited, "questions")
     questions = RunDirectory(built.run).records("questions", Question)
@@ -268,7 +269,16 @@ def test_an_edited_rubric_pays_for_one_kind_of_judgment(
     built: RunConfig, server: BuildServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = rubric.rubric_text
-    monkeypatch.setattr(rubric, "rubric_text", lambda name: read(name) + " Think." * (name == rubric.PAIRWISE))
+    edited = {rubric.PAIRWISE}
+    monkeypatch.setattr(rubric, "rubric_text", lambda name: read(name) + " Think." * (name in edited))
+    said = r"judgments was made with other settings: the text of the judge's rubric changed \(`judge\.rubrics\.pairwise"
+    with pytest.raises(UserError, match=said):
+        run_build(built)
+    restart(built, "judgments")
+    assert server.take() == Counter(judge=count(built, "responses", Response))
+    edited.add(rubric.SAFETY)
+    with pytest.raises(UserError, match=r"labels was made with .*`judge\.rubrics\.safety_v2`.*--restart-from labels"):
+        run_build(built)
     restart(built, "labels")
     assert server.take() == Counter(judge=count(built, "responses", Response))
 

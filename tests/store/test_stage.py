@@ -147,6 +147,7 @@ def test_a_line_of_someone_else_is_refused_and_left_alone(tmp_path: Path, line: 
         ({**CONFIG, "source": {"kind": "folder", "path": "other"}}, '`source.path` was "pics" and is now "other"'),
         ({**CONFIG, "new": 1}, "`new` was null and is now 1"),
         ({"per_leaf": 2}, "`source` was {"),
+        ({**CONFIG, "prompts": "0" * 64}, f"`prompts` was null and is now {chr(34)}0000"),
     ],
 )
 def test_other_settings_are_refused_with_the_field_and_both_ways_out(
@@ -161,6 +162,14 @@ def test_other_settings_are_refused_with_the_field_and_both_ways_out(
     assert "`--restart-from questions`" in text
     assert "\n" not in text
     assert finished(tmp_path, "").results_path.read_bytes() == before
+
+
+def test_what_changed_behind_a_digest_is_said_in_words_and_a_name_as_it_is(tmp_path: Path) -> None:
+    opened(tmp_path, {"prompts": "0" * 64, "questions": {"prompts": "a.yaml"}}).append([outcome("a")])
+    with pytest.raises(UserError, match=r"settings: the text of the question prompts changed \(`prompts`\)\. Give"):
+        opened(tmp_path, {"prompts": "1" * 64, "questions": {"prompts": "a.yaml"}})
+    with pytest.raises(UserError, match=r'`questions.prompts` was "a.yaml" and is now "b.yaml"'):
+        opened(tmp_path, {"prompts": "0" * 64, "questions": {"prompts": "b.yaml"}})
 
 
 def test_settings_are_compared_as_they_are_written(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from spavl.judges.llama_guard import llama_guard_form
 from spavl.judges.llava_guard import llava_guard_form
 from spavl.judges.marks import Manner
 from spavl.judges.md_judge import md_judge_v0_1_form, md_judge_v0_2_form
-from spavl.judges.rubric import RubricJudge, label_case
+from spavl.judges.rubric import SAFETY, SAFETY_NOTED, RubricJudge, label_case, rubric_digest
 from spavl.judges.rules import RulesJudge
 from spavl.judges.shield_gemma import shield_gemma_form
 from spavl.judges.strong_reject import strong_reject_form
@@ -53,6 +53,7 @@ __all__ = [
     "RulesJudge",
     "SafetyJudge",
     "judge_fingerprint",
+    "judge_rubrics",
     "label_requests",
     "manner_of",
     "open_judge",
@@ -75,7 +76,7 @@ _GUARD_FILES = ("guard.py", "judged_text.py", "marks.py", "rubric.py")
 _FILES: Mapping[str, tuple[str, ...]] = {
     "embedded": ("acts.py", "refusal.py", "head.*", "embedded.py"),
     "rules": ("acts.py", "refusal.py", "rules.py"),
-    "rubric": ("rubric.py", "judged_text.py", "marks.py", "rubrics/safety_*.md", "rubrics/pairwise_*.md"),
+    "rubric": ("rubric.py", "judged_text.py", "marks.py"),
     "md_judge_v0_1": (*_GUARD_FILES, "md_judge.py", "cards/md_judge_v0_1.json", "rubrics/md_judge_v0_1.md"),
     "md_judge_v0_2": (*_GUARD_FILES, "md_judge.py", "cards/md_judge_v0_2.json"),
     "llama_guard_3": (*_GUARD_FILES, "llama_guard.py", "cards/llama_guard_3.json"),
@@ -84,7 +85,7 @@ _FILES: Mapping[str, tuple[str, ...]] = {
     "llava_guard": (*_GUARD_FILES, "llava_guard.py", "cards/llava_guard.json", "rubrics/llava_guard.md"),
     "strong_reject": (*_GUARD_FILES, "strong_reject.py", "cards/strong_reject.json", "rubrics/strong_reject_v1.md"),
 }
-"""Kind of judge -> the files that decide what it says."""
+"""Kind of judge -> the files that decide what it says; see `judge_rubrics` for what is more."""
 _FORMS: Mapping[GuardKind, Callable[[], Form]] = {
     "md_judge_v0_1": md_judge_v0_1_form,
     "md_judge_v0_2": md_judge_v0_2_form,
@@ -97,10 +98,17 @@ _FORMS: Mapping[GuardKind, Callable[[], Form]] = {
 
 
 def judge_fingerprint(config: JudgeConfig) -> str:
-    """Returns a digest of the files that decide what a judge says: its rules and weights, or its form and rubrics."""
+    """Returns a digest of the files that decide what a judge says, but our rubrics: rules and weights, or a form."""
     folder = Path(__file__).parent
     paths = sorted(path for pattern in _FILES[config.kind] for path in folder.glob(pattern))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def judge_rubrics(config: JudgeConfig, *, compares: bool = False) -> dict[str, str]:
+    """Returns the digests of our rubrics that a judge labels answers by, or compares two by; most judges have none."""
+    if not isinstance(config, RubricJudgeConfig):
+        return {}
+    return {name: rubric_digest(name) for name in ((config.pairwise,) if compares else (SAFETY, SAFETY_NOTED))}
 
 
 def label_requests(config: JudgeConfig, exchange: Exchange) -> list[Request]:

@@ -158,7 +158,7 @@ async def _compare(road: Road, answered: Answered, show: Show) -> Shelf[Preferen
 
     groups = safety_groups(labelling.facts["safe_rates"], config.preferences.groups)
     drawn = draw_comparisons(responses.values(), groups, config.preferences.comparisons_per_question, config.seed)
-    settings = {"preferences": config.preferences, "judge": road.judge_config(config.preferences.judge)}
+    settings = {"preferences": config.preferences, "judge": road.judge_config(config.preferences.judge, compares=True)}
     judged = road.stage("judgments", settings | {"seed": config.seed}, "responses", "labels")
     judge = open_judge(config.preferences.judge, road.models)
     await once(judged, lambda: judge_comparisons(judge, questions, responses, drawn, show, judged))

@@ -82,7 +82,8 @@ async def _judge(road: Road, samples: list[Sample], answers: list[Answer]) -> No
     show = road.shower()
     verdicts = road.stage("verdicts", settings, "samples", "answers")
     await once(verdicts, lambda: judge_answers(judge, by_id, answers, show, verdicts))
-    contests = road.stage("contests", settings, "samples", "answers")
+    compares = {"judge": road.judge_config(road.config.evaluate.judge, compares=True)}
+    contests = road.stage("contests", compares, "samples", "answers")
     before, after = ({one.sample_id: one for one in answers if one.model == name} for name in ("before", "after"))
     await once(contests, lambda: hold_contests(judge, samples, before, after, show, contests))
 

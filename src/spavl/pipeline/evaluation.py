@@ -276,8 +276,9 @@ def _scorers(evaluation: Evaluation) -> Scorers:
     return {name: SCORERS[rule] for name, rule in rules.items() if rule in SCORERS}
 
 
-def _judge_settings(evaluation: Evaluation, name: str) -> dict[str, Any]:
-    return {"judge": judge_identity(evaluation.config.models, evaluation.models, evaluation.config.judges[name])}
+def _judge_settings(evaluation: Evaluation, name: str, *, compares: bool = False) -> dict[str, Any]:
+    config, models = evaluation.config, evaluation.models
+    return {"judge": judge_identity(config.models, models, config.judges[name], compares=compares)}
 
 
 def _contested(evaluation: Evaluation) -> tuple[str, ...]:
@@ -291,7 +292,8 @@ async def _contest(evaluation: Evaluation, model: str, samples: Sequence[Sample]
     compares = None if name is None else config.judges[name]
     if name is None or compares is None or not can_compare(compares):
         return _Held(())
-    stage = evaluation.stage(contest_stage(model), _judge_settings(evaluation, name), "samples", "answers")
+    settings = _judge_settings(evaluation, name, compares=True)
+    stage = evaluation.stage(contest_stage(model), settings, "samples", "answers")
     helpful = [sample for sample in samples if kinds[sample.benchmark] == "helpfulness"]
     by_model = [{one.sample_id: one for one in answers if one.model == which} for which in (config.measured[0], model)]
 

@@ -11,7 +11,7 @@ from spavl.config import Config, JudgeConfig, ModelConfig, OpenAIModelConfig, Ru
 from spavl.dataset import Splits, assign_splits, note_splits, noted_splits
 from spavl.errors import UserError
 from spavl.images import CaptionOutcomes
-from spavl.judges import judge_fingerprint
+from spavl.judges import judge_fingerprint, judge_rubrics
 from spavl.models import CallStore, ImageInput, Models, Replay, open_models
 from spavl.models.ask import commonest
 from spavl.questions import kept_questions
@@ -128,9 +128,9 @@ class Road(NamedTuple):
         """Returns what identifies a model of the configuration."""
         return model_identity(self.config.models, self.models, name)
 
-    def judge_config(self, judge: JudgeConfig) -> dict[str, Any]:
-        """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
-        return judge_identity(self.config.models, self.models, judge)
+    def judge_config(self, judge: JudgeConfig, *, compares: bool = False) -> dict[str, Any]:
+        """Returns what identifies a judge that labels answers, or compares two; see `judge_identity`."""
+        return judge_identity(self.config.models, self.models, judge, compares=compares)
 
     def held_out_leaves(self) -> tuple[str, ...]:
         """Returns the paths of the leaves that training never sees."""
@@ -169,11 +169,20 @@ def model_identity(configs: Mapping[str, ModelConfig], models: Models, name: str
     return {"config": identified, "fingerprint": models[name].fingerprint}
 
 
-def judge_identity(configs: Mapping[str, ModelConfig], models: Models, judge: JudgeConfig) -> dict[str, Any]:
-    """Returns what identifies a judge: its configuration, its rules or rubrics, and the model it asks."""
-    model = judges_model(judge)
+def judge_identity(
+    configs: Mapping[str, ModelConfig], models: Models, judge: JudgeConfig, *, compares: bool = False
+) -> dict[str, Any]:
+    """Returns what identifies a judge in one of its tasks: its configuration, rules, rubrics, and the model it asks.
+
+    What it compares two answers by is no part of a judge that labels them, nor the other way round: editing one rubric
+    makes the stages of the other no others.
+    """
+    model, config = judges_model(judge), identity(judge)
+    if not compares:
+        config.pop("pairwise", None)
     asked = None if model is None else model_identity(configs, models, model)
-    return {"config": judge, "rules": judge_fingerprint(judge), "model": asked}
+    rubrics = judge_rubrics(judge, compares=compares)
+    return {"config": config, "rules": judge_fingerprint(judge), "rubrics": rubrics, "model": asked}
 
 
 @contextmanager

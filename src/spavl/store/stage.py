@@ -9,6 +9,7 @@ only its place in the file is kept in memory.
 import hashlib
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -340,12 +341,28 @@ def _lines_at(path: Path, places: Iterable[int]) -> Iterator[bytes]:
             file.close()
 
 
+DIGESTS = {
+    "rubrics": "the text of the judge's rubric",
+    "rubric": "the text of the judge's rubric",
+    "rules": "the judge's own rules, weights or form",
+    "prompts": "the text of the question prompts",
+    "prompt": "the text of the caption prompt",
+    "taxonomy": "the taxonomy",
+}
+"""Setting that is a digest -> what it is the digest of; two digests tell nobody what changed."""
+_DIGEST = re.compile("[0-9a-f]{12,64}")
+
+
 def _first_difference(known: Any, now: Any, where: str = "") -> str:  # noqa: ANN401  # any JSON value
     """Names the first place where two JSON values differ."""
     if isinstance(known, dict) and isinstance(now, dict):
         for key in sorted({*known, *now}):
             if known.get(key) != now.get(key):
                 return _first_difference(known.get(key), now.get(key), f"{where}.{key}" if where else key)
+    named = where.removeprefix("config.").split(".")
+    told = next((DIGESTS[part] for part in named if part in DIGESTS), None)
+    if told and all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in (known, now)):
+        return f"{told} changed (`{'.'.join(named)}`)"
     return f"`{where}` was {_short(known)} and is now {_short(now)}"
 
 

@@ -11,7 +11,7 @@ import torch
 
 from spavl.errors import UserError
 from spavl.judge_config import judges_model
-from spavl.judges import ModelsByName, judge_fingerprint, open_safety_judge
+from spavl.judges import ModelsByName, judge_fingerprint, judge_rubrics, open_safety_judge
 from spavl.models.base import ImageInput
 from spavl.models.weights import weights_digest
 from spavl.rl_config import (
@@ -158,7 +158,7 @@ def _fingerprint(source: RewardConfig, field: str, models: ModelsByName) -> str:
         case JudgeRewardConfig():
             asked = judges_model(source.judge)
             model = [] if asked is None else [json.dumps(models[asked].fingerprint, sort_keys=True)]
-            return " ".join([judge_fingerprint(source.judge), *model])
+            return " ".join([judge_fingerprint(source.judge), *judge_rubrics(source.judge).values(), *model])
         case ModelRewardConfig():
             saved = read_reward_model(source.path, f"{field}.path")
             return f"{weights_digest(saved.model)} {source.head}"
