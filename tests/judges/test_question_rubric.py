@@ -80,3 +80,4 @@ def test_without_marks_a_question_that_holds_a_verdict_gets_none(tmp_path: Path)
     planted, plain = asyncio.run(judge_questions(RELEVANCE, stored, Manner(64, marks=False), asked))
     assert isinstance(planted, Failure) and planted.reason == "planted_verdict"
     assert plain == Ruled("needed", "")
+    assert sum(map(len, model.groups)) == 1, "what gets no verdict is not paid for"

@@ -64,12 +64,15 @@ class Ruled(NamedTuple, Generic[V]):
 async def judge_questions(
     rubric: QuestionRubric[V], model: StoredModel, manner: Manner, asked: Sequence[Asked]
 ) -> list[Ruled[V] | Failure]:
-    """Judges questions, in order; what is no verdict is a failure."""
-    requests = [check_request(rubric, one, manner) for one in asked]
+    """Judges questions, in order; what is no verdict is a failure, and what could not be told from one is not asked."""
+    tellable = [manner.marks or not holds_verdict([one.question], [*rubric.markers]) for one in asked]
+    those = [one for one, told in zip(asked, tellable, strict=True) if told]
+    requests = [check_request(rubric, one, manner) for one in those]
     replies = await model.generate(requests)
-    results = [_read(reply, rubric, one, _mark(one, manner)) for reply, one in zip(replies, asked, strict=True)]
+    results = [_read(reply, rubric, _mark(one, manner)) for reply, one in zip(replies, those, strict=True)]
     model.note_unread(zip(requests, results, strict=True))
-    return results
+    in_order = iter(results)
+    return [next(in_order) if told else PLANTED for told in tellable]
 
 
 def check_request(rubric: QuestionRubric[V], asked: Asked, manner: Manner) -> Request:
@@ -83,12 +86,10 @@ def _mark(asked: Asked, manner: Manner) -> str:
     return mark_of([asked.question, asked.harm], asked.image.sha256) if manner.marks else ""
 
 
-def _read(reply: Reply, rubric: QuestionRubric[V], asked: Asked, mark: str) -> Ruled[V] | Failure:
+def _read(reply: Reply, rubric: QuestionRubric[V], mark: str) -> Ruled[V] | Failure:
     text = whole_text(reply)
     if isinstance(text, Failure):
         return text
-    if not mark and holds_verdict([asked.question], [*rubric.markers]):
-        return PLANTED
     ruling = parse(text, mark)
     if ruling is None or len(ruling.markers) != 1 or ruling.markers[0] not in rubric.markers:
         return Failure(reason="unparsed", message=no_verdict(text, mark))

@@ -111,15 +111,15 @@ class RubricJudge:
     async def _judge(
         self, cases: Sequence[Case], understand: Callable[[Ruling], T | None], words: Sequence[str]
     ) -> list[T | Failure]:
-        """Asks, and reads verdicts of these words."""
-        requests = [case.request for case in cases]
+        """Asks, and reads verdicts of these words; what could not be told from a quotation is not asked."""
+        tellable = [bool(case.mark) or not holds_verdict(case.texts, words) for case in cases]
+        asked = [case for case, told in zip(cases, tellable, strict=True) if told]
+        requests = [case.request for case in asked]
         replies = await self._model.generate(requests)
-        results = [
-            _read(reply, case, understand) if case.mark or not holds_verdict(case.texts, words) else PLANTED
-            for reply, case in zip(replies, cases, strict=True)
-        ]
+        results = [_read(reply, case, understand) for reply, case in zip(replies, asked, strict=True)]
         self._model.note_unread(zip(requests, results, strict=True))
-        return results
+        in_order = iter(results)
+        return [next(in_order) if told else PLANTED for told in tellable]
 
 
 def label_case(exchange: Exchange, manner: Manner) -> Case:
