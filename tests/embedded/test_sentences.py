@@ -76,3 +76,19 @@ def test_a_text_met_before_is_not_computed_again() -> None:
     encoder.encode(["aa", "b", "aa"])
     assert encoder.encode(["ccc", "b"])[:, 0].tolist() == [3, 1]
     assert computed == ["aa", "b", "ccc"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [b'["a red ball"]\n', b'["a red'], ids=["before the answer", "while asking"])
+def test_the_encoders_process_ends_without_a_word_when_who_asked_was_killed(asked: bytes) -> None:
+    """A killed process's ends of both pipes close, whatever it was at."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "spavl.embedded.sentences"]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write(asked)
+        process.stdin.close()
+        said = process.stderr.read().decode()
+    assert "Traceback" not in said and "BrokenPipe" not in said
+    assert process.returncode == 0

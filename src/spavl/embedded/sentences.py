@@ -5,6 +5,7 @@ the first 256 tokens of a text are read.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections import OrderedDict
@@ -107,11 +108,16 @@ def _ask(asks: IO[bytes], answers: IO[bytes], texts: Sequence[str]) -> Vectors:
 
 
 def _answer_all(asks: IO[bytes], answers: IO[bytes]) -> None:
-    """Answers lists of texts, one a line, with the bytes of their vectors."""
+    """Answers lists of texts, one a line, with the bytes of their vectors, till nobody asks or hears any more."""
     encode = sentence_encoder().encode
     for line in asks:
-        answers.write(encode(json.loads(line)).tobytes())
-        answers.flush()
+        if not line.endswith(b"\n"):  # who asked was killed in the middle of it
+            return
+        try:
+            answers.write(encode(json.loads(line)).tobytes())
+            answers.flush()
+        except BrokenPipeError:  # who asked was killed; Python would say so once more when it flushes at its end
+            os._exit(0)
 
 
 def sentence_encoder_folder() -> Path:
