@@ -51,6 +51,7 @@ def check_references(config: RunConfig) -> int:
             prompt file is missing or wrong.
     """
     from spavl.images import check_source, load_caption_prompt
+    from spavl.models.packages import check_packages
     from spavl.models.prefill import check_prefill  # aiohttp loads here, and not for `--help`
     from spavl.questions import begins_questions
     from spavl.texts.near import check_minhash
@@ -60,6 +61,7 @@ def check_references(config: RunConfig) -> int:
         lambda: collected.extend(chosen_leaves(config, load_taxonomy(config.taxonomy)).collected),
         lambda: check_source(config.images),
         lambda: check_keys(config.models),
+        lambda: check_packages(config.models, config.images),
         lambda: check_prefill(config, openings=begins_questions(config.questions)),
         lambda: load_caption_prompt(config.captions.prompt),
         lambda: check_minhash("checks.near_duplicates") if config.checks.near_duplicates else None,
@@ -137,9 +139,11 @@ def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, An
     Raises:
         UserError: A key is not set, or a benchmark's files are missing, damaged or of another kind.
     """
+    from spavl.models.packages import check_packages
     from spavl.pipeline.evaluation_run import find_sources  # the models' libraries load here, and not for `--help`
 
     check_keys(config.models)
+    check_packages(config.models)
     check_execution(config.execution)
     coverage = {source.config.name: _coverage(source) for source in find_sources(config)}
     lines = [
