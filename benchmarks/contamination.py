@@ -4,9 +4,9 @@ Scale: hashes of 100,000 pictures against those of 10,000, made from a seed, wit
 pictures that installed packages carry, each against copies of all of them that were scaled down, re-encoded, mirrored,
 or cut by a tenth of width and height at a random place; what is found beside the copies is a false positive, or looks
 alike before anything is edited. Vectors: the same by the packaged encoder, and with a quarter cut off. Texts: prompts
-of random words, some with one word changed. As many threads as cores.
+of random words, some with one word changed, and some that lack words at random places. As many threads as cores.
 
-    python -m benchmarks.contamination [--quick] [--photographs] [--json PATH]
+    python -m benchmarks.contamination [--quick] [--photographs] [--deletions] [--json PATH]
 """
 
 import argparse
@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import random
+import string
 import time
 from collections.abc import Sequence
 from importlib.resources import files
@@ -49,6 +50,12 @@ MARGINS = {
     "2 % off each side": (0.02, 0.02, 0.02, 0.02),
 }
 """Name -> what is cut off left, top, right and bottom."""
+LETTERS = random.Random(0)
+WORDS = ["".join(LETTERS.choices(string.ascii_lowercase, k=LETTERS.randint(2, 10))) for _ in range(5000)]
+LENGTHS, DELETED = (18, 40), (1, 2, 3, 5, 9)
+"""Words of a prompt, and how many of them a copy lacks."""
+COPIES = 1000
+TURNED = "turned upside down"
 
 
 def measure_scale(ours: int, theirs: int, planted: int) -> dict[str, Any]:
@@ -107,7 +114,7 @@ def measure_photographs() -> dict[str, Any]:
     contents = [_encoded(picture, "JPEG") for picture in pictures]
     originals, vectors = np.stack([fingerprint(content) for content in contents]), encode(contents)
     rows = []
-    for edit in ("the same", *EDITS, QUARTER, *MARGINS):
+    for edit in ("the same", *EDITS, QUARTER, *MARGINS, TURNED):
         copies = [_edited(picture, edit, number) for number, picture in enumerate(pictures)]
         found = _pairs(originals, np.stack([fingerprint(content) for content in copies]))
         near = near_vectors(vectors, encode(copies), COSINE)
@@ -160,19 +167,16 @@ def measure_vectors(count: int) -> dict[str, Any]:
 def measure_texts(ours: int, theirs: int) -> dict[str, Any]:
     """Compares prompts of random words with a tenth of the benchmark's planted among them, one word changed."""
     rng = random.Random(0)
-    words = [f"word{number}" for number in range(5000)]
-    left = [" ".join(rng.choices(words, k=rng.randint(10, 30))) for _ in range(ours)]
-    right = [" ".join(rng.choices(words, k=rng.randint(10, 30))) for _ in range(theirs)]
+    left, right = _prompts(rng, ours), _prompts(rng, theirs)
     planted = range(0, theirs, 10)
     for number in planted:
         changed = right[number].split()
         changed[rng.randrange(len(changed))] = "changed"
         left[number] = " ".join(changed)
     started = time.perf_counter()
-    found = find_same_texts(left, right, TextLimits())
+    pairs = _same_texts(left, right)
     seconds = time.perf_counter() - started
     own = {(number, number) for number in planted}
-    pairs = {(match.left, match.right) for match in found}
     return {
         "prompts": ours,
         "benchmark_prompts": theirs,
@@ -181,6 +185,31 @@ def measure_texts(ours: int, theirs: int) -> dict[str, Any]:
         "found": len(pairs & own),
         "others": len(pairs - own),
     }
+
+
+def measure_deletions(copies: int) -> list[dict[str, Any]]:
+    """Compares prompts of a length with copies that lack some words, each of them at a random place."""
+    rows = []
+    for length in LENGTHS:
+        for lost in DELETED:
+            rng = random.Random(f"{length} {lost}")
+            right = _prompts(rng, copies, length, length)
+            kept = [sorted(rng.sample(range(length), length - lost)) for _ in right]
+            left = [" ".join(text.split()[place] for place in places) for text, places in zip(right, kept, strict=True)]
+            pairs = _same_texts(left, right)
+            own = sum(one == other for one, other in pairs)
+            rate = wilson(own, copies)
+            rows.append({"words": length, "deleted": lost, "planted": copies, "found": own, "low": rate.low,
+                         "high": rate.high, "others": len(pairs) - own})  # fmt: skip
+    return rows
+
+
+def _prompts(rng: random.Random, count: int, shortest: int = 10, longest: int = 30) -> list[str]:
+    return [" ".join(rng.choices(WORDS, k=rng.randint(shortest, longest))) for _ in range(count)]
+
+
+def _same_texts(left: Sequence[str], right: Sequence[str]) -> set[tuple[int, int]]:
+    return {(match.left, match.right) for match in find_same_texts(left, right, TextLimits())}
 
 
 def _pairs(left: Hashes, right: Hashes) -> set[tuple[int, int]]:
@@ -213,6 +242,7 @@ def _edited(picture: Image.Image, edit: str, seed: int) -> bytes:
     made = {
         **{name: (margin, "JPEG", 90) for name, margin in margins.items()},
         "the same": (picture, "JPEG", 90),
+        TURNED: (picture.rotate(180), "JPEG", 90),
         QUARTER: (quarter, "PNG", 0),
         "scaled to half": (picture.resize((width // 2, height // 2), Image.Resampling.LANCZOS), "PNG", 0),
         "JPEG quality 30": (picture, "JPEG", 30),
@@ -247,6 +277,15 @@ def say(scale: dict[str, Any], looks: dict[str, Any], vectors: dict[str, Any], t
     )
 
 
+def say_deletions(rows: Sequence[dict[str, Any]]) -> None:
+    """Prints the figures of prompts that lack words."""
+    for row in rows:
+        found = "{words} words, {deleted} deleted: {found} of {planted} found (95 % {low:.1%} to {high:.1%})".format(
+            **row
+        )
+        print(f"{found}, {row['others']} other pairs")
+
+
 def say_photographs(found: dict[str, Any]) -> None:
     """Prints the figures of photographs."""
     count = found["photographs"]
@@ -264,7 +303,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--photographs", action="store_true", help="only photographs and edited copies of them: seconds"
     )
+    parser.add_argument("--deletions", action="store_true", help="only prompts that lack words: seconds")
     given = parser.parse_args(arguments)
+    if given.deletions:
+        say_deletions(measure_deletions(COPIES))
+        return
     if given.photographs:
         say_photographs(measure_photographs())
         return
@@ -278,6 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             measure_texts(100_000, 10_000),
         )
     say(*results)
+    deletions = measure_deletions(COPIES // 10 if given.quick else COPIES)
+    say_deletions(deletions)
     if given.json:
         body = {
             "benchmark": "contamination",
@@ -288,6 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "looks": results[1],
             "vectors": results[2],
             "texts": results[3],
+            "deletions": deletions,
         }
         given.json.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
 
