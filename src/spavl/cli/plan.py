@@ -6,7 +6,6 @@ import typer
 
 from spavl.cli.options import say
 from spavl.config import RewardModelConfig, TrainConfig
-from spavl.store.files import size_text
 
 if TYPE_CHECKING:
     from spavl.train.memory import MemoryLine
@@ -37,6 +36,8 @@ def as_dict(plan: "TrainingPlan") -> dict[str, Any]:
 
 def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> list[str]:
     """Returns the plan for a person; formulas stand beside the figures."""
+    from spavl.store.files import size_text  # numpy loads here, and not for `--help`
+
     lora = f"LoRA of rank {train.lora.rank}" if train.lora else "all weights"
     lines = [f"trains       {train.model}, language by {lora}, in {train.dtype} on {train.device}"]
     for part in plan.parts:
@@ -69,6 +70,8 @@ def plan_lines(plan: "TrainingPlan", train: TrainConfig | RewardModelConfig) -> 
 
 
 def _need(line: "MemoryLine") -> str:
+    from spavl.store.files import size_text
+
     return f"  {line.name:<11}{size_text(line.bytes):>12}  {line.formula}"
 
 
