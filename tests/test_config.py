@@ -108,10 +108,6 @@ def test_an_override_goes_below_a_key_that_was_left_empty(tmp_path: Path) -> Non
         ("checks.relevance={model: tiny, require: seen}", "`checks.relevance.require`: Input should be 'needed' or"),
         ("checks.near_duplicates={jaccard: 0}", "`checks.near_duplicates.jaccard`: Input should be greater than 0"),
         ("questions.after_refusal=[{}]", "after_refusal.0: standard_v2 at temperature 0 was declined before"),
-        (
-            "questions.after_refusal=[{prompts: v9}]",
-            "`questions.after_refusal.0.prompts`: Input should be 'standard_v2'",
-        ),
         ("responses.responders.plain.model=giant", "responses.responders.plain.model: there is no model 'giant'"),
         ("labels.judge={kind: rubric, model: giant}", "labels.judge.model: there is no model 'giant'"),
         ("labels.others={one: {kind: rubric, model: giant}}", "labels.others.one.model: there is no model 'giant'"),
