@@ -52,6 +52,22 @@ def test_a_picture_in_another_ones_place_is_noticed_whatever_its_size_and_time(
     path.write_bytes(content[:-1] + b"\0")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert path.stat().st_size == len(content)
+    changed = r"the files of a benchmark changed \(`benchmarks\.0 \(mm_safetybench\)\.files`\)"
+    with pytest.raises(UserError, match=changed):
+        evaluated(config)
+
+
+def test_files_that_come_by_themselves_change_no_finished_evaluation(server: PlantedServer, harmful: Path) -> None:
+    """What a file manager, an editor and Python leave behind; a file that a reader may read does change it."""
+    config = recipe(server, harmful, ablations=[], compare=["base"])
+    evaluated(config)
+    server.asked.clear()
+    for name in (".DS_Store", "data/.questions.json.swp", ".git/HEAD", "__pycache__/a.cpython-311.pyc", "b.pyc"):
+        (harmful / name).parent.mkdir(exist_ok=True)
+        (harmful / name).write_text("placeholder")
+    evaluated(config)
+    assert not server.asked
+    (harmful / "data" / "processed_questions" / "03-Third.json").write_text("{}")
     with pytest.raises(UserError, match="made with other settings"):
         evaluated(config)
 

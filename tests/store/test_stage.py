@@ -257,3 +257,20 @@ def test_a_finished_stage_without_its_results_or_with_half_a_manifest_is_refused
     torn.manifest_path.write_bytes(torn.manifest_path.read_bytes()[:200])
     with pytest.raises(RunError, match=r"manifest\.json is damaged.*--restart-from questions"):
         opened(tmp_path / "torn")
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ([{"name": "x", "files": "1"}, {"name": "y", "files": "3"}], '`benchmarks.1 (y).files` was "2" and is now "3"'),
+        ([{"name": "z", "files": "1"}, {"name": "y", "files": "2"}], '`benchmarks.0.name` was "x" and is now "z"'),
+        ([{"name": "x", "files": "1"}], "`benchmarks` was ["),
+    ],
+)
+def test_what_differs_inside_of_a_list_is_named(tmp_path: Path, now: list[dict[str, str]], said: str) -> None:
+    """The second of two benchmarks has other files; the first is another one; one is gone."""
+    before = [{"name": "x", "files": "1"}, {"name": "y", "files": "2"}]
+    opened(tmp_path, {"benchmarks": before}).append([outcome("a")])
+    with pytest.raises(UserError) as caught:
+        opened(tmp_path, {"benchmarks": now})
+    assert said in str(caught.value)

@@ -179,10 +179,17 @@ async def list_all(evaluation: Evaluation) -> tuple[list[Sample], Manifest]:
 
 
 def _files_digest(folder: Path) -> str:
-    """Returns what identifies a benchmark's files wherever they lie: their names and contents."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != FIXTURE]
-    lines = [f"{path.relative_to(folder)} {hash_file(path)}" for path in files]
+    """Returns what identifies a benchmark's files wherever they lie: their names and contents.
+
+    Hidden files and what Python compiles come and go by themselves, and no reader reads them.
+    """
+    inside = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    lines = [f"{name} {hash_file(path)}" for name, path in inside.items() if name.name != FIXTURE and not _stray(name)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _stray(name: Path) -> bool:
+    return name.suffix == ".pyc" or any(part.startswith(".") or part == "__pycache__" for part in name.parts)
 
 
 class _Ablated(NamedTuple):

@@ -348,6 +348,7 @@ DIGESTS = {
     "prompts": "the text of the question prompts",
     "prompt": "the text of the caption prompt",
     "taxonomy": "the taxonomy",
+    "files": "the files of a benchmark",
 }
 """Setting that is a digest -> what it is the digest of; two digests tell nobody what changed."""
 _DIGEST = re.compile("[0-9a-f]{12,64}")
@@ -359,6 +360,13 @@ def _first_difference(known: Any, now: Any, where: str = "") -> str:  # noqa: AN
         for key in sorted({*known, *now}):
             if known.get(key) != now.get(key):
                 return _first_difference(known.get(key), now.get(key), f"{where}.{key}" if where else key)
+    if isinstance(known, list) and isinstance(now, list) and len(known) == len(now):
+        place, before, after = next(
+            (n, *both) for n, both in enumerate(zip(known, now, strict=True)) if both[0] != both[1]
+        )
+        name = before.get("name") if isinstance(before, dict) and isinstance(after, dict) else None
+        same = name is not None and name == after.get("name")
+        return _first_difference(before, after, f"{where}.{place}{f' ({name})' if same else ''}")
     named = where.removeprefix("config.").split(".")
     told = next((DIGESTS[part] for part in named if part in DIGESTS), None)
     if told and all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in (known, now)):
