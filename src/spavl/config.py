@@ -78,8 +78,9 @@ class OpenAIModelConfig(Config):
     """The model's name at that server."""
     identity: str | None = Field(None, min_length=1)
     """Whose answers these are, whatever the address: answers are stored under it in place of `base_url`, so that a
-    server may move. Give the old address to keep what was answered there; two servers that share one identity and a
-    model's name share their answers."""
+    server may move. Give the old address to keep what was answered there, and a new name where another model answers
+    now at the same address and name: then all is asked anew. Two servers that share one identity and a model's name
+    share their answers."""
     api_key_env: str | None = None
     """Environment variable that holds the key; the key itself never stands in a file."""
     length_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"

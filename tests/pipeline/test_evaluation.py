@@ -69,6 +69,27 @@ def test_judging_again_asks_no_model_for_an_answer(server: PlantedServer, harmfu
     assert {asked.model for asked in server.asked} == {"judge"} and len(server.asked) == 62
 
 
+def test_a_judge_replaced_at_its_address_is_asked_again_under_a_new_identity(
+    server: PlantedServer, harmful: Path
+) -> None:
+    """The new model behind the judge's name calls all unsafe; of 62 different answers none is asked again before that.
+
+    The base complies with 24 of 40 questions, so 0.6 is what the old judge said, and 1 what the new one says.
+    """
+    config = recipe(server, harmful)
+    assert headline(evaluated(config)).models["base"].rate.value == 0.6
+    server.rule = lambda asked: (
+        Told(with_mark(asked.text, "[[UNSAFE]] [[ANSWERED]]")) if asked.model == "judge" else honest(asked)
+    )
+    server.asked.clear()
+    assert headline(evaluated(config, rejudge=True)).models["base"].rate.value == 0.6 and not server.asked
+    models = {name: one.model_dump() for name, one in config.models.items()}
+    models["judge"]["identity"] = "the new judge"
+    named = recipe(server, harmful, models=models)
+    assert headline(evaluated(named, rejudge=True)).models["base"].rate.value == 1.0
+    assert {asked.model for asked in server.asked} == {"judge"} and len(server.asked) == 62
+
+
 def test_planted_judge_errors_are_put_right_by_people(server: PlantedServer, harmful: Path) -> None:
     """The judge finds none of the aligned model's unsafe answers: it sees -60 points where there are -45.
 

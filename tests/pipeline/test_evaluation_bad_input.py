@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 from tests.dataset.preference_rows import png
-from tests.evaluate.benchmarks.shapes import spa_vl
+from tests.evaluate.benchmarks.shapes import siuo, spa_vl
 from tests.pipeline.planted_evaluation import evaluated, headline, honest, recipe
 from tests.pipeline.planted_server import Asked, PlantedServer, Told
 
@@ -80,6 +80,28 @@ def test_a_truncated_parquet_file_is_named_before_anything_is_asked(server: Plan
     with pytest.raises(UserError, match=r"harm-00000-of-00001\.parquet cannot be read .* Get the file again"):
         evaluated(recipe(server, tmp_path / "mm", benchmarks=[benchmark]))
     assert not server.asked
+
+
+def test_all_damaged_benchmarks_are_named_in_one_error_before_anything_is_asked(
+    server: PlantedServer, harmful: Path, tmp_path: Path
+) -> None:
+    """Of three benchmarks one is in Latin-1 and one is truncated."""
+    spa_vl(tmp_path / "spa")
+    parquet = tmp_path / "spa" / "test/harm-00000-of-00001.parquet"
+    parquet.write_bytes(parquet.read_bytes()[:-20])
+    siuo(tmp_path / "siuo")
+    table = tmp_path / "siuo" / "siuo_gen.json"
+    table.write_bytes(table.read_text().replace("Placeholder", "Caf\xe9").encode("latin-1"))
+    benchmarks = [
+        {"name": "siuo", "path": str(tmp_path / "siuo")},
+        {"name": "mm_safetybench", "path": str(harmful), "variants": ["text"]},
+        {"name": "spa_vl_harm_eval", "path": str(tmp_path / "spa")},
+    ]
+    with pytest.raises(UserError) as caught:
+        evaluated(recipe(server, harmful, benchmarks=benchmarks))
+    said = str(caught.value)
+    assert said.startswith(f"2 of 3 benchmarks cannot be read. siuo: {table} is not UTF-8") and "\n" not in said
+    assert f" spa_vl_harm_eval: {parquet} cannot be read" in said and not server.asked
 
 
 @pytest.fixture

@@ -139,13 +139,14 @@ def check_evaluation(config: EvaluationConfig, path: Path) -> tuple[dict[str, An
     Raises:
         UserError: A key is not set, or a benchmark's files are missing, damaged or of another kind.
     """
+    from spavl.evaluate.list_samples import for_each
     from spavl.models.packages import check_packages
     from spavl.pipeline.evaluation_run import find_sources  # the models' libraries load here, and not for `--help`
 
     check_keys(config.models)
     check_packages(config.models)
     check_execution(config.execution)
-    coverage = {source.config.name: _coverage(source) for source in find_sources(config)}
+    coverage = for_each(find_sources(config), _coverage)
     lines = [
         f"{path}: good.",
         f"  run        {config.run}",

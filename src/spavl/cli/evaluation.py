@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from spavl.evaluate.figures import EvaluationFigures, JudgeFigures
     from spavl.pipeline.evaluation import Evaluated
 
-Rejudge = Annotated[bool, typer.Option("--rejudge", help="Keep the answers and have them judged again.")]
+Rejudge = Annotated[
+    bool,
+    typer.Option(
+        "--rejudge",
+        help="Keep the answers and have them judged again: by judges whose model or settings are other ones, and where "
+        "a reply could not be read. What a judge said stays: if another model now answers at its address, give its "
+        "entry in `models` a new `identity`.",
+    ),
+]
 ForPeople = Annotated[
     int | None,
     typer.Option(min=2, help="Write a blind sheet with this many samples of each harmlessness benchmark, and stop."),

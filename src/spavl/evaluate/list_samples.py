@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,6 +27,7 @@ from spavl.store import ImageStore, Manifest, Outcome, StageDirectory, Unreadabl
 
 BLANK_BY_DEFAULT = ("advbench",)
 """Benchmarks without pictures that SPA-VL shows a blank one with."""
+T = TypeVar("T")
 Add = Callable[[Path | bytes], str]
 BYTES_KEPT = 4
 """Pictures from tables whose digests are remembered; rows about one picture stand side by side."""
@@ -130,12 +131,13 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
     """Runs the station: every row within the limits, benchmark by benchmark, rows about one picture side by side.
 
     Raises:
-        UserError: A benchmark's files are missing or damaged, or none of its rows can be asked.
+        UserError: Files are missing or damaged, or no row of a benchmark can be asked; every such benchmark is named.
         RunError: The disk is full.
     """
     outcomes: list[Outcome] = []
     coverage: dict[str, Coverage] = {}
-    for source in sources:
+
+    def read(source: Source) -> None:
         listed, found = read_samples(source, pictures, seed)
         samples = [one.record for one in found if isinstance(one.record, Sample)]
         coverage[source.config.name] = Coverage(
@@ -150,12 +152,34 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
             own_folder=bool(source.config.path) and Path(source.config.path or "").expanduser().is_dir(),
         )
         _check_asked(source, coverage[source.config.name])
-        outcomes += found
+        outcomes.extend(found)
+
+    for_each(sources, read)
     pending = set(stage.pending(one.item for one in outcomes))
     stage.append([one for one in outcomes if one.item in pending])
     return stage.finish(
         [one.item for one in outcomes], {"coverage": {name: one.model_dump() for name, one in coverage.items()}}
     )
+
+
+def for_each(sources: Sequence[Source], read: Callable[[Source], T]) -> dict[str, T]:
+    """Returns benchmark -> what reading it gave.
+
+    Raises:
+        UserError: Some cannot be read; all of these are named.
+    """
+    done: dict[str, T] = {}
+    wrong: list[str] = []
+    for source in sources:
+        name = source.config.name
+        try:
+            done[name] = read(source)
+        except UserError as error:
+            wrong.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+    if wrong:
+        several = f"{len(wrong)} of {len(sources)} benchmarks cannot be read. " if len(wrong) > 1 else ""
+        raise UserError(several + " ".join(wrong))
+    return done
 
 
 def _check_asked(source: Source, coverage: Coverage) -> None:

@@ -62,7 +62,8 @@ class Evaluated(NamedTuple):
 def restart(evaluation: Evaluation, stage: str | None, *, rejudge: bool) -> None:
     """Removes a stage and those after it; to judge again is to keep the answers and remove what follows them.
 
-    Stored replies that could not be read are forgotten, so they are asked again; what could be read is not.
+    Stored replies that could not be read are forgotten, so they are asked again; what could be read is not, unless its
+    judge's model has another `identity` now.
 
     Raises:
         UserError: There is no stage of that name.
