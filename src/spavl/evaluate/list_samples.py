@@ -149,7 +149,7 @@ def list_samples(sources: Sequence[Source], pictures: ImageStore, seed: int, sta
             published=source.published,
             missing_orders=missing_orders(samples) if source.benchmark.card.circular else 0,
             fixture=source.fixture,
-            own_folder=bool(source.config.path) and Path(source.config.path or "").expanduser().is_dir(),
+            own_folder=source.config.path is not None and Path(source.config.path).expanduser().is_dir(),
         )
         _check_asked(source, coverage[source.config.name])
         outcomes.extend(found)

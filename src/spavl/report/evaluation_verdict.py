@@ -81,7 +81,7 @@ def _doubts(figures: EvaluationFigures, measures: Sequence[Measure], model: str)
         yield f"the rows of {', '.join(made_up)} are made up"
     if figures.silent or any(one.unfinished for one in figures.judges.values()):
         yield "a model or a judge is not through"
-    flagged = [one.benchmark for one in measures if one.changes[model].withheld or one.changes[model].flags]
+    flagged = [one.benchmark for one in measures if one.changes[model].flags]
     if flagged:
         yield f"too much is missing or cut of {', '.join(dict.fromkeys(flagged))}"
     judged = [one for one in figures.trust if one.model == model and one.metric == "unsafe" and one.powered is None]
