@@ -96,6 +96,7 @@ def test_what_the_critic_knew_what_was_clipped_and_what_prices_became_is_said(tm
 def test_an_alarm_is_marked_on_the_curve_that_it_is_about(tmp_path: Path) -> None:
     curves = [str(one) for one in round_figures(rounds_of(tmp_path))]
     assert [("striped: alarm length" in one) for one in curves] == [False, False, True, False]
+    assert [("var(--alarm)" in one) for one in curves] == [False, False, True, False]
 
 
 def test_several_rewards_are_told_apart(tmp_path: Path) -> None:
